@@ -1,0 +1,1 @@
+//! The benchmark: ours against a hand-written loop.

@@ -1,0 +1,1 @@
+//! The parts wired: the MiniCluster and its client.

@@ -1,0 +1,1 @@
+//! Options (to be filled).

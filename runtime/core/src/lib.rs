@@ -1,0 +1,28 @@
+//! The words: what every other crate means by time, key group, subtask, failure and option.
+//!
+//! Nothing here does I/O, reads a clock or awaits. The crate is layer 0: it depends on no other crate
+//! of the workspace.
+//!
+//! ```text
+//!   time       Timestamp, Nanos             key_group   hash -> group -> subtask
+//!   meta       what travels beside a record  ids         vertices, subtasks, operators
+//!   config     typed options and their layers failure    who can fix it, may a restart help
+//!   metrics    single-writer counter cells
+//! ```
+
+pub mod config;
+mod failure;
+mod ids;
+mod key_group;
+mod meta;
+pub mod metrics;
+mod time;
+
+pub use failure::{Blame, TaskFailure};
+pub use ids::{ChannelIndex, JobId, ShardId, SubtaskIndex, TaskId, VertexId};
+pub use key_group::{
+    KeyGroup, KeyGroupRange, MAX_PARALLELISM_DEFAULT, MAX_PARALLELISM_LIMIT,
+    default_max_parallelism, key_group_of,
+};
+pub use meta::Meta;
+pub use time::{Nanos, Timestamp, hours, millis, minutes, seconds};

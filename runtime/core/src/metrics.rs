@@ -1,0 +1,72 @@
+//! Counter cells: one writer, any number of readers, no read-modify-write.
+//!
+//! A cell belongs to one subtask on one shard, which is its only writer; the progress line and later the
+//! reporters read it. So an increment is a load and a store, not a locked instruction.
+
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+/// A count that only its owner raises.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// A counter at zero.
+    pub const fn new() -> Self {
+        Self(AtomicU64::new(0))
+    }
+
+    /// Adds `count`. Only the owning shard may call this.
+    #[inline]
+    pub fn add(&self, count: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(count), Ordering::Relaxed);
+    }
+
+    /// What has been counted.
+    #[inline]
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A value that only its owner sets.
+#[derive(Debug, Default)]
+pub struct Gauge(AtomicI64);
+
+impl Gauge {
+    /// A gauge at `value`.
+    pub const fn new(value: i64) -> Self {
+        Self(AtomicI64::new(value))
+    }
+
+    /// Replaces the value. Only the owning shard may call this.
+    #[inline]
+    pub fn set(&self, value: i64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+
+    /// The last value.
+    #[inline]
+    pub fn get(&self) -> i64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What every task counts, under Flink's leaf names.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct TaskMetrics {
+    /// `numRecordsIn`: records read from gates, or by a source from its splits.
+    pub records_in: Counter,
+    /// `numRecordsOut`: records appended to result partitions.
+    pub records_out: Counter,
+    /// `numLateRecordsDropped`.
+    pub late_records_dropped: Counter,
+    /// Lines or records that could not be read and were skipped by choice.
+    pub bad_records_skipped: Counter,
+    /// Nanoseconds spent in turns that did work (`busyTimeMsPerSecond` is its slope).
+    pub busy_ns: Counter,
+    /// Nanoseconds without a turn for data because an output had no frame (`backPressuredTimeMsPerSecond`).
+    pub back_pressured_ns: Counter,
+    /// `currentInputWatermark`, in milliseconds.
+    pub input_watermark_ms: Gauge,
+}

@@ -1,0 +1,1 @@
+//! The DataStream API: builds the graph and the task factories.

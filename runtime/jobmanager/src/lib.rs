@@ -1,0 +1,1 @@
+//! The JobMaster: deployment, task states, enumerators. Pure.

@@ -1,0 +1,1 @@
+//! Records and views: what a job's data is.

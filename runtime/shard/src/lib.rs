@@ -1,0 +1,1 @@
+//! One core: the seam to the machine, real and simulated.

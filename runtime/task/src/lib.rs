@@ -1,0 +1,1 @@
+//! One subtask: gates, chain, partitions, and the loop that drives them.

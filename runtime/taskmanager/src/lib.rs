@@ -1,0 +1,1 @@
+//! The worker: slots, deployment, the tasks of a shard.

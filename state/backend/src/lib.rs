@@ -1,0 +1,1 @@
+//! State descriptors, row layout and the segmented table.
