@@ -7,7 +7,7 @@
 //!   time       Timestamp, Nanos             key_group   hash -> group -> subtask
 //!   meta       what travels beside a record  ids         vertices, subtasks, operators
 //!   config     typed options and their layers failure    who can fix it, may a restart help
-//!   metrics    single-writer counter cells
+//!   metrics    single-writer counter cells   stop     "end your turn", from the end of a chain to its head
 //! ```
 
 pub mod config;
@@ -16,6 +16,7 @@ mod ids;
 mod key_group;
 mod meta;
 pub mod metrics;
+mod stop;
 mod time;
 
 pub use failure::{Blame, TaskFailure};
@@ -25,4 +26,5 @@ pub use key_group::{
     default_max_parallelism, key_group_of,
 };
 pub use meta::Meta;
+pub use stop::StopFlag;
 pub use time::{Nanos, Timestamp, hours, millis, minutes, seconds};
