@@ -1,0 +1,361 @@
+//! The rules of the house that a program can check: layers, names, docs, sizes, `unsafe`, the seam.
+//!
+//! ```text
+//!   Cargo.toml of each crate ──▶ layers, names          README.md of each folder ──▶ maps
+//!   *.rs of each crate ──strip comments, strings──▶ unsafe, banned calls, sizes, docs
+//! ```
+//!
+//! # What is always true
+//!
+//! 1. A rule is a table and a function. An exception is a row with its reason, never a change of the function.
+//! 2. A row that no file needs any more fails the test: tables do not rot.
+//! 3. A failure names every place that breaks the rule, and the table to look at.
+//!
+//! Clippy resolves names and finds more banned calls than this file can (`.clippy.toml`); this file also sees
+//! what an `allow` would hide.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types)] // It reads the tree; nobody simulates it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+};
+
+use scan::{
+    Manifest, files, grouped_use, has_word, manifests, random_maps, root, sources, unsafe_places,
+};
+
+#[path = "tidy_scan.rs"]
+mod scan;
+
+/// Folder, layer. An arrow of dependence points to a lower layer (DESIGN 3).
+const LAYERS: &[(&str, u32)] = &[
+    ("runtime/core", 0),
+    ("runtime/record", 0),
+    ("runtime/record-derive", 0),
+    ("runtime/shard", 1),
+    ("runtime/graph", 1),
+    ("net/wire", 1),
+    ("state/backend", 1),
+    ("runtime/operators", 2),
+    ("net/exchange", 2),
+    ("net/rpc", 2),
+    ("runtime/connectors", 3),
+    ("runtime/task", 3),
+    ("runtime/datastream", 4),
+    ("runtime/taskmanager", 4),
+    ("runtime/jobmanager", 4),
+    ("runtime/cluster", 6),
+    ("runtime/wiesel", 7),
+    ("bench", 9),
+    ("examples", 9),
+    ("tests", 9),
+];
+
+/// Folder, folder, reason: arrows inside one layer.
+const LEVEL_ARROWS: &[(&str, &str, &str)] = &[
+    ("runtime/record", "runtime/core", "a timestamp is a record"),
+    ("runtime/record", "runtime/record-derive", "a derive is one half of its trait"),
+];
+
+/// Folder, package, reason: packages that are not named `wiesel-<folder>`.
+const NAMES: &[(&str, &str, &str)] = &[
+    ("runtime/wiesel", "wiesel", "users type it"),
+    (
+        "state/backend",
+        "wiesel-state",
+        "descriptors and the table; its backends are crates of their own",
+    ),
+];
+
+/// Package, folder: what only one crate may depend on.
+const OWNED: &[(&str, &str)] = &[
+    ("glommio", "runtime/shard"),
+    ("io-uring", "runtime/shard"),
+    ("core_affinity", "runtime/shard"),
+];
+
+/// Folders outside the seam: they meet the machine, or the simulator does not run them.
+const OUTSIDE_THE_SEAM: &[&str] =
+    &["runtime/shard", "runtime/record-derive", "bench", "examples", "tests"];
+
+/// Words that reach around the seam, and what to say instead.
+const BANNED: &[(&str, &str)] = &[
+    ("Instant::now", "Shard::now or Shard::read_clock"),
+    ("SystemTime::now", "Shard::wall_time"),
+    ("thread::spawn", "wiesel_shard starts threads"),
+    ("thread::scope", "wiesel_shard starts threads"),
+    ("thread::Builder", "wiesel_shard starts threads"),
+    ("thread::sleep", "Next::Idle { until }"),
+    ("thread::park", "Next::Idle { until }"),
+    ("thread::yield_now", "Next::Idle { until }"),
+    ("spin_loop", "only the seam's real backend waits in a loop"),
+    ("std::fs", "Shard::io, or wiesel_shard::fs on the control thread"),
+    ("std::os::unix::fs", "Shard::io, or wiesel_shard::fs on the control thread"),
+    ("TcpStream", "Shard::io"),
+    ("TcpListener", "Shard::io"),
+    ("UdpSocket", "Shard::io"),
+    ("RandomState", "BTreeMap, or a map with a fixed hasher"),
+    ("glommio", "only runtime/shard names it"),
+    ("io_uring::", "only runtime/shard names it"),
+];
+
+/// File, word, reason: banned words that stay.
+const BANNED_ALLOWED: &[(&str, &str, &str)] = &[];
+
+/// Lines of a file: above the first number it needs a row below, the second is the end.
+const LINES_MAX: usize = 500;
+const LINES_END: usize = 700;
+
+/// File, reason: one idea that would be harder to follow in pieces.
+const LONG_FILES: &[(&str, &str)] = &[];
+
+/// File, what makes it sound and what checks it. The file's first lines state the invariant.
+const UNSAFE_MODULES: &[(&str, &str)] = &[
+    (
+        "net/wire/src/frame.rs",
+        "a frame owns its buffer; round trips, and checks of untrusted bytes",
+    ),
+    ("runtime/record/src/boundary.rs", "regions: written by us or validated; validation is fuzzed"),
+    (
+        "runtime/record/src/containers.rs",
+        "the layout of an archived option; round trips over all kinds",
+    ),
+    ("runtime/record/src/list.rs", "native element types; layouts asserted at compile time"),
+    ("runtime/record/src/region_buf.rs", "blocks as bytes; round trips"),
+    ("runtime/record/src/scalars.rs", "inline strings and native scalars; round trips"),
+    ("runtime/record/src/writer.rs", "places inside the buffer; round trips at every fill level"),
+    ("runtime/shard/src/real/bell.rs", "system calls on an own descriptor"),
+    ("runtime/shard/src/real/executor.rs", "system calls of the real backend"),
+    ("runtime/shard/src/ring.rs", "slots owned by one side; loom"),
+    ("state/backend/src/arena.rs", "spans inside live chunks; the table's random tests"),
+    ("state/backend/src/blocks.rs", "counted blocks; the table's random tests"),
+    ("state/backend/src/row.rs", "areas of live rows; the table's random tests"),
+    ("state/backend/src/segment.rs", "one layout behind one pointer; the table's random tests"),
+    ("state/backend/src/table.rs", "segments owned by one table; random tests against a model"),
+];
+
+/// Parts of a path below which `.rs` files are inputs of a test: no docs asked of them.
+const TEST_INPUTS: &[&str] = &["/ui/", "/compile_fail/", "/compile-fail/", "/compile_pass/"];
+
+#[test]
+fn every_crate_has_a_layer_and_its_name() {
+    let mut wrong = Vec::new();
+    for manifest in manifests() {
+        let folder = &manifest.folder;
+        if !LAYERS.iter().any(|(known, _)| known == folder) {
+            wrong.push(format!("{folder}: no layer; add a row to LAYERS"));
+        }
+        let last = folder.rsplit('/').next().expect("a path has a last part");
+        let expected = NAMES
+            .iter()
+            .find(|(known, ..)| known == folder)
+            .map_or(format!("wiesel-{last}"), |(_, name, _)| (*name).to_owned());
+        if manifest.name != expected {
+            wrong.push(format!("{folder}: is named `{}`, not `{expected}`", manifest.name));
+        }
+        if folder.matches('/').count() > 1 {
+            wrong.push(format!("{folder}: a crate is one level down"));
+        }
+    }
+    let folders: BTreeSet<String> = manifests().into_iter().map(|crate_| crate_.folder).collect();
+    for (folder, _) in LAYERS {
+        if !folders.contains(*folder) {
+            wrong.push(format!("{folder}: is in LAYERS but has no Cargo.toml"));
+        }
+    }
+    report("names (LAYERS, NAMES)", wrong);
+}
+
+#[test]
+fn dependence_points_down() {
+    let manifests = manifests();
+    let folder_of: BTreeMap<&str, &str> =
+        manifests.iter().map(|known| (known.name.as_str(), known.folder.as_str())).collect();
+    let layer_of =
+        |folder: &str| LAYERS.iter().find(|(known, _)| *known == folder).map(|row| row.1);
+    let mut wrong = Vec::new();
+    let mut used = BTreeSet::new();
+    for Manifest { folder, needs, .. } in &manifests {
+        for need in needs {
+            if let Some(to) = folder_of.get(need.as_str()) {
+                let level = LEVEL_ARROWS.iter().position(|(a, b, _)| a == folder && b == to);
+                used.extend(level);
+                if level.is_none() && layer_of(to) >= layer_of(folder) {
+                    wrong.push(format!("{folder} depends on {to}, which is not below it"));
+                }
+            }
+            if let Some((_, owner)) = OWNED.iter().find(|(package, _)| package == need)
+                && owner != folder
+            {
+                wrong.push(format!("{folder} depends on {need}, which belongs to {owner}"));
+            }
+        }
+    }
+    for (row, (from, to, _)) in LEVEL_ARROWS.iter().enumerate() {
+        if !used.contains(&row) {
+            wrong.push(format!("{from} -> {to} is in LEVEL_ARROWS but nobody needs it"));
+        }
+    }
+    report("layers (LAYERS, LEVEL_ARROWS, OWNED)", wrong);
+}
+
+#[test]
+fn every_file_opens_with_what_it_is_for() {
+    let wrong = sources()
+        .iter()
+        .filter(|file| !TEST_INPUTS.iter().any(|part| file.path.contains(part)))
+        .filter(|file| !file.text.starts_with("//! "))
+        .map(|file| format!("{}: starts without `//!` docs", file.path))
+        .collect();
+    report("module docs", wrong);
+}
+
+#[test]
+fn files_are_short() {
+    let mut wrong = Vec::new();
+    for file in sources() {
+        let lines = file.text.lines().count();
+        let listed = LONG_FILES.iter().any(|(path, _)| *path == file.path);
+        if lines > LINES_END {
+            wrong.push(format!("{}: {lines} lines; split it, the end is {LINES_END}", file.path));
+        } else if lines > LINES_MAX && !listed {
+            wrong.push(format!("{}: {lines} lines; split it, or give a reason", file.path));
+        } else if lines <= LINES_MAX && listed {
+            wrong.push(format!("{}: is in LONG_FILES but has {lines} lines", file.path));
+        }
+    }
+    report("sizes (LONG_FILES)", wrong);
+}
+
+#[test]
+fn the_machine_is_met_in_the_seam() {
+    let mut wrong = Vec::new();
+    let mut used = BTreeSet::new();
+    for file in sources() {
+        if OUTSIDE_THE_SEAM.iter().any(|folder| file.path.starts_with(&format!("{folder}/"))) {
+            continue;
+        }
+        for (number, line) in file.code.lines().enumerate() {
+            for (word, instead) in BANNED.iter().filter(|(word, _)| has_word(line, word)) {
+                match BANNED_ALLOWED.iter().position(|row| row.0 == file.path && row.1 == *word) {
+                    Some(row) => drop(used.insert(row)),
+                    None => {
+                        wrong.push(format!("{}:{}: `{word}`: use {instead}", file.path, number + 1))
+                    }
+                }
+            }
+        }
+        for module in ["fs", "thread", "net"].iter().filter(|name| grouped_use(&file.code, name)) {
+            wrong.push(format!(
+                "{}: `use std::{{{module}, ..}}` reaches around the seam",
+                file.path
+            ));
+        }
+        for (number, name) in random_maps(&file.code) {
+            wrong.push(format!(
+                "{}:{number}: `{name}` with a random hasher: BTreeMap, or name a fixed hasher",
+                file.path
+            ));
+        }
+    }
+    for (row, (path, word, _)) in BANNED_ALLOWED.iter().enumerate() {
+        if !used.contains(&row) {
+            wrong.push(format!("{path}: `{word}` is in BANNED_ALLOWED but nobody needs it"));
+        }
+    }
+    report("the seam (BANNED, BANNED_ALLOWED)", wrong);
+}
+
+#[test]
+fn unsafe_has_an_address() {
+    let mut wrong = Vec::new();
+    for file in sources() {
+        let places = unsafe_places(&file);
+        let listed = UNSAFE_MODULES.iter().any(|(path, _)| *path == file.path);
+        if places.is_empty() {
+            if listed {
+                wrong.push(format!("{}: is in UNSAFE_MODULES but has no `unsafe`", file.path));
+            }
+            continue;
+        }
+        if !listed {
+            let lines: Vec<String> = places.iter().map(|place| place.line.to_string()).collect();
+            wrong.push(format!(
+                "{}: `unsafe` (lines {}) in a file that UNSAFE_MODULES does not list",
+                file.path,
+                lines.join(", ")
+            ));
+        }
+        let docs: String = file.text.lines().take_while(|line| line.starts_with("//!")).collect();
+        if !docs.contains("`unsafe`") && !docs.contains("always true") {
+            wrong.push(format!("{}: its first lines do not say what `unsafe` rests on", file.path));
+        }
+        for place in places.iter().filter(|place| !place.explained) {
+            wrong.push(format!("{}:{}: no SAFETY comment above", file.path, place.line));
+        }
+    }
+    for (path, _) in UNSAFE_MODULES {
+        if !root().join(path).exists() {
+            wrong.push(format!("{path}: is in UNSAFE_MODULES but does not exist"));
+        }
+    }
+    report("unsafe (UNSAFE_MODULES)", wrong);
+}
+
+#[test]
+fn nothing_names_a_machine() {
+    // Spelled in halves, or this file would find itself.
+    let needles = [
+        concat!("/wo", "rk/"),
+        concat!("/ro", "ot/"),
+        concat!("/ho", "me/"),
+        concat!("/tm", "p/"),
+        concat!("[sou", "rce."),
+        concat!("[regis", "tries"),
+        concat!("registry-", "index"),
+    ];
+    let mut wrong = Vec::new();
+    for path in files(&root()) {
+        let Ok(text) = fs::read_to_string(root().join(&path)) else { continue }; // Not text.
+        if path == "Cargo.lock" {
+            let home = "registry+https://github.com/rust-lang/crates.io-index";
+            let sources = text.lines().filter_map(|line| line.strip_prefix("source = "));
+            for source in sources.filter(|source| source.trim_matches('"') != home) {
+                wrong.push(format!("{path}: a package from {source}"));
+            }
+        }
+        for (number, line) in text.lines().enumerate() {
+            for needle in needles.iter().filter(|needle| line.contains(**needle)) {
+                wrong.push(format!("{path}:{}: `{needle}`", number + 1));
+            }
+        }
+    }
+    report("machine paths and registries", wrong);
+}
+
+#[test]
+fn the_maps_name_every_crate() {
+    let mut wrong = Vec::new();
+    if !root().join("README.md").exists() {
+        return; // The first README brings the others with it.
+    }
+    for top in ["runtime", "net", "state"] {
+        let Ok(map) = fs::read_to_string(root().join(top).join("README.md")) else {
+            wrong.push(format!("{top}/README.md: does not exist"));
+            continue;
+        };
+        for Manifest { folder, .. } in manifests() {
+            if let Some(name) = folder.strip_prefix(&format!("{top}/"))
+                && !map.lines().any(|line| has_word(line, name))
+            {
+                wrong.push(format!("{top}/README.md: does not mention `{name}`"));
+            }
+        }
+    }
+    report("maps", wrong);
+}
+
+/// Fails with one line per place.
+fn report(rule: &str, wrong: Vec<String>) {
+    assert!(wrong.is_empty(), "{rule}: tests/tidy.rs\n  {}\n", wrong.join("\n  "));
+}
