@@ -1,0 +1,104 @@
+//! What can be wrong with a configuration: where it stands, and what to write instead.
+
+use std::{error, fmt};
+
+use super::{OptionInfo, Origin, options};
+
+/// A configuration that cannot be used. The process ends with code 2.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// There is no such option.
+    UnknownKey {
+        /// As it was written.
+        key: String,
+        /// Where it stands.
+        origin: Origin,
+        /// The option with the most similar name, if one is similar.
+        nearest: Option<String>,
+    },
+    /// The value cannot be used.
+    Value {
+        /// The option.
+        key: &'static str,
+        /// As it was written.
+        value: String,
+        /// What is wrong with it.
+        wrong: String,
+        /// One that can be used.
+        example: String,
+        /// Where it stands.
+        origin: Origin,
+    },
+    /// One layer sets an option more than once.
+    Twice {
+        /// The option.
+        key: &'static str,
+        /// Where it stands the second time.
+        origin: Origin,
+    },
+    /// The file is not TOML.
+    Syntax {
+        /// Its name.
+        file: String,
+        /// From 1.
+        line: usize,
+        /// From 1, in characters.
+        column: usize,
+        /// What the parser says.
+        message: String,
+    },
+    /// `-D` without `key=value`.
+    Argument {
+        /// What stands after `-D`.
+        text: String,
+    },
+}
+
+/// How similar (Jaro-Winkler, 0 to 1) a key must be to be offered. Words of unrelated keys reach about 0.7.
+const SIMILARITY_MIN: f64 = 0.8;
+
+impl ConfigError {
+    /// `key` is unknown; `spelled` says how the nearest option is written at this place.
+    pub(super) fn unknown(
+        key: &str,
+        origin: Origin,
+        spelled: impl Fn(&OptionInfo) -> String,
+    ) -> Self {
+        let wanted = options::normal_form(key);
+        let nearest = options::describe_all()
+            .into_iter()
+            .map(|info| (strsim::jaro_winkler(&wanted, &options::normal_form(info.key)), info))
+            .max_by(|(a, _), (b, _)| a.total_cmp(b))
+            .filter(|(similarity, _)| *similarity >= SIMILARITY_MIN)
+            .map(|(_, info)| spelled(&info));
+        Self::UnknownKey { key: key.to_owned(), origin, nearest }
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownKey { key, origin, nearest: Some(nearest) } => {
+                write!(f, "unknown key `{key}` (from {origin}): did you mean `{nearest}`?")
+            }
+            Self::UnknownKey { key, origin, nearest: None } => {
+                write!(f, "unknown key `{key}` (from {origin}): no option has a similar name")
+            }
+            Self::Value { key, value, wrong, example, origin } => {
+                write!(f, "`{key}` is `{value}` (from {origin}): {wrong}, for example `{example}`")
+            }
+            Self::Twice { key, origin } => {
+                write!(f, "`{key}` is set twice (again by {origin}): remove one of them")
+            }
+            Self::Syntax { file, line, column, message } => {
+                write!(f, "{file} is not TOML (line {line}, column {column}): {message}")
+            }
+            Self::Argument { text } => {
+                write!(f, "`-D {text}` has no value: write `-D key=value`")
+            }
+        }
+    }
+}
+
+impl error::Error for ConfigError {}

@@ -1,0 +1,249 @@
+//! From the text of a file, of environment variables and of arguments to layers of a [`Configuration`].
+//!
+//! | written                                                   | read as                              |
+//! |-----------------------------------------------------------|--------------------------------------|
+//! | `parallelism.default = 4` or `[parallelism]`, `default = 4` | `parallelism.default`                |
+//! | `WIESEL__PIPELINE__MAX_PARALLELISM=64`                    | `pipeline.max-parallelism`           |
+//! | `WIESEL__TASKMANAGER__NUMBEROFTASKSLOTS=2`, also `NUMBER_OF_…` | `taskmanager.numberOfTaskSlots` |
+//! | `-D shard.spin=0`                                         | `shard.spin`                         |
+
+use std::collections::BTreeSet;
+
+use toml::{Table, Value};
+
+use super::{ConfigError, Configuration, Origin, options};
+
+/// How a variable that is an option begins. Others (`WIESEL_CONF_DIR`) are none of our business here.
+const VARIABLE_PREFIX: &str = "WIESEL__";
+
+impl Configuration {
+    /// Adds the layer of a file: `text` is TOML and `name` is what messages call it.
+    ///
+    /// # Errors
+    ///
+    /// If it is not TOML, or a key or a value cannot be used.
+    pub fn load_toml(&mut self, name: &str, text: &str) -> Result<(), ConfigError> {
+        let table: Table = text.parse().map_err(|error| syntax(name, text, &error))?;
+        let mut entries = Vec::new();
+        flatten("", table, &mut entries);
+        let mut seen = BTreeSet::new();
+        for (key, value) in entries {
+            let origin = Origin::File(name.to_owned());
+            let text = match value {
+                Value::String(text) => text,
+                Value::Integer(number) => number.to_string(),
+                Value::Float(number) => number.to_string(),
+                Value::Boolean(flag) => flag.to_string(),
+                other => other.to_string(), // Arrays and dates: no option reads them, and its check says so.
+            };
+            if let Some(info) = options::find(&key)
+                && !seen.insert(info.key)
+            {
+                return Err(ConfigError::Twice { key: info.key, origin });
+            }
+            self.put(&key, text, origin)?;
+        }
+        Ok(())
+    }
+
+    /// Adds the layer of the environment: of all variables, those that begin with `WIESEL__`.
+    ///
+    /// # Errors
+    ///
+    /// If one of those names no option, or two the same one, or a value cannot be used.
+    pub fn load_environment<K: AsRef<str>, V: AsRef<str>>(
+        &mut self,
+        variables: impl IntoIterator<Item = (K, V)>,
+    ) -> Result<(), ConfigError> {
+        let mut seen = BTreeSet::new();
+        for (name, value) in variables {
+            let (name, value) = (name.as_ref(), value.as_ref());
+            let prefix = name.get(..VARIABLE_PREFIX.len());
+            if !prefix.is_some_and(|prefix| prefix.eq_ignore_ascii_case(VARIABLE_PREFIX)) {
+                continue;
+            }
+            let origin = Origin::Environment(name.to_owned());
+            let key = name[VARIABLE_PREFIX.len()..].replace("__", ".");
+            let wanted = options::normal_form(&key);
+            let found = options::describe_all()
+                .into_iter()
+                .find(|info| options::normal_form(info.key) == wanted)
+                .ok_or_else(|| {
+                    let key = key.to_lowercase().replace('_', "-");
+                    ConfigError::unknown(&key, origin.clone(), |info| info.variable())
+                })?;
+            if !seen.insert(found.key) {
+                return Err(ConfigError::Twice { key: found.key, origin });
+            }
+            self.put(found.key, value.to_owned(), origin)?;
+        }
+        Ok(())
+    }
+
+    /// Adds `key=value` to the layer of the command line. The last one for a key wins, as with Flink.
+    ///
+    /// # Errors
+    ///
+    /// If it is not `key=value`, or the key or the value cannot be used.
+    pub fn set_argument(&mut self, argument: &str) -> Result<(), ConfigError> {
+        let (key, value) = argument
+            .split_once('=')
+            .ok_or_else(|| ConfigError::Argument { text: argument.to_owned() })?;
+        self.put(key.trim(), value.trim().to_owned(), Origin::CommandLine)
+    }
+}
+
+/// Joins the keys of nested tables with dots.
+fn flatten(prefix: &str, table: Table, entries: &mut Vec<(String, Value)>) {
+    for (key, value) in table {
+        let key = if prefix.is_empty() { key } else { format!("{prefix}.{key}") };
+        match value {
+            Value::Table(inner) => flatten(&key, inner, entries),
+            value => entries.push((key, value)),
+        }
+    }
+}
+
+fn syntax(name: &str, text: &str, error: &toml::de::Error) -> ConfigError {
+    let at = error.span().map_or(0, |span| span.start.min(text.len()));
+    let before = text.get(..at).unwrap_or("");
+    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    ConfigError::Syntax {
+        file: name.to_owned(),
+        line: before.matches('\n').count() + 1,
+        column: before[line_start..].chars().count() + 1,
+        message: error.message().replace('\n', ", "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What loading `text` does: the values that are set, or the error.
+    fn outcome(load: impl FnOnce(&mut Configuration) -> Result<(), ConfigError>) -> String {
+        let mut config = Configuration::new();
+        if let Err(error) = load(&mut config) {
+            return error.to_string();
+        }
+        let set = config.effective().filter(|(_, _, origin)| *origin != Origin::Default);
+        set.map(|(info, text, _)| format!("{}={text}", info.key)).collect::<Vec<_>>().join(" ")
+    }
+
+    #[track_caller]
+    fn file(text: &str, expected: &str) {
+        assert_eq!(outcome(|config| config.load_toml("config.toml", text)), expected);
+    }
+
+    #[track_caller]
+    fn environment(variables: &[(&str, &str)], expected: &str) {
+        let load = |config: &mut Configuration| config.load_environment(variables.iter().copied());
+        assert_eq!(outcome(load), expected);
+    }
+
+    #[track_caller]
+    fn argument(text: &str, expected: &str) {
+        assert_eq!(outcome(|config| config.set_argument(text)), expected);
+    }
+
+    #[test]
+    fn a_file_may_nest_its_keys_or_not() {
+        file("", "");
+        file("[empty]", "");
+        file("parallelism.default = 4", "parallelism.default=4");
+        file("'parallelism.default' = '4'", "parallelism.default=4");
+        file("[parallelism]\ndefault = 4", "parallelism.default=4");
+        file(
+            "[taskmanager]\ncpu.reserved = 1\n[taskmanager.network.memory]\n\
+              max-overdraft-size = '32 mb'",
+            "taskmanager.cpu.reserved=1 taskmanager.network.memory.max-overdraft-size=32 mb",
+        );
+        file("pipeline.auto-generate-uids = false", "pipeline.auto-generate-uids=false");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_used_says_where_and_what_to_write() {
+        file(
+            "paralelism.default = 4",
+            "unknown key `paralelism.default` (from the file config.toml): did you mean `parallelism.default`?",
+        );
+        file(
+            "[weather]\nrain = 'yes'",
+            "unknown key `weather.rain` (from the file config.toml): no option has a similar name",
+        );
+        file(
+            "parallelism.default = 0",
+            "`parallelism.default` is `0` (from the file config.toml): must be between 1 and 32768, for example `4`",
+        );
+        file(
+            "parallelism.default = [4]",
+            "`parallelism.default` is `[4]` (from the file config.toml): must be a whole number or `auto`, for example `4`",
+        );
+        file(
+            "parallelism = 4",
+            "unknown key `parallelism` (from the file config.toml): did you mean `parallelism.default`?",
+        );
+        file(
+            "'shard.spin' = 0\n[shard]\nspin = 1",
+            "`shard.spin` is set twice (again by the file config.toml): remove one of them",
+        );
+        let error = Configuration::new().load_toml("config.toml", "a = 1\nb = = 2").unwrap_err();
+        assert!(matches!(&error, ConfigError::Syntax { line: 2, column: 5, .. }), "{error:?}");
+        assert!(error.to_string().starts_with("config.toml is not TOML (line 2, column 5): "));
+    }
+
+    #[test]
+    fn variables_spell_dots_as_two_underscores() {
+        environment(
+            &[("PATH", "x"), ("WIESEL_CONF_DIR", "y"), ("WIESEL", "z"), ("Ä_LONG_NAME", "")],
+            "",
+        );
+        environment(&[("WIESEL__PARALLELISM__DEFAULT", "4")], "parallelism.default=4");
+        environment(&[("wiesel__parallelism__default", "4")], "parallelism.default=4");
+        environment(&[("WIESEL__PIPELINE__MAX_PARALLELISM", "64")], "pipeline.max-parallelism=64");
+        environment(
+            &[("WIESEL__TASKMANAGER__NUMBEROFTASKSLOTS", "2")],
+            "taskmanager.numberOfTaskSlots=2",
+        );
+        environment(
+            &[("WIESEL__TASKMANAGER__NUMBER_OF_TASK_SLOTS", "2")],
+            "taskmanager.numberOfTaskSlots=2",
+        );
+        environment(
+            &[("WIESEL__PIPELINE__MAX_PARALELISM", "64")],
+            "unknown key `pipeline.max-paralelism` (from the environment variable \
+             WIESEL__PIPELINE__MAX_PARALELISM): did you mean `WIESEL__PIPELINE__MAX_PARALLELISM`?",
+        );
+        environment(
+            &[("WIESEL__", "")],
+            "unknown key `` (from the environment variable WIESEL__): no option has a similar name",
+        );
+        environment(
+            &[("WIESEL__SHARD__SPIN", "1 parsec")],
+            "`shard.spin` is `1 parsec` (from the environment variable WIESEL__SHARD__SPIN): must be a whole \
+             number with a unit (ns, us, ms, s, min, h, d) or `auto`, for example `50 us`",
+        );
+        environment(
+            &[("WIESEL__SHARD__SPIN", "1us"), ("Wiesel__Shard__Spin", "2us")],
+            "`shard.spin` is set twice (again by the environment variable Wiesel__Shard__Spin): remove one of them",
+        );
+    }
+
+    #[test]
+    fn arguments_are_key_and_value() {
+        argument("shard.quantum=10us", "shard.quantum=10us");
+        argument(" shard.quantum = 10 us ", "shard.quantum=10 us");
+        argument("shard.quantum", "`-D shard.quantum` has no value: write `-D key=value`");
+        argument(
+            "shard.quantum=",
+            "`shard.quantum` is `` (from -D on the command line): must be a whole number with a \
+             unit (ns, us, ms, s, min, h, d), for example `50 us`",
+        );
+        argument(
+            "pipeline.operator-chaining.enabled=false",
+            "`pipeline.operator-chaining.enabled` is `false` (from -D on the command line): chains are fused when the \
+             program is compiled, so break them in the program with `disable_chaining()` or `start_new_chain()`, \
+             for example `true`",
+        );
+    }
+}

@@ -1,0 +1,195 @@
+//! The registry: every option there is. Keys are Flink's where Flink has them; others say "ours".
+//!
+//! # What is always true
+//!
+//! 1. Every default and every example passes the option's own check.
+//! 2. No key is the beginning of another (`a.b` and `a.b.c`): TOML could not hold both.
+//! 3. No two keys have the same normal form, so an environment variable names at most one.
+
+use std::time::Duration;
+
+use super::{ConfigOption, ConfigValue, MemorySize, OptionInfo};
+use crate::MAX_PARALLELISM_LIMIT;
+
+/// Declares the options and the list of them in one place, so that none is forgotten in the other.
+macro_rules! options {
+    ($(
+        $(#[doc = $doc:literal])+
+        $name:ident: $type:ty = $key:literal, default $default:literal, example $example:literal, $check:expr;
+    )+) => {
+        $(
+            $(#[doc = $doc])+
+            #[doc = concat!("\n\n`", $key, "`, by default `", $default, "`; for example `", $example, "`.")]
+            pub static $name: ConfigOption<$type> = ConfigOption {
+                info: OptionInfo {
+                    key: $key,
+                    default: $default,
+                    example: $example,
+                    doc: concat!($($doc),+).trim_ascii_start(),
+                    probe: |text| $name.parse(text).map(|_| ()),
+                },
+                check: $check,
+            };
+        )+
+
+        /// All options, for help pages and checks, in order of declaration.
+        pub fn describe_all() -> Vec<OptionInfo> {
+            vec![$($name.info),+]
+        }
+    };
+}
+
+options! {
+    /// Subtasks of an operator that sets no parallelism of its own. `auto` is one per slot, that is one per usable core.
+    PARALLELISM_DEFAULT: Option<u32> = "parallelism.default", default "auto", example "4",
+        |parallelism| within_if_set(parallelism, 1, MAX_PARALLELISM_LIMIT);
+
+    /// Key groups of a job: the most subtasks that its keyed state can ever be spread over. `auto` leaves each operator
+    /// room for half as much again as its parallelism, and at least 128.
+    MAX_PARALLELISM: Option<u32> = "pipeline.max-parallelism", default "auto", example "128",
+        |parallelism| within_if_set(parallelism, 1, MAX_PARALLELISM_LIMIT);
+
+    /// Whether a stateful operator without a uid gets one from its place in the graph. Such a uid changes with the graph,
+    /// and its state is then not found; there is no durable state yet, so nothing is lost today.
+    AUTO_GENERATE_UIDS: bool = "pipeline.auto-generate-uids", default "true", example "false",
+        |_| Ok(());
+
+    /// Known, so that configurations of Flink get an answer. Only `true` is accepted: chains are fused by the compiler.
+    OPERATOR_CHAINING: bool = "pipeline.operator-chaining.enabled", default "true", example "true",
+        |enabled| if *enabled { Ok(()) } else { Err(CHAINING_IS_IN_THE_PROGRAM.to_owned()) };
+
+    /// How long a frame may stay open while its task is busy; an idle task flushes at once. `0` flushes after every turn.
+    BUFFER_TIMEOUT: Duration = "execution.buffer-timeout.interval", default "1 ms", example "200 us",
+        |age| within(age, Duration::ZERO, Duration::from_secs(10));
+
+    /// Slots of a TaskManager, each a shard with a thread of its own. `auto` is one per usable core, without those of
+    /// `taskmanager.cpu.reserved`.
+    NUMBER_OF_TASK_SLOTS: Option<u32> = "taskmanager.numberOfTaskSlots", default "auto", example "4",
+        |slots| within_if_set(slots, 1, SLOTS_LIMIT);
+
+    /// Cores that get no shard, left to helper threads and the control thread. Ours.
+    CPU_RESERVED: u32 = "taskmanager.cpu.reserved", default "0", example "1",
+        |cores| within(cores, 0, SLOTS_LIMIT);
+
+    /// Whether each shard is pinned to a core of its own. With more shards than cores none is. Ours.
+    CPU_PIN: bool = "taskmanager.cpu.pin", default "true", example "false",
+        |_| Ok(());
+
+    // 4 = one that the consumer reads, one that waits behind it, one on its way home, one that is being sent.
+    /// Credits: how many frames of 32 KiB may be in flight on one channel.
+    NETWORK_BUFFERS_PER_CHANNEL: u32 = "taskmanager.network.memory.buffers-per-channel", default "4", example "2",
+        |credits| within(credits, 1, 1_024);
+
+    /// What one task may write beyond its credits before it fails: the expansion of one record or one timer. Ours.
+    MAX_OVERDRAFT_SIZE: MemorySize = "taskmanager.network.memory.max-overdraft-size", default "64 mb", example "64 mb",
+        |size| within(size, MemorySize::from_kb(32), MemorySize::from_mb(64 * 1_024));
+
+    /// The largest record that may travel between tasks. One that is larger fails the job, which names the operator. Ours.
+    RECORD_BYTES_MAX: MemorySize = "taskmanager.network.record-bytes-max", default "16 mb", example "16 mb",
+        |size| within(size, MemorySize::from_kb(32), MemorySize::from_mb(1_024));
+
+    /// How long a shard polls after its last work before it sleeps. `auto` is 50 us with cores to spare, 20 us with a
+    /// shard on every core and `0` with more shards than cores. Longer is lower latency for more CPU. Ours.
+    SHARD_SPIN: Option<Duration> = "shard.spin", default "auto", example "50 us",
+        |spin| within_if_set(spin, Duration::ZERO, Duration::from_secs(3_600));
+
+    /// How long a task may work before the next one on its shard has its turn. Ours.
+    SHARD_QUANTUM: Duration = "shard.quantum", default "50 us", example "50 us",
+        |quantum| within(quantum, Duration::from_micros(1), Duration::from_millis(10));
+}
+
+const CHAINING_IS_IN_THE_PROGRAM: &str = "chains are fused when the program is compiled, so break them in the program \
+     with `disable_chaining()` or `start_new_chain()`";
+
+/// Shards of one process: more than the cores of any machine there is.
+const SLOTS_LIMIT: u32 = 1_024;
+
+/// The option with this key.
+pub(super) fn find(key: &str) -> Option<OptionInfo> {
+    describe_all().into_iter().find(|info| info.key == key)
+}
+
+/// What is left of a key when it is spelled as an environment variable: lower case, no hyphens.
+pub(super) fn normal_form(key: &str) -> String {
+    key.chars().filter(|c| !matches!(c, '-' | '_')).flat_map(char::to_lowercase).collect()
+}
+
+fn within<T: ConfigValue + PartialOrd>(value: &T, min: T, max: T) -> Result<(), String> {
+    if (&min..=&max).contains(&value) {
+        return Ok(());
+    }
+    Err(format!("must be between {} and {}", min.show(), max.show()))
+}
+
+fn within_if_set<T: ConfigValue + PartialOrd>(
+    value: &Option<T>,
+    min: T,
+    max: T,
+) -> Result<(), String> {
+    value.as_ref().map_or(Ok(()), |value| within(value, min, max))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_default_and_example_passes_its_own_check() {
+        for info in describe_all() {
+            assert_eq!(info.check(info.default), Ok(()), "default of {}", info.key);
+            assert_eq!(info.check(info.example), Ok(()), "example of {}", info.key);
+            assert!(info.doc.ends_with('.') && info.doc.len() > 20, "doc of {}", info.key);
+        }
+    }
+
+    #[test]
+    fn keys_can_be_told_apart_in_every_layer() {
+        let keys: Vec<_> = describe_all().iter().map(|info| info.key).collect();
+        for (at, key) in keys.iter().enumerate() {
+            for other in keys.iter().skip(at + 1) {
+                assert_ne!(normal_form(key), normal_form(other));
+                assert!(!other.starts_with(&format!("{key}.")), "{key} is a prefix of {other}");
+                assert!(!key.starts_with(&format!("{other}.")), "{other} is a prefix of {key}");
+            }
+        }
+    }
+
+    #[test]
+    fn values_have_bounds() {
+        let check = |key: &str, text: &str| find(key).unwrap().check(text);
+        let wrong = |text: &str| Err(text.to_owned());
+        assert_eq!(check("parallelism.default", "32768"), Ok(()));
+        assert_eq!(check("parallelism.default", "32769"), wrong("must be between 1 and 32768"));
+        assert_eq!(check("parallelism.default", "-1"), wrong("must be a whole number or `auto`"));
+        assert_eq!(check("shard.quantum", "0"), wrong("must be between 1 us and 10 ms"));
+        assert_eq!(
+            check("taskmanager.network.record-bytes-max", "1 kb"),
+            wrong("must be between 32 kb and 1 gb")
+        );
+        assert_eq!(check("taskmanager.cpu.pin", "maybe"), wrong("must be `true` or `false`"));
+        assert_eq!(check("execution.buffer-timeout.interval", "0"), Ok(()));
+        assert_eq!(check("taskmanager.numberOfTaskSlots", "auto"), Ok(()));
+    }
+
+    #[test]
+    fn the_defaults_are_these() {
+        let lines = describe_all().iter().map(|info| format!("{info:?}")).collect::<Vec<_>>();
+        assert_eq!(
+            lines.join("\n"),
+            "\
+parallelism.default = auto
+pipeline.max-parallelism = auto
+pipeline.auto-generate-uids = true
+pipeline.operator-chaining.enabled = true
+execution.buffer-timeout.interval = 1 ms
+taskmanager.numberOfTaskSlots = auto
+taskmanager.cpu.reserved = 0
+taskmanager.cpu.pin = true
+taskmanager.network.memory.buffers-per-channel = 4
+taskmanager.network.memory.max-overdraft-size = 64 mb
+taskmanager.network.record-bytes-max = 16 mb
+shard.spin = auto
+shard.quantum = 50 us"
+        );
+    }
+}
