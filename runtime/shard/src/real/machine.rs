@@ -1,0 +1,196 @@
+//! The machine: a thread per shard, the control thread and the watchdog.
+//!
+//! # What is always true
+//!
+//! 1. Either every shard has its executor and its core when `start` returns, or none runs and the error says why.
+//! 2. Programs run on when the [`Machine`] is dropped; only [`Machine::join`] waits for them.
+
+use std::{
+    io,
+    sync::{Arc, OnceLock, mpsc},
+    thread,
+};
+
+use super::{
+    Services,
+    control::{self, Blocking},
+    executor::{self, Sleeper},
+    turns::{Runner, all_doors},
+    watchdog::{self, Watched},
+};
+use crate::{
+    Door, Launch, Panicked, Report, Shard, ShardCounters, ShardSpec, launch::Place,
+    program::panic_message,
+};
+
+/// Why a machine did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// A thread could not be made.
+    #[error("cannot start a thread for {name}")]
+    Thread {
+        /// Whose thread.
+        name: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The core cannot be had.
+    #[error("cannot pin {name} to core {core}: give the process that core (taskset -c) or use fewer shards")]
+    Core {
+        /// Which shard.
+        name: String,
+        /// Which core.
+        core: usize,
+    },
+    /// The executor could not be made, for lack of io_uring or of memory that may be locked.
+    #[error("cannot make the executor of {name}: {message}")]
+    Executor {
+        /// Which shard.
+        name: String,
+        /// What glommio said.
+        message: String,
+    },
+}
+
+/// The cores that this process may use, in order. Looked up once: a pinned thread sees only its own.
+pub fn available_cores() -> Vec<usize> {
+    static CORES: OnceLock<Vec<usize>> = OnceLock::new();
+    let look_up = || {
+        let cores = core_affinity::get_core_ids().unwrap_or_default();
+        let mut cores = cores.into_iter().map(|core| core.id).collect::<Vec<_>>();
+        cores.sort_unstable();
+        cores
+    };
+    CORES.get_or_init(look_up).clone()
+}
+
+type Thread = thread::JoinHandle<Result<(), Panicked>>;
+
+/// Programs that run.
+pub struct Machine {
+    threads: Vec<(ShardSpec, Thread)>,
+    control: Thread,
+    counters: Vec<Arc<ShardCounters>>,
+    watchdog: mpsc::Sender<()>,
+}
+
+impl Machine {
+    /// Starts every shard of a launch, each pinned to its core, and then its programs.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`], and nothing runs.
+    pub fn start(launch: Launch) -> Result<Self, StartError> {
+        available_cores(); // Before any thread is pinned.
+        let doors: Arc<[Door]> = all_doors(&launch).into();
+        let counters: Vec<_> = launch.places.iter().map(|place| Arc::clone(&place.counters)).collect();
+        let watched = launch.places.iter().map(|place| Watched {
+            name: place.spec.name.clone(),
+            door: place.door.clone(),
+            counters: Arc::clone(&place.counters),
+        });
+        let named = |name: &str| {
+            let name = name.to_owned();
+            move |source| StartError::Thread { name, source }
+        };
+        let watchdog = watchdog::start(watched.collect()).map_err(named("the watchdog"))?;
+
+        // Each shard says whether it is ready, then waits for `go`; if `go` is dropped it ends.
+        let mut starting = Vec::new();
+        for place in launch.places {
+            let (ready, is_ready) = mpsc::channel();
+            let (go, may_go) = mpsc::channel();
+            let (spec, doors) = (place.spec.clone(), Arc::clone(&doors));
+            let thread = thread::Builder::new()
+                .name(spec.name.clone())
+                .spawn(move || shard_thread(place, &doors, &ready, &may_go))
+                .map_err(named(&spec.name))?;
+            starting.push((spec, thread, is_ready, go));
+        }
+        for (spec, _, is_ready, _) in &starting {
+            let broken = |_| StartError::Executor {
+                name: spec.name.clone(),
+                message: "its thread ended while it was made".to_owned(),
+            };
+            is_ready.recv().map_err(broken)??;
+        }
+        let control = launch.control;
+        let name = control.spec.name.clone();
+        let control = thread::Builder::new()
+            .name(name.clone())
+            .spawn(move || control_thread(control, &doors))
+            .map_err(named(&name))?;
+        let threads = starting.into_iter().map(|(spec, thread, _, go)| {
+            // A thread that is gone shows when it is joined.
+            let _ = go.send(());
+            (spec, thread)
+        });
+        Ok(Self { threads: threads.collect(), control, counters, watchdog })
+    }
+
+    /// What each shard counts.
+    pub fn counters(&self) -> &[Arc<ShardCounters>] {
+        &self.counters
+    }
+
+    /// Waits until every program has ended.
+    pub fn join(self) -> Report {
+        let ended = |shard, name: &str, thread: Thread| {
+            thread.join().unwrap_or_else(|payload| {
+                Err(Panicked { shard, name: name.to_owned(), message: panic_message(&*payload) })
+            })
+        };
+        let shards = self.threads.into_iter();
+        let shards = shards.map(|(spec, thread)| ended(Some(spec.id), &spec.name, thread)).collect();
+        let control = ended(None, "control", self.control);
+        drop(self.watchdog);
+        Report { shards, control }
+    }
+}
+
+fn shard_thread(
+    place: Place,
+    doors: &[Door],
+    ready: &mpsc::Sender<Result<(), StartError>>,
+    go: &mpsc::Receiver<()>,
+) -> Result<(), Panicked> {
+    let Place { spec, door, counters, make } = place;
+    let pinned = spec.core.is_none_or(|core| {
+        let asked = core_affinity::CoreId { id: core };
+        available_cores().contains(&core) && core_affinity::set_for_current(asked)
+    });
+    let name = spec.name.clone();
+    let made = if let (false, Some(core)) = (pinned, spec.core) {
+        Err(StartError::Core { name, core })
+    } else {
+        executor::make(&name).map_err(|message| StartError::Executor { name, message })
+    };
+    let executor = match made {
+        Ok(executor) => executor,
+        Err(error) => {
+            // Nobody listens when another shard has failed before.
+            let _ = ready.send(Err(error));
+            return Ok(());
+        }
+    };
+    if ready.send(Ok(())).is_err() || go.recv().is_err() {
+        return Ok(());
+    }
+    executor.run(async move {
+        let (sleeper, bell) = match Sleeper::new(&door) {
+            Ok(made) => made,
+            Err(error) => panic!("no descriptor left for the bell: {error}"),
+        };
+        let shard = Shard::new(spec.id, door.clone(), counters, Services::new());
+        let ended = Runner::new(shard, spec, make, false).run(sleeper, doors).await;
+        bell.close(&door).await;
+        ended
+    })
+}
+
+fn control_thread(place: Place, doors: &[Door]) -> Result<(), Panicked> {
+    let Place { spec, door, counters, make } = place;
+    let shard = Shard::new(spec.id, door.clone(), counters, Services::new());
+    control::run(Runner::new(shard, spec, make, true).run(Blocking(door), doors))
+}
