@@ -1,0 +1,283 @@
+//! The watermark of several channels: the smallest of those that still promise something.
+//!
+//! ```text
+//!   channel 0  active  ── 40 ──┐
+//!   channel 1  active  ── 35 ──┼──▶ min = 35        goes out if it is above what went out before
+//!   channel 2  idle       12   │                    (idle: promises nothing, holds nobody back)
+//!   channel 3  active     20 ──┘ not aligned yet: it was idle while 30 went out; it must catch up first
+//! ```
+//!
+//! # What is always true
+//!
+//! 1. Watermarks that go out only rise.
+//! 2. What goes out is the minimum over the channels that are active and aligned. A channel that was idle
+//!    is aligned again once its watermark is at least what has gone out; until then it holds nobody back.
+//! 3. A watermark on an idle channel is ignored: `Active` has to come first.
+//! 4. When the last active channel goes idle, the largest watermark of all goes out, then `Idle`. So the
+//!    result does not depend on which channel went idle last.
+//! 5. A channel whose watermark is [`Timestamp::MAX`] has *finished*. It holds nobody back, and it does not
+//!    keep the valve active either: `MAX` goes out only when every channel has finished.
+//!
+//! The rules are Flink's (`StatusWatermarkValve`), but for the last: there a finished channel beside an idle
+//! one makes `MAX` go out, and all that the idle one sends later is late.
+
+use wiesel_core::Timestamp;
+
+/// Whether a channel takes part in event time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WatermarkStatus {
+    /// It sends records or watermarks.
+    Active,
+    /// It promises nothing for now; event time goes on without it.
+    Idle,
+}
+
+/// What leaves the valve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mark {
+    /// No record up to this time follows.
+    Watermark(Timestamp),
+    /// The gate as a whole went idle or became active again.
+    Status(WatermarkStatus),
+}
+
+/// The marks one event lets out, in order: none, one or two.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Marks([Option<Mark>; 2]);
+
+impl Marks {
+    const NONE: Self = Self([None, None]);
+}
+
+impl Iterator for Marks {
+    type Item = Mark;
+
+    fn next(&mut self) -> Option<Mark> {
+        let [first, second] = &mut self.0;
+        first.take().or_else(|| second.take())
+    }
+}
+
+/// Merges the watermarks and the idleness of the channels of a gate.
+///
+/// ```
+/// use wiesel_core::Timestamp;
+/// use wiesel_exchange::{Mark, WatermarkValve};
+///
+/// let mut valve = WatermarkValve::new(2);
+/// let at = Timestamp::from_millis;
+/// assert_eq!(valve.watermark(0, at(5)).next(), None); // Channel 1 has said nothing yet.
+/// assert_eq!(valve.watermark(1, at(3)).next(), Some(Mark::Watermark(at(3))));
+/// ```
+#[derive(Debug)]
+pub struct WatermarkValve {
+    channels: Box<[Channel]>,
+    /// The last watermark that went out.
+    last: Timestamp,
+    status: WatermarkStatus,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Channel {
+    watermark: Timestamp,
+    status: WatermarkStatus,
+    aligned: bool,
+}
+
+impl Channel {
+    fn is_finished(&self) -> bool {
+        self.watermark == Timestamp::MAX
+    }
+
+    /// Whether it can hold the others back.
+    fn counts(&self) -> bool {
+        self.aligned && self.status == WatermarkStatus::Active
+    }
+}
+
+impl WatermarkValve {
+    /// A valve over `channels` channels: all active, none with a watermark.
+    ///
+    /// # Panics
+    ///
+    /// If there are no channels.
+    pub fn new(channels: usize) -> Self {
+        assert!(channels > 0, "a valve has a channel");
+        let channel =
+            Channel { watermark: Timestamp::MIN, status: WatermarkStatus::Active, aligned: true };
+        Self {
+            channels: vec![channel; channels].into(),
+            last: Timestamp::MIN,
+            status: WatermarkStatus::Active,
+        }
+    }
+
+    /// The last watermark that went out; [`Timestamp::MIN`] before the first.
+    pub fn last(&self) -> Timestamp {
+        self.last
+    }
+
+    /// Whether the gate as a whole is active.
+    pub fn status(&self) -> WatermarkStatus {
+        self.status
+    }
+
+    /// A watermark came on `channel`.
+    pub fn watermark(&mut self, channel: usize, watermark: Timestamp) -> Marks {
+        let last = self.last;
+        let state = &mut self.channels[channel];
+        if state.status == WatermarkStatus::Idle || watermark <= state.watermark {
+            return Marks::NONE;
+        }
+        let held_back = state.watermark <= last;
+        state.watermark = watermark;
+        state.aligned |= watermark >= last;
+        if watermark == Timestamp::MAX {
+            return self.settle(); // One channel less that keeps the valve active.
+        }
+        // What was above the last minimum did not hold it; so neither does the new, larger one.
+        if held_back { Marks([self.advance(self.minimum()), None]) } else { Marks::NONE }
+    }
+
+    /// `channel` said that it is idle or active.
+    pub fn status_of(&mut self, channel: usize, status: WatermarkStatus) -> Marks {
+        let last = self.last;
+        let state = &mut self.channels[channel];
+        if state.status == status {
+            return Marks::NONE;
+        }
+        state.status = status;
+        match status {
+            WatermarkStatus::Idle => {
+                state.aligned = false;
+                self.settle()
+            }
+            WatermarkStatus::Active => {
+                state.aligned = state.watermark >= last;
+                let wakes = self.status == WatermarkStatus::Idle && !state.is_finished();
+                if wakes {
+                    self.status = WatermarkStatus::Active;
+                }
+                Marks([wakes.then_some(Mark::Status(WatermarkStatus::Active)), None])
+            }
+        }
+    }
+
+    /// A channel stopped holding the others back: raises the watermark, and goes idle if nobody is left.
+    fn settle(&mut self) -> Marks {
+        let unfinished = || self.channels.iter().filter(|channel| !channel.is_finished());
+        let active = unfinished().any(|channel| channel.status == WatermarkStatus::Active);
+        if active || unfinished().next().is_none() {
+            return Marks([self.advance(self.minimum()), None]);
+        }
+        if self.status == WatermarkStatus::Idle {
+            return Marks::NONE;
+        }
+        let flushed = unfinished().map(|channel| channel.watermark).max();
+        self.status = WatermarkStatus::Idle;
+        Marks([self.advance(flushed), Some(Mark::Status(WatermarkStatus::Idle))])
+    }
+
+    fn minimum(&self) -> Option<Timestamp> {
+        self.channels
+            .iter()
+            .filter(|channel| channel.counts())
+            .map(|channel| channel.watermark)
+            .min()
+    }
+
+    fn advance(&mut self, to: Option<Timestamp>) -> Option<Mark> {
+        let to = to.filter(|to| *to > self.last)?;
+        self.last = to;
+        Some(Mark::Watermark(to))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Runs a script over channels `a`, `b`, `c`: `a5` is a watermark, `aM` the last one, `a-` idle, `a+`
+    /// active. Returns what went out: `5`, `M`, `idle`, `active`; `|` after each step that let nothing out.
+    #[track_caller]
+    fn check(channels: usize, script: &str, expected: &str) {
+        let mut valve = WatermarkValve::new(channels);
+        let (mut out, mut last) = (Vec::new(), Timestamp::MIN);
+        for step in script.split(' ') {
+            let (channel, event) = step.split_at(1);
+            let channel = usize::from(channel.as_bytes()[0] - b'a');
+            let marks = match event {
+                "-" => valve.status_of(channel, WatermarkStatus::Idle),
+                "+" => valve.status_of(channel, WatermarkStatus::Active),
+                "M" => valve.watermark(channel, Timestamp::MAX),
+                at => valve.watermark(channel, Timestamp::from_millis(at.parse().unwrap())),
+            };
+            let before = out.len();
+            for mark in marks {
+                out.push(match mark {
+                    Mark::Watermark(Timestamp::MAX) => "M".to_owned(),
+                    Mark::Watermark(at) => at.to_string(),
+                    Mark::Status(WatermarkStatus::Idle) => "idle".to_owned(),
+                    Mark::Status(WatermarkStatus::Active) => "active".to_owned(),
+                });
+                if let Mark::Watermark(at) = mark {
+                    assert!(at > last && at == valve.last(), "{script}: {at} after {last}");
+                    last = at;
+                }
+            }
+            if out.len() == before {
+                out.push("|".to_owned());
+            }
+        }
+        assert_eq!(out.join(" "), expected, "{script}");
+    }
+
+    #[test]
+    fn the_minimum_goes_out_when_it_rises() {
+        check(1, "a1 a1 a0 a2", "1 | | 2");
+        check(2, "a5 b3 b4 b9 a7", "| 3 4 5 7");
+        check(2, "a5 b3 b2 a9", "| 3 | |");
+        check(3, "a-5 b-9 c-7 b-8 b0 c0", "| | -9 -8 -7 -5");
+    }
+
+    #[test]
+    fn an_idle_channel_holds_nobody_back() {
+        check(2, "a5 b-", "| 5");
+        check(2, "a5 b3 b- a6", "| 3 5 6");
+        check(2, "a- b4 b5", "| 4 5");
+        check(2, "a5 b- b9", "| 5 |"); // Its watermarks are ignored.
+        check(2, "a5 b- b- b+ b+", "| 5 | | |"); // Only changes count.
+    }
+
+    #[test]
+    fn the_largest_goes_out_before_all_are_idle() {
+        check(2, "a5 b3 b- a-", "| 3 5 idle");
+        check(2, "a5 b3 a- b-", "| 3 | 5 idle"); // The same, in the other order.
+        check(3, "a9 b5 c3 a- b- c-", "| | 3 | | 9 idle");
+        check(1, "a-", "idle"); // Nothing to flush.
+        check(1, "a4 a- a5 a+ a5", "4 idle | active 5"); // An idle valve ignores watermarks.
+    }
+
+    #[test]
+    fn a_channel_that_was_idle_has_to_catch_up() {
+        check(2, "a5 b3 b- a9 b+ a10 b7 b10 a12 b11", "| 3 5 9 | 10 | | | 11");
+        check(2, "a5 b5 b- b+ a9 b8", "| 5 | | | 8"); // It kept up: aligned at once.
+        check(2, "a5 b3 b- b+ a- b6", "| 3 5 | | 6");
+    }
+
+    #[test]
+    fn activity_goes_out_before_anything_else() {
+        check(2, "a5 b3 a- b- b+ b8 a+ a9 b10", "| 3 | 5 idle active 8 | | 9");
+    }
+
+    #[test]
+    fn the_end_of_time_needs_all_channels() {
+        check(2, "aM b3 bM", "| 3 M");
+        check(2, "a- b- a+ aM b+ bM", "| idle active idle active M");
+        // Flink lets the end of time out here, and then drops `b`'s records as late.
+        check(2, "a5 b3 b- aM b+ b7 bM", "| 3 5 idle active 7 M");
+        check(2, "aM b4 b- b+ b6 bM", "| 4 idle active 6 M");
+        check(3, "aM b- cM b+ bM", "| | idle active M");
+        check(1, "aM a- a+", "M | |"); // Nothing follows the end.
+    }
+}
