@@ -1,0 +1,207 @@
+//! Nanoseconds per keyed update (2^20 keys, uniform, `count += 1`): a hash map and the table, in turns.
+//!
+//! `cargo run --release -p wiesel-state --example table_bench [-- ROUNDS]`
+//!
+//! Each round runs every contender over the same keys; printed is the median over the rounds and its ratio to
+//! the map's. All counts are compared at the end. `--quick` runs one small round: the test suite does.
+
+use std::{
+    collections::HashMap,
+    hash::{BuildHasherDefault, Hasher},
+    hint::black_box,
+    time::Instant,
+};
+
+use wiesel_core::KeyGroupRange;
+use wiesel_state::{KeyLayout, PREFETCH_AHEAD, Progress, RowLayout, Scope, Table};
+
+const FRAME_RECORDS: usize = 2_048; // 32 KiB of 16-byte records.
+const MAX_PARALLELISM: u32 = 128;
+
+/// What `rustc-hash` does with one `u64`.
+#[derive(Default)]
+struct Fx(u64);
+
+impl Hasher for Fx {
+    fn write(&mut self, _: &[u8]) {}
+    fn write_u64(&mut self, word: u64) {
+        self.0 = (self.0.wrapping_add(word)).wrapping_mul(0xf135_7aea_2e62_a9c5);
+    }
+    fn finish(&self) -> u64 {
+        self.0.rotate_left(26)
+    }
+}
+
+type Map = HashMap<u64, u64, BuildHasherDefault<Fx>>;
+
+/// The finaliser of splitmix64.
+#[inline]
+fn mix(key: u64) -> u64 {
+    let mut z = key.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z ^ (z >> 31)
+}
+
+fn hash_of_bytes(key: &[u8]) -> u64 {
+    let mut word = [0; 8];
+    word[..key.len()].copy_from_slice(key);
+    mix(u64::from_le_bytes(word))
+}
+
+#[inline]
+fn add(table: &mut Table, hash: u64, key: u64) -> u64 {
+    let value = table.upsert_word(hash, key).into_value();
+    let count = u64::from_ne_bytes([
+        value[0], value[1], value[2], value[3], value[4], value[5], value[6], value[7],
+    ]) + 1;
+    value.copy_from_slice(&count.to_ne_bytes());
+    count
+}
+
+/// Hashes first, as a frame's column brings them, then updates with the lines of the next ones on their way.
+fn add_frame(table: &mut Table, keys: &[u64], hashes: &mut [u64], counts: &mut [u64]) {
+    for (hash, key) in hashes.iter_mut().zip(keys) {
+        *hash = mix(*key);
+    }
+    let hashes = &hashes[..keys.len()];
+    table.prefetch_frame(&hashes[..PREFETCH_AHEAD.min(hashes.len())]);
+    for at in 0..keys.len() {
+        if let Some(hash) = hashes.get(at + PREFETCH_AHEAD) {
+            table.prefetch(*hash);
+        }
+        counts[at] = add(table, hashes[at], keys[at]);
+    }
+}
+
+fn new_table() -> Table {
+    let layout = RowLayout::of_value(KeyLayout::Word { bytes: 8 }, hash_of_bytes, 8)
+        .expect("a row of eight bytes");
+    Table::new(layout, KeyGroupRange::all(MAX_PARALLELISM), MAX_PARALLELISM)
+}
+
+fn main() {
+    let argument = std::env::args().nth(1);
+    let quick = argument.as_deref() == Some("--quick");
+    let rounds =
+        argument.and_then(|rounds| rounds.parse().ok()).unwrap_or(if quick { 1 } else { 7 });
+    let (keys_count, frames) = if quick { (1 << 12, 16) } else { (1 << 20, 4_096) };
+
+    let mut seed = 42_u64;
+    let keys: Vec<u64> = (0..FRAME_RECORDS * frames)
+        .map(|_| {
+            seed = seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
+            mix(seed) % keys_count
+        })
+        .collect();
+    let per_record = |started: Instant| started.elapsed().as_nanos() as f64 / keys.len() as f64;
+    let (mut hashes, mut counts) = (vec![0; FRAME_RECORDS], vec![0; FRAME_RECORDS]);
+
+    let mut map = Map::default();
+    map.extend((0..keys_count).map(|key| (key, 0)));
+    let (mut table, mut tracked) = (new_table(), new_table());
+    for key in 0..keys_count {
+        add(&mut table, mix(key), key);
+        add(&mut tracked, mix(key), key);
+    }
+    tracked.flip(Scope::Base).expect("no walk runs");
+    while tracked.walk(usize::MAX, &mut |_, _| {}) == Progress::More {}
+
+    let mut results: Vec<[f64; 6]> = Vec::new();
+    let (mut flip_us, mut walk_us, mut small_us) = (0.0_f64, 0.0_f64, f64::MAX);
+    for _ in 0..rounds {
+        let started = Instant::now();
+        for key in &keys {
+            let count = map.entry(*key).or_insert(0);
+            *count += 1;
+            black_box(*count);
+        }
+        let by_map = per_record(started);
+
+        let started = Instant::now();
+        for key in &keys {
+            black_box(add(&mut table, mix(*key), *key));
+        }
+        let by_record = per_record(started);
+
+        let started = Instant::now();
+        for frame in keys.chunks(FRAME_RECORDS) {
+            add_frame(&mut table, frame, &mut hashes, &mut counts);
+            black_box(&counts);
+        }
+        let by_frame = per_record(started);
+
+        let started = Instant::now();
+        for frame in keys.chunks(FRAME_RECORDS) {
+            add_frame(&mut tracked, frame, &mut hashes, &mut counts);
+            black_box(&counts);
+        }
+        let by_tracked = per_record(started);
+
+        // A snapshot while it runs: flip, then 64 KiB of the walk after each frame, copied somewhere.
+        let mut out: Vec<u8> = Vec::with_capacity(32 << 20);
+        let started = Instant::now();
+        let flipped = Instant::now();
+        tracked.flip(Scope::Increment).expect("no walk runs");
+        flip_us = flip_us.max(flipped.elapsed().as_secs_f64() * 1e6);
+        for frame in keys.chunks(FRAME_RECORDS) {
+            add_frame(&mut tracked, frame, &mut hashes, &mut counts);
+            black_box(&counts);
+            let walked = Instant::now();
+            let progress = tracked.walk(32 << 10, &mut |_, event| {
+                if let wiesel_state::RowEvent::Row(row) = event {
+                    out.extend_from_slice(row.key());
+                    out.extend_from_slice(row.value());
+                }
+            });
+            if progress == Progress::More {
+                walk_us = walk_us.max(walked.elapsed().as_secs_f64() * 1e6);
+            }
+        }
+        let by_snapshot = per_record(started);
+        while tracked.walk(usize::MAX, &mut |_, _| {}) == Progress::More {}
+
+        let started = Instant::now();
+        let mut fresh = new_table();
+        for key in &keys {
+            black_box(add(&mut fresh, mix(*key), *key));
+        }
+        let by_fresh = per_record(started);
+
+        let started = Instant::now();
+        for slice in 0..100 {
+            let mut small = new_table();
+            (0..10).for_each(|key| drop(black_box(add(&mut small, mix(key + slice), key + slice))));
+        }
+        small_us = small_us.min(started.elapsed().as_secs_f64() * 1e6 / 100.0);
+        results.push([by_map, by_record, by_frame, by_tracked, by_snapshot, by_fresh]);
+    }
+
+    for (key, count) in &map {
+        let row = table.find_word(mix(*key), *key).expect("every key was added");
+        assert_eq!(row.value(), (2 * count + 1).to_ne_bytes(), "the table counts like the map");
+        let row = tracked.find_word(mix(*key), *key).expect("every key was added");
+        assert_eq!(row.value(), (2 * count + 1).to_ne_bytes(), "with snapshots, too");
+    }
+    let names = [
+        "hash map, a record at a time",
+        "table, a record at a time",
+        "table, a frame at a time",
+        "  and dirty rows are marked",
+        "  and a snapshot runs",
+        "table, growing from empty",
+    ];
+    let median = |column: usize| {
+        let mut column: Vec<f64> = results.iter().map(|row| row[column]).collect();
+        column.sort_by(f64::total_cmp);
+        column[column.len() / 2]
+    };
+    for (column, name) in names.iter().enumerate() {
+        println!("{name:32} {:6.2} ns  {:5.2}x", median(column), median(column) / median(0));
+    }
+    println!("flip at most {flip_us:.1} us; a slice of the walk at most {walk_us:.0} us");
+    println!(
+        "a table of ten rows, made and dropped: {small_us:.1} us; bytes of {}: {}",
+        table.len(),
+        table.bytes_used()
+    );
+}

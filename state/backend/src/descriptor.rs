@@ -1,0 +1,253 @@
+//! What a program says of an operator's states, and whether a checkpoint says the same.
+//!
+//! A descriptor is data: a name, a kind, and for each field its name and type, from the record's schema. A
+//! checkpoint holds the descriptors of each operator; restore compares before it reads a row.
+//!
+//! | checkpoint has        | program has          | restore                                            |
+//! |-----------------------|----------------------|----------------------------------------------------|
+//! | the state             | the same             | goes on                                            |
+//! | the state             | another type or kind | error: names field and fix                         |
+//! | the state             | nothing              | error, unless state may be dropped                 |
+//! | nothing               | the state            | goes on: the state starts empty                    |
+
+use std::fmt;
+
+use crate::TableError;
+
+/// What a state is to its user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StateKind {
+    /// One value.
+    Value,
+    /// A list; an element is a row.
+    List,
+    /// A map; an entry is a row.
+    Map,
+    /// A value that is combined with each added one.
+    Reducing,
+    /// An accumulator of another type than what is added.
+    Aggregating,
+}
+
+impl fmt::Display for StateKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Value => "value",
+            Self::List => "list",
+            Self::Map => "map",
+            Self::Reducing => "reducing",
+            Self::Aggregating => "aggregating",
+        })
+    }
+}
+
+/// Name, fields and hash of what a state holds: the parts of a record's schema that a checkpoint keeps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateSchema {
+    /// The type's name.
+    pub name: String,
+    /// Its fields, as (name, type).
+    pub fields: Vec<(String, String)>,
+    /// The schema's hash: over names, types and version, all the way down.
+    pub hash: u64,
+}
+
+/// One state of an operator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateDescriptor {
+    /// Unique in its operator.
+    pub name: String,
+    /// What it is.
+    pub kind: StateKind,
+    /// What it holds.
+    pub schema: StateSchema,
+}
+
+/// All states of one operator.
+///
+/// ```
+/// use wiesel_state::{OperatorStateSchema, StateDescriptor, StateKind, StateSchema};
+///
+/// let with = |ty: &str, hash| {
+///     let fields = vec![("sum".to_owned(), ty.to_owned())];
+///     let schema = StateSchema { name: "Total".to_owned(), fields, hash };
+///     let state = StateDescriptor { name: "total".to_owned(), kind: StateKind::Value, schema };
+///     OperatorStateSchema::new("orders", vec![state]).unwrap()
+/// };
+/// assert!(with("u64", 1).check_restore(&with("u64", 1)).is_ok());
+/// assert_eq!(
+///     with("f64", 2).check_restore(&with("u64", 1)).unwrap_err().to_string(),
+///     "operator `orders`, state `total`: field `sum` of Total was u64 and is f64; \
+///      restore with the old type, or migrate with #[record(version = .., from = ..)]"
+/// );
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OperatorStateSchema {
+    operator: String,
+    states: Vec<StateDescriptor>,
+}
+
+impl OperatorStateSchema {
+    /// The states of the operator with this uid.
+    ///
+    /// # Errors
+    ///
+    /// If two have one name.
+    pub fn new(operator: &str, states: Vec<StateDescriptor>) -> Result<Self, TableError> {
+        for (at, state) in states.iter().enumerate() {
+            if states[..at].iter().any(|other| other.name == state.name) {
+                return Err(TableError::NameTwice { name: state.name.clone() });
+            }
+        }
+        Ok(Self { operator: operator.to_owned(), states })
+    }
+
+    /// The operator's uid.
+    pub fn operator(&self) -> &str {
+        &self.operator
+    }
+
+    /// The states, as declared.
+    pub fn states(&self) -> &[StateDescriptor] {
+        &self.states
+    }
+
+    /// Whether what a checkpoint holds can be read by this program.
+    ///
+    /// # Errors
+    ///
+    /// For the first state of the checkpoint that is not here, or is something else here.
+    pub fn check_restore(&self, checkpoint: &Self) -> Result<(), TableError> {
+        checkpoint.states.iter().try_for_each(|old| self.check_state(old))
+    }
+
+    fn check_state(&self, old: &StateDescriptor) -> Result<(), TableError> {
+        let mismatch = |what: String, fix: &str| {
+            Err(TableError::SchemaMismatch {
+                operator: self.operator.clone(),
+                state: old.name.clone(),
+                what,
+                fix: fix.to_owned(),
+            })
+        };
+        let Some(new) = self.states.iter().find(|state| state.name == old.name) else {
+            return mismatch(
+                "the checkpoint has it and the program does not".to_owned(),
+                "declare it, or restore with dropped state allowed",
+            );
+        };
+        if new.kind != old.kind {
+            return mismatch(
+                format!("it was a {} state and is a {} state", old.kind, new.kind),
+                "give the new state another name",
+            );
+        }
+        if new.schema.hash == old.schema.hash {
+            return Ok(());
+        }
+        mismatch(
+            difference(&old.schema, &new.schema),
+            "restore with the old type, or migrate with #[record(version = .., from = ..)]",
+        )
+    }
+}
+
+/// The first thing that differs, in words.
+fn difference(old: &StateSchema, new: &StateSchema) -> String {
+    let name = &new.name;
+    for (field, old_type) in &old.fields {
+        match new.fields.iter().find(|(other, _)| other == field) {
+            None => return format!("field `{field}` of {name} is gone"),
+            Some((_, new_type)) if new_type != old_type => {
+                return format!("field `{field}` of {name} was {old_type} and is {new_type}");
+            }
+            Some(_) => {}
+        }
+    }
+    let added = new.fields.iter().find(|(field, _)| old.fields.iter().all(|(o, _)| o != field));
+    if let Some((field, _)) = added {
+        return format!("field `{field}` of {name} is new");
+    }
+    if old.name != new.name {
+        return format!("it held {} and holds {name}", old.name);
+    }
+    let places = old.fields.iter().zip(&new.fields);
+    match places.into_iter().find(|(old, new)| old.0 != new.0) {
+        Some(((old, _), (new, _))) => {
+            format!("fields of {name} changed places: `{new}` is where `{old}` was")
+        }
+        None => {
+            format!("{name} is the same by name, but a type inside of it or its version changed")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `kind name Type field:type …` a line; the hash is of the line without its name.
+    fn schema(lines: &[&str]) -> OperatorStateSchema {
+        let state = |line: &&str| {
+            let words: Vec<&str> = line.split(' ').collect();
+            let kind = [StateKind::Value, StateKind::Map]
+                .into_iter()
+                .find(|kind| kind.to_string() == words[0])
+                .unwrap();
+            let fields = words[3..].iter().map(|field| {
+                let (name, ty) = field.split_once(':').unwrap();
+                (name.to_owned(), ty.to_owned())
+            });
+            let hash =
+                words[2..].join(" ").bytes().fold(7_u64, |h, b| h * 31 % 1_000_003 + u64::from(b));
+            let schema = StateSchema { name: words[2].to_owned(), fields: fields.collect(), hash };
+            StateDescriptor { name: words[1].to_owned(), kind, schema }
+        };
+        OperatorStateSchema::new("op", lines.iter().map(state).collect()).unwrap()
+    }
+
+    fn check(old: &[&str], new: &[&str], expected: Option<&str>) {
+        let found = schema(new).check_restore(&schema(old)).err().map(|error| error.to_string());
+        match (&found, expected) {
+            (None, None) => {}
+            (Some(found), Some(expected)) => assert!(found.contains(expected), "{found}"),
+            _ => panic!("{old:?} into {new:?}: {found:?}"),
+        }
+    }
+
+    #[test]
+    fn a_mismatch_names_operator_state_field_and_fix() {
+        let old = &["value s T a:u64 b:str"];
+        check(old, old, None);
+        check(&[], old, None);
+        check(old, &["value t U", "value s T a:u64 b:str"], None);
+        check(
+            old,
+            &[],
+            Some(
+                "operator `op`, state `s`: the checkpoint has it and the program does not; declare",
+            ),
+        );
+        check(old, &["map s T a:u64 b:str"], Some("was a value state and is a map state; give"));
+        check(old, &["value s T a:u64"], Some("field `b` of T is gone"));
+        check(old, &["value s T a:i64 b:str"], Some("field `a` of T was u64 and is i64; restore"));
+        check(old, &["value s T a:u64 b:str c:u8"], Some("field `c` of T is new"));
+        check(old, &["value s U a:u64 b:str"], Some("it held T and holds U"));
+        check(old, &["value s T b:str a:u64"], Some("`b` is where `a` was"));
+        let mut deep = schema(old);
+        deep.states[0].schema.hash += 1;
+        let error = deep.check_restore(&schema(old)).unwrap_err();
+        assert!(
+            error.to_string().contains("a type inside of it or its version changed"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_name_is_used_once() {
+        let state = schema(&["value s T"]).states[0].clone();
+        let error = OperatorStateSchema::new("op", vec![state.clone(), state]).unwrap_err();
+        assert_eq!(error, TableError::NameTwice { name: "s".to_owned() });
+    }
+}

@@ -1,0 +1,488 @@
+//! The state table: segments behind a directory, found by hash, probed a group at a time. `unsafe` lives
+//! here and in `table/`: **every segment in the directory is live and owned by this table alone, a segment
+//! leaves the directory before it is freed, and no row outlives the borrow of the table that it came from.**
+//!
+//! ```text
+//!   hash ─┬─ upper half ─ fmix32, modulo ─▶ key group ─┐
+//!         └─ lower half ──────────────────────────────┴▶ spot = (group - first) << 32 | lower half
+//!                                                         │ top bits: directory ─▶ segment, one load, in L1
+//!                                                         ▼ low bits: group of four rows in it
+//!   a key of at most 8 bytes is the word;   else the word is the hash and the key a block of the row
+//! ```
+//!
+//! # What is always true
+//!
+//! 1. The rows of a key group are a run of the directory, so iteration and walks go group by group; a group
+//!    without rows has no segment.
+//! 2. A segment starts with a few rows, doubles up to 64 KiB, then splits. No rehash moves more, but when the
+//!    low halves of hashes collide: where splitting would make the directory larger than an eighth of the
+//!    rows, a segment goes on doubling. So hashes that are all equal cost linear probes, never memory.
+//! 3. A row is touched before it is written: its old state is kept for a snapshot that runs (`walk`), and it
+//!    is dirty for the next increment.
+//!
+//! The modulo is two multiplications (Lemire, Kaser and Kurz: Faster remainder by direct computation).
+
+mod clear;
+mod export;
+mod grow;
+mod iter;
+mod remove;
+mod undo;
+mod walk;
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use wiesel_core::{KeyGroup, KeyGroupRange, MAX_PARALLELISM_LIMIT};
+
+pub use iter::Rows;
+pub use walk::{Progress, RowEvent, Scope};
+
+use crate::{
+    RowSource,
+    arena::Arena,
+    blocks::Blocks,
+    layout::{KeyLayout, RowLayout},
+    residency::KeyBatch,
+    row::{Row, RowMut, block_at},
+    segment::{self, DIRTY, EMPTY, Place, Segment, Shape, TOUCHED},
+};
+
+/// How many records ahead a keyed head prefetches: more than a core has line-fill buffers (10 to 16), less
+/// than what the lines of a frame's records push out of L1.
+pub const PREFETCH_AHEAD: usize = 32;
+
+/// The rows of one operator on one subtask, by key.
+///
+/// ```
+/// use wiesel_core::KeyGroupRange;
+/// use wiesel_state::{KeyLayout, RowLayout, Table};
+///
+/// fn hash(key: &[u8]) -> u64 {
+///     key.iter().fold(7, |h, byte| (h ^ u64::from(*byte)).wrapping_mul(0x9E37_79B9_7F4A_7C15))
+/// }
+/// let layout = RowLayout::of_value(KeyLayout::Bytes, hash, 8)?;
+/// let mut table = Table::new(layout, KeyGroupRange::all(128), 128);
+/// for word in "to be or not to be".split(' ').map(str::as_bytes) {
+///     let mut row = table.upsert(hash(word), word);
+///     let count = u64::from_ne_bytes(row.value_mut().try_into().unwrap()) + 1;
+///     row.value_mut().copy_from_slice(&count.to_ne_bytes());
+/// }
+/// assert_eq!(table.len(), 4);
+/// assert_eq!(table.find(hash(b"be"), b"be").unwrap().value(), 2_u64.to_ne_bytes());
+/// assert!(table.remove(hash(b"or"), b"or") && table.find(hash(b"or"), b"or").is_none());
+/// # Ok::<(), wiesel_state::TableError>(())
+/// ```
+pub struct Table {
+    directory: Vec<Segment>,
+    /// 32 - the directory's bits within a key group.
+    shift: u32,
+    /// Bytes of a word key; 0 for keys in blocks.
+    word_bytes: u32,
+    shape: Shape,
+    max_parallelism: u32,
+    /// `u64::MAX / max_parallelism + 1`: for the modulo.
+    magic: u64,
+    range: KeyGroupRange,
+    /// Rows whose spot is not below it are not walked yet. `u64::MAX` without a walk.
+    cursor: u64,
+    /// Whether a touch leaves a mark: a walk runs, or increments follow.
+    marking: bool,
+    /// Whether increments follow.
+    tracking: bool,
+    layout: Arc<RowLayout>,
+    len: usize,
+    /// The row of the word key `u64::MAX`, which says "empty" elsewhere.
+    odd: Option<(u64, Segment)>,
+    arena: Arena,
+    /// Bytes of segments that are not full-size.
+    small_bytes: usize,
+    blocks: Blocks,
+    epoch: u64,
+    walk: Option<Box<walk::Walk>>,
+    /// Old rows, by key group, of a walk that runs.
+    undo: Vec<undo::Undo>,
+    /// Keys removed since the last base or increment.
+    removed: Option<Box<Table>>,
+    /// Groups whose next increment gives all rows.
+    rebase: BTreeSet<u16>,
+    source: Option<Box<dyn RowSource>>,
+}
+
+impl Table {
+    /// An empty table for the key groups of one subtask.
+    ///
+    /// # Panics
+    ///
+    /// If `max_parallelism` is 0 or above its limit, or the range is not below it.
+    pub fn new(layout: Arc<RowLayout>, range: KeyGroupRange, max_parallelism: u32) -> Self {
+        assert!((1..=MAX_PARALLELISM_LIMIT).contains(&max_parallelism));
+        assert!(range.first <= range.end && u32::from(range.end) <= max_parallelism);
+        let shape = Shape::of(&layout);
+        Self {
+            directory: vec![Segment::none(); range.len()],
+            shift: 32,
+            word_bytes: match layout.key() {
+                KeyLayout::Word { bytes } => bytes.into(),
+                KeyLayout::Bytes => 0,
+            },
+            shape,
+            max_parallelism,
+            magic: (u64::MAX / u64::from(max_parallelism)).wrapping_add(1),
+            range,
+            cursor: u64::MAX,
+            marking: false,
+            tracking: false,
+            layout,
+            len: 0,
+            odd: None,
+            arena: Arena::new(shape.span(shape.bits_full)),
+            small_bytes: 0,
+            blocks: Blocks::new(),
+            epoch: 0,
+            walk: None,
+            undo: Vec::new(),
+            removed: None,
+            rebase: BTreeSet::new(),
+            source: None,
+        }
+    }
+
+    /// Keys and cells.
+    #[inline]
+    pub fn layout(&self) -> &Arc<RowLayout> {
+        &self.layout
+    }
+
+    /// The key groups of this table.
+    pub fn range(&self) -> KeyGroupRange {
+        self.range
+    }
+
+    /// The job's number of key groups.
+    pub fn max_parallelism(&self) -> u32 {
+        self.max_parallelism
+    }
+
+    /// How many rows.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are none.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Bytes held, used or not: rows, directory, blocks, and what a running walk and the next increment keep.
+    pub fn bytes_used(&self) -> usize {
+        let undo: usize = self.undo.iter().map(undo::Undo::bytes_used).sum();
+        size_of::<Self>()
+            + self.directory.capacity() * size_of::<Segment>()
+            + self.arena.reserved()
+            + self.small_bytes
+            + self.blocks.reserved()
+            + undo
+            + self.removed.as_ref().map_or(0, |removed| removed.bytes_used())
+            + self.walk.as_ref().map_or(0, |walk| walk.bytes_used())
+    }
+
+    /// Brings the lines of a key's group closer. Call it about [`PREFETCH_AHEAD`] records before the key is
+    /// looked up; a group of wide rows is fetched in part.
+    #[inline]
+    pub fn prefetch(&self, hash: u64) {
+        let spot = self.spot(hash);
+        let segment = self.segment_at(spot);
+        let group = segment.group(self.shape, spot as u32 & (segment.groups() - 1));
+        segment::prefetch(group);
+        if self.shape.group_bytes > 64 {
+            segment::prefetch(group.wrapping_add(64));
+        }
+    }
+
+    /// Prefetches for each of a few hashes: the first [`PREFETCH_AHEAD`] of a frame.
+    #[inline]
+    pub fn prefetch_frame(&self, hashes: &[u64]) {
+        hashes.iter().for_each(|hash| self.prefetch(*hash));
+    }
+
+    /// The row of a key.
+    ///
+    /// # Panics
+    ///
+    /// If the key is not of the layout's length, or its group not of this table.
+    #[inline]
+    pub fn find(&self, hash: u64, key: &[u8]) -> Option<Row<'_>> {
+        self.check_resident(hash, key);
+        if self.word_bytes != 0 {
+            return self.find_word(hash, self.word_of(key));
+        }
+        let (_, _, place) = self.locate_bytes(hash, key);
+        // SAFETY: a found place is a live row, and the row borrows the table.
+        place.found.then(|| unsafe { Row::new(&self.layout, place.word(), place.area(self.shape)) })
+    }
+
+    /// As [`Table::find`], for a word layout: the key's bytes as a little-endian word.
+    #[inline]
+    pub fn find_word(&self, hash: u64, key: u64) -> Option<Row<'_>> {
+        let (_, _, place) = self.locate_word(hash, key)?;
+        // SAFETY: a found place is a live row, and the row borrows the table.
+        place.found.then(|| unsafe { Row::new(&self.layout, !key, place.area(self.shape)) })
+    }
+
+    /// The row of a key, made if it is not there.
+    ///
+    /// # Panics
+    ///
+    /// As [`Table::find`]; and if a key in a block is longer than [`crate::BLOCK_BYTES_MAX`].
+    #[inline]
+    pub fn upsert(&mut self, hash: u64, key: &[u8]) -> RowMut<'_> {
+        self.check_resident(hash, key);
+        if self.word_bytes != 0 {
+            return self.upsert_word(hash, self.word_of(key));
+        }
+        let (spot, segment, mut place) = self.locate_bytes(hash, key);
+        if place.found {
+            self.touch(spot, segment, place);
+        } else {
+            place = self.insert(spot, !bytes_hash(hash), Some(key));
+        }
+        // SAFETY: the place is a live row, touched or just inserted.
+        unsafe { RowMut::new(self, place.word(), place.area(self.shape), !place.found) }
+    }
+
+    /// As [`Table::upsert`], for a word layout: the key's bytes as a little-endian word.
+    #[inline]
+    pub fn upsert_word(&mut self, hash: u64, key: u64) -> RowMut<'_> {
+        let (area, inserted) = match self.locate_word(hash, key) {
+            Some((spot, segment, place)) if place.found => {
+                self.touch(spot, segment, place);
+                (place.area(self.shape), false)
+            }
+            _ => (self.insert(self.spot(hash), !key, None).area(self.shape), true),
+        };
+        // SAFETY: the area is a live row's, touched or just inserted.
+        unsafe { RowMut::new(self, !key, area, inserted) }
+    }
+
+    /// The row of a key, to write, if it is there.
+    ///
+    /// # Panics
+    ///
+    /// As [`Table::find`].
+    #[inline]
+    pub fn find_mut(&mut self, hash: u64, key: &[u8]) -> Option<RowMut<'_>> {
+        self.check_resident(hash, key);
+        let (spot, segment, place) = self.locate(hash, key)?;
+        if !place.found {
+            return None;
+        }
+        self.touch(spot, segment, place);
+        let word = if self.word_bytes != 0 { !self.word_of(key) } else { !bytes_hash(hash) };
+        // SAFETY: a found place is a live row, and was touched.
+        Some(unsafe { RowMut::new(self, word, place.area(self.shape), false) })
+    }
+
+    /// Puts a backend that may lack rows behind the table. Without one all rows are in memory.
+    pub fn set_source(&mut self, source: Box<dyn RowSource>) {
+        self.source = Some(source);
+    }
+
+    /// Whether rows may be missing: if not, a head need not list the keys of its frame.
+    #[inline]
+    pub fn may_miss(&self) -> bool {
+        self.source.is_some()
+    }
+
+    /// Lists the keys (by index) whose rows are not in memory and asks for them in one batch. A record with
+    /// such a key has to wait until [`Table::poll_arrivals`] names it.
+    pub fn list_missing(&mut self, keys: &KeyBatch, missing: &mut Vec<usize>) {
+        if let Some(source) = &mut self.source {
+            source.request(keys, missing);
+        }
+    }
+
+    /// The keys whose rows came since the last call. They stay until they are looked up.
+    pub fn poll_arrivals(&mut self, arrived: &mut KeyBatch) {
+        if let Some(mut source) = self.source.take() {
+            source.poll(self, arrived);
+            self.source = Some(source);
+        }
+    }
+
+    /// A table of row tests: debug builds refuse to touch a row that was said to be missing.
+    #[inline(always)]
+    fn check_resident(&self, hash: u64, key: &[u8]) {
+        if cfg!(debug_assertions)
+            && let Some(source) = &self.source
+        {
+            assert!(source.is_resident(hash, key), "a missing row was touched before it arrived");
+        }
+    }
+
+    /// The key group's index, and below it the lower half of the hash.
+    #[inline(always)]
+    fn spot(&self, hash: u64) -> u64 {
+        let group = modulo(fmix32((hash >> 32) as u32), self.max_parallelism, self.magic);
+        u64::from(group.wrapping_sub(self.range.first.into())) << 32 | hash & 0xffff_ffff
+    }
+
+    /// The key group of a spot of this table.
+    fn group_of(&self, spot: u64) -> KeyGroup {
+        KeyGroup(self.range.first + (spot >> 32) as u16)
+    }
+
+    #[inline(always)]
+    fn segment_at(&self, spot: u64) -> Segment {
+        match self.directory.get((spot >> self.shift) as usize) {
+            Some(segment) => *segment,
+            None => self.foreign(spot),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn foreign(&self, spot: u64) -> ! {
+        let group = (spot >> 32) as u32;
+        let group = group.wrapping_add(self.range.first.into());
+        panic!(
+            "a key of group {group} in a table of groups {}..{}: it was routed to the wrong subtask",
+            self.range.first, self.range.end
+        )
+    }
+
+    /// A word key from its bytes.
+    #[inline(always)]
+    fn word_of(&self, key: &[u8]) -> u64 {
+        match <[u8; 8]>::try_from(key) {
+            Ok(bytes) if self.word_bytes == 8 => u64::from_le_bytes(bytes),
+            _ => short_word(key, self.word_bytes),
+        }
+    }
+
+    #[inline(always)]
+    fn locate(&self, hash: u64, key: &[u8]) -> Option<(u64, Segment, Place)> {
+        if self.word_bytes != 0 {
+            self.locate_word(hash, self.word_of(key))
+        } else {
+            Some(self.locate_bytes(hash, key))
+        }
+    }
+
+    /// Where a word key is, or belongs. `None` for the odd key if it is not there.
+    #[inline(always)]
+    fn locate_word(&self, hash: u64, key: u64) -> Option<(u64, Segment, Place)> {
+        debug_assert!(self.word_bytes != 0 && key & !(u64::MAX >> (64 - 8 * self.word_bytes)) == 0);
+        if !key == EMPTY {
+            return self.locate_odd();
+        }
+        let spot = self.spot(hash);
+        let segment = self.segment_at(spot);
+        // SAFETY: in the directory, so live; the word is not empty.
+        Some((spot, segment, unsafe { segment.find(self.shape, spot, !key, |_| true) }))
+    }
+
+    #[cold]
+    fn locate_odd(&self) -> Option<(u64, Segment, Place)> {
+        let (spot, segment) = self.odd?;
+        let group = segment.group(self.shape, 0);
+        Some((spot, segment, Place { group, at: 0, row: 0, found: true }))
+    }
+
+    #[inline(always)]
+    fn locate_bytes(&self, hash: u64, key: &[u8]) -> (u64, Segment, Place) {
+        let hash = bytes_hash(hash);
+        let spot = self.spot(hash);
+        let segment = self.segment_at(spot);
+        let same = |area: *mut u8| {
+            // SAFETY: the area of a live row: its first pointer is its key.
+            unsafe { (*block_at(&self.layout, area, 0)).bytes() == Some(key) }
+        };
+        // SAFETY: in the directory, so live; the word is not empty.
+        let place = unsafe { segment.find(self.shape, spot, !hash, same) };
+        (spot, segment, place)
+    }
+
+    /// Before a row is written.
+    #[inline(always)]
+    fn touch(&mut self, spot: u64, segment: Segment, place: Place) {
+        if self.marking {
+            let mark = segment.mark(self.shape, place.at);
+            // SAFETY: the mark of a group of a live segment.
+            unsafe {
+                if spot < self.cursor {
+                    *mark |= DIRTY << place.row;
+                } else if *mark & TOUCHED << place.row == 0 {
+                    self.keep(spot, *mark & DIRTY << place.row != 0, place);
+                    *mark |= TOUCHED << place.row;
+                }
+            }
+        }
+    }
+
+    #[inline]
+    pub(crate) fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    pub(crate) fn blocks(&mut self) -> &mut Blocks {
+        &mut self.blocks
+    }
+}
+
+/// The hash of a key in a block: all but the one whose word would say "empty".
+#[inline(always)]
+fn bytes_hash(hash: u64) -> u64 {
+    hash.min(u64::MAX - 1)
+}
+
+#[inline(never)]
+fn short_word(key: &[u8], word_bytes: u32) -> u64 {
+    assert!(key.len() == word_bytes as usize, "a key of {} bytes, not {word_bytes}", key.len());
+    let mut word = [0; 8];
+    word[..key.len()].copy_from_slice(key);
+    u64::from_le_bytes(word)
+}
+
+/// `a % d`; `magic` is `u64::MAX / d + 1`. Exact for 32 bits.
+#[inline(always)]
+fn modulo(a: u32, d: u32, magic: u64) -> u32 {
+    let fraction = magic.wrapping_mul(a.into());
+    ((u128::from(fraction) * u128::from(d)) >> 64) as u32
+}
+
+/// Murmur3's finaliser, as in `wiesel_core::key_group_of`; a test holds them together.
+#[inline(always)]
+fn fmix32(mut h: u32) -> u32 {
+    h ^= h >> 16;
+    h = h.wrapping_mul(0x85eb_ca6b);
+    h ^= h >> 13;
+    h = h.wrapping_mul(0xc2b2_ae35);
+    h ^ (h >> 16)
+}
+
+#[cfg(test)]
+mod tests {
+    use wiesel_core::key_group_of;
+
+    use super::*;
+
+    #[test]
+    fn spots_are_in_the_key_group() {
+        let layout = RowLayout::of_value(KeyLayout::Bytes, |_| 0, 8).unwrap();
+        for max in [1, 2, 3, 7, 127, 128, 1_000, 32_767, 32_768] {
+            let table = Table::new(layout.clone(), KeyGroupRange::all(max), max);
+            let mut hash = 1_u64;
+            for _ in 0..20_000 {
+                hash = (hash ^ (hash >> 29)).wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(1);
+                assert_eq!(
+                    table.group_of(table.spot(hash)),
+                    key_group_of(hash, max),
+                    "{hash} {max}"
+                );
+                assert_eq!(table.spot(hash) as u32, hash as u32);
+            }
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! New rows: the first segment of a group, doubling, splitting.
+//!
+//! ```text
+//!   no segment ─▶ 256 B ─▶ 512 B ─▶ … ─▶ 64 KiB ─▶ two of 64 KiB, a bit deeper
+//!                                          └─ if the directory would outgrow the rows ─▶ 128 KiB ─▶ …
+//! ```
+//!
+//! `unsafe`: see `table.rs`. A segment that is replaced is freed after the directory names the new one.
+
+use super::*;
+use crate::{BLOCK_BYTES_MAX, arena::LINE};
+
+/// The directory may always be this large: less than one full segment.
+const DIRECTORY_BYTES_MIN: usize = 32 << 10;
+/// Above, it may take one byte for so many bytes of rows.
+const DIRECTORY_SHARE: usize = 8;
+/// Bits of the spot that the directory may use; the position in a segment has the other twelve.
+const DEPTH_MAX: u32 = 20;
+
+impl Table {
+    /// Adds a row that is known not to be there. Its cells are zero.
+    #[inline(never)]
+    pub(super) fn insert(&mut self, spot: u64, word: u64, key: Option<&[u8]>) -> Place {
+        // The odd row is walked with the last ones of its group.
+        let spot = if word == EMPTY { spot | 0xffff_ffff } else { spot };
+        let (segment, place) =
+            if word == EMPTY { self.insert_odd(spot) } else { self.insert_word(spot, word) };
+        if let Some(key) = key {
+            assert!(key.len() <= BLOCK_BYTES_MAX, "a key of {} bytes", key.len());
+            let block = self.blocks.make(key);
+            // SAFETY: the area of the row just made, whose layout has a block for the key.
+            unsafe { *block_at(&self.layout, place.area(self.shape), 0) = block };
+        }
+        self.len += 1;
+        if self.marking {
+            // A row that was not there at the flip is as good as touched: the walker passes it over.
+            let bit = if spot < self.cursor { DIRTY } else { TOUCHED };
+            // SAFETY: the mark of a group of a live segment.
+            unsafe { *segment.mark(self.shape, place.at) |= bit << place.row };
+        }
+        place
+    }
+
+    fn insert_word(&mut self, spot: u64, word: u64) -> (Segment, Place) {
+        loop {
+            let segment = self.segment_at(spot);
+            // SAFETY: in the directory, so live; an insert needs room, so it is not `NONE` below.
+            unsafe {
+                if segment.is_none() || segment.len() >= segment.len_max() {
+                    self.grow(spot, segment);
+                    continue;
+                }
+                let place = segment.find_free(self.shape, spot);
+                place.set_word(word);
+                segment.set_len(segment.len() + 1);
+                return (segment, place);
+            }
+        }
+    }
+
+    /// The row whose word says "empty" has a segment to itself, with another word.
+    #[cold]
+    fn insert_odd(&mut self, spot: u64) -> (Segment, Place) {
+        let segment = self.make_segment(self.shape.bits_first, 0);
+        let place = Place { group: segment.group(self.shape, 0), at: 0, row: 0, found: false };
+        // SAFETY: the first row of a segment just made.
+        unsafe {
+            place.set_word(!EMPTY);
+            segment.set_len(1);
+        }
+        self.odd = Some((spot, segment));
+        (segment, place)
+    }
+
+    #[cold]
+    fn grow(&mut self, spot: u64, old: Segment) {
+        if old.is_none() {
+            let new = self.make_segment(self.shape.bits_first, 0);
+            return self.point(spot, 0, new);
+        }
+        let full = old.bits() >= self.shape.bits_full;
+        // SAFETY: in the directory, so live, and not `NONE`.
+        let depth = unsafe { old.depth() };
+        if full && (depth < 32 - self.shift || self.double_directory()) {
+            return self.split(spot, old, depth);
+        }
+        let new = self.make_segment(old.bits() + 1, depth);
+        self.point(spot, depth, new);
+        self.move_rows(old, |_| new);
+        self.free_segment(old);
+    }
+
+    /// Splits a segment by the next bit of its rows' spots.
+    fn split(&mut self, spot: u64, old: Segment, depth: u32) {
+        let halves = [0, 1].map(|_| self.make_segment(old.bits(), depth + 1));
+        let shift = 31 - depth;
+        let of = |spot: u64| halves[(spot >> shift & 1) as usize];
+        let other = spot ^ 1 << shift;
+        self.point(spot, depth + 1, of(spot));
+        self.point(other, depth + 1, of(other));
+        self.move_rows(old, of);
+        self.free_segment(old);
+    }
+
+    /// Lets the directory name `segment` for all spots that share `depth` bits with `spot`.
+    fn point(&mut self, spot: u64, depth: u32, segment: Segment) {
+        let width = 32 - depth;
+        let first = (spot >> width << width >> self.shift) as usize;
+        let entries = 1_usize << (width - self.shift);
+        self.directory[first..first + entries].fill(segment);
+    }
+
+    /// Whether the directory could be doubled within its limits.
+    fn double_directory(&mut self) -> bool {
+        let bytes = self.directory.len() * 2 * size_of::<Segment>();
+        let rows = self.arena.reserved() + self.small_bytes;
+        if self.shift <= 32 - DEPTH_MAX || bytes > DIRECTORY_BYTES_MIN.max(rows / DIRECTORY_SHARE) {
+            return false;
+        }
+        self.directory = self.directory.iter().flat_map(|segment| [*segment; 2]).collect();
+        self.shift -= 1;
+        true
+    }
+
+    /// Moves all rows with their marks to new segments, which have room.
+    fn move_rows(&mut self, old: Segment, to: impl Fn(u64) -> Segment) {
+        let shape = self.shape;
+        for at in 0..old.groups() {
+            let group = old.group(shape, at);
+            for row in 0..segment::ROWS as u32 {
+                let place = Place { group, at, row, found: true };
+                // SAFETY: `old` is live until all its rows have moved; the new segments are in the
+                // directory, and of the same shape.
+                unsafe {
+                    let word = place.word();
+                    if word == EMPTY {
+                        continue;
+                    }
+                    let spot = self.low_of(word);
+                    let segment = to(spot);
+                    let new = segment.find_free(shape, spot);
+                    self.move_row(old, place, segment, new);
+                    segment.set_len(segment.len() + 1);
+                }
+            }
+        }
+    }
+
+    /// Copies a row with its mark.
+    ///
+    /// # Safety
+    ///
+    /// Both places are rows of their segments, which are live; the new one is empty.
+    #[inline]
+    pub(super) unsafe fn move_row(&self, from: Segment, old: Place, to: Segment, new: Place) {
+        let shape = self.shape;
+        // SAFETY: two rows of `stride` bytes that do not overlap, and their groups' marks.
+        unsafe {
+            new.set_word(old.word());
+            new.area(shape).copy_from_nonoverlapping(old.area(shape), shape.stride);
+            let bits = (*from.mark(shape, old.at) >> old.row) & (DIRTY | TOUCHED);
+            *to.mark(shape, new.at) |= bits << new.row;
+        }
+    }
+
+    /// The lower half of a row's hash, from its word.
+    #[inline]
+    pub(super) fn low_of(&self, word: u64) -> u64 {
+        let hash = match self.word_bytes as usize {
+            0 => !word,
+            bytes => self.layout.hash(&(!word).to_le_bytes()[..bytes]),
+        };
+        hash & 0xffff_ffff
+    }
+
+    pub(super) fn make_segment(&mut self, bits: u32, depth: u32) -> Segment {
+        if bits != self.shape.bits_full {
+            self.small_bytes += self.shape.span(bits);
+        }
+        Segment::make(self.shape, bits, depth, &mut self.arena)
+    }
+
+    /// The segment is in no directory any more, and its rows have moved or let go of their blocks.
+    pub(super) fn free_segment(&mut self, segment: Segment) {
+        if !segment.is_none() && segment.bits() != self.shape.bits_full {
+            self.small_bytes -= self.shape.span(segment.bits());
+        }
+        // SAFETY: made by `make_segment` of this table, and named by nobody.
+        unsafe { segment.free(self.shape, &mut self.arena) };
+    }
+}
+
+const _: () = assert!(DIRECTORY_BYTES_MIN > LINE);

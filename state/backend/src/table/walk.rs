@@ -1,0 +1,260 @@
+//! Snapshots while the table is written: a flip, then a walk in slices.
+//!
+//! ```text
+//!   spots:   0 ────── walked ──────▶ cursor ────── not walked ──────▶ end
+//!                                      │ first write: old row to the group's undo log, mark "touched"
+//!   a group: removed keys, then each segment's rows but the touched ones, then the undo log
+//! ```
+//!
+//! # What is always true
+//!
+//! 1. The walk of a flip gives exactly the rows of the flip (all, or the dirty ones), whatever is written,
+//!    removed, split or grown meanwhile: each once, and after the removed keys of its group.
+//! 2. A flip costs nothing that grows with the rows. A slice of the walk costs its budget and at most one
+//!    segment more.
+//! 3. The cursor is at the start of a segment: rows before it are walked, and a split cannot straddle it.
+//! 4. Outside a walk no mark says "touched". A walked row that was touched since is dirty for the next
+//!    increment: the walker moves the one bit into the other's place.
+//!
+//! A row that was made after the flip is marked touched and not logged; so the log needs no "absent", and
+//! no entry is ever searched for. The log is the group's and not the segment's: a split leaves it alone.
+//!
+//! `unsafe`: see `table.rs`.
+
+use std::collections::BTreeSet;
+
+use super::*;
+use crate::{TableError, segment::ROWS};
+
+/// What a walk is to give.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// All rows, and the next increment is what it would have been: savepoints, full checkpoints.
+    Full,
+    /// All rows, and increments are relative to it from now on.
+    Base,
+    /// What changed since the last base or increment. A group of which [`Table::rebase`] was asked gives all
+    /// its rows instead.
+    Increment,
+}
+
+/// One thing of a snapshot.
+#[derive(Clone, Copy)]
+pub enum RowEvent<'t> {
+    /// All that follows in this group replaces what earlier snapshots say of it. Once, before the group's
+    /// rows, in full and base walks and for rebased groups; also if no rows follow.
+    Whole,
+    /// The key was removed since the last increment. It may have come back: then its row follows.
+    Removed(&'t [u8]),
+    /// A row at the flip.
+    Row(Row<'t>),
+}
+
+/// Whether a walk has more to give.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Call again.
+    More,
+    /// The snapshot is complete.
+    Done,
+}
+
+pub(super) struct Walk {
+    scope: Scope,
+    /// The group's index.
+    group: usize,
+    step: Step,
+    /// Keys removed before the flip.
+    removed: Option<Box<Table>>,
+    rebase: BTreeSet<u16>,
+}
+
+#[derive(Clone, Copy)]
+enum Step {
+    /// Nothing of the group is given yet.
+    Start,
+    /// Removed keys, from this spot of their table on.
+    Removed(u64),
+    /// Segments, from the table's cursor on.
+    Rows,
+    /// The undo log, from this entry on.
+    Undo(usize),
+}
+
+impl Walk {
+    pub(super) fn bytes_used(&self) -> usize {
+        size_of::<Self>() + self.removed.as_ref().map_or(0, |removed| removed.bytes_used())
+    }
+}
+
+impl Table {
+    /// The number of the last flip.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// Whether the last flip's walk is unfinished.
+    pub fn is_walking(&self) -> bool {
+        self.walk.is_some()
+    }
+
+    /// The barrier: the rows of this moment are kept for [`Table::walk`]. Returns the new epoch.
+    ///
+    /// # Errors
+    ///
+    /// If the last walk is not done, or an increment has no base.
+    pub fn flip(&mut self, scope: Scope) -> Result<u64, TableError> {
+        if self.walk.is_some() {
+            return Err(TableError::WalkUnfinished { epoch: self.epoch });
+        }
+        if scope == Scope::Increment && !self.tracking {
+            return Err(TableError::NoBase);
+        }
+        self.undo.resize_with(self.range.len(), undo::Undo::default);
+        let mut walk =
+            Walk { scope, group: 0, step: Step::Start, removed: None, rebase: BTreeSet::new() };
+        if scope != Scope::Full {
+            self.tracking = true;
+            walk.removed = self.removed.take();
+            walk.rebase = std::mem::take(&mut self.rebase);
+        }
+        self.walk = Some(Box::new(walk));
+        self.marking = true;
+        self.cursor = 0;
+        self.epoch += 1;
+        Ok(self.epoch)
+    }
+
+    /// Asks that the next increment gives all rows of a group: because its increments have grown larger than
+    /// its base.
+    pub fn rebase(&mut self, group: KeyGroup) {
+        if self.range.contains(group) {
+            self.rebase.insert(group.0);
+        }
+    }
+
+    /// Gives the next part of the snapshot: until `budget_bytes` are passed, or the walk is done. Segments
+    /// are given whole, so a call gives at most one segment (64 KiB and its blocks) more.
+    pub fn walk(
+        &mut self,
+        budget_bytes: usize,
+        out: &mut dyn FnMut(KeyGroup, RowEvent<'_>),
+    ) -> Progress {
+        let Some(mut walk) = self.walk.take() else { return Progress::Done };
+        let mut given = 0;
+        while walk.group < self.range.len() {
+            if given >= budget_bytes {
+                self.walk = Some(walk);
+                return Progress::More;
+            }
+            // A step that gives nothing costs something, too.
+            given += 64 + self.walk_step(&mut walk, budget_bytes - given, out);
+        }
+        self.cursor = u64::MAX;
+        self.marking = self.tracking;
+        Progress::Done
+    }
+
+    fn walk_step(
+        &mut self,
+        walk: &mut Walk,
+        budget_bytes: usize,
+        out: &mut dyn FnMut(KeyGroup, RowEvent<'_>),
+    ) -> usize {
+        let group = KeyGroup(self.range.first + walk.group as u16);
+        let whole = walk.scope != Scope::Increment || walk.rebase.contains(&group.0);
+        let start = (walk.group as u64) << 32;
+        let mut given = 0;
+        match walk.step {
+            Step::Start if whole => {
+                out(group, RowEvent::Whole);
+                walk.step = Step::Rows;
+            }
+            Step::Start => walk.step = Step::Removed(start),
+            Step::Removed(spot) => {
+                walk.step = Step::Rows;
+                if let Some(removed) = &walk.removed {
+                    let (segment, next) = removed.segment_and_next(spot);
+                    let odd = removed.odd_of(next);
+                    removed.visit(segment, odd, |row, _| {
+                        given += row.bytes();
+                        out(group, RowEvent::Removed(row.key()));
+                    });
+                    if next >> 32 == spot >> 32 {
+                        walk.step = Step::Removed(next);
+                    }
+                }
+            }
+            Step::Rows => {
+                let (segment, next) = self.segment_and_next(self.cursor);
+                let odd = self.odd_of(next);
+                self.visit(segment, odd, |row, mark| {
+                    if mark & TOUCHED == 0 && (whole || mark & DIRTY != 0) {
+                        given += row.bytes();
+                        out(group, RowEvent::Row(row));
+                    }
+                });
+                self.pass_marks(segment, walk.scope);
+                odd.into_iter().for_each(|segment| self.pass_marks(segment, walk.scope));
+                self.cursor = next;
+                if next >> 32 != start >> 32 {
+                    walk.step = Step::Undo(0);
+                }
+            }
+            Step::Undo(mut index) => {
+                while index < self.kept(walk.group) && given < budget_bytes {
+                    let (was_dirty, row) = self.kept_row(walk.group, index);
+                    if whole || was_dirty {
+                        out(group, RowEvent::Row(row));
+                    }
+                    given += row.bytes();
+                    index += 1;
+                }
+                walk.step = Step::Undo(index);
+                if index == self.kept(walk.group) {
+                    self.release_kept(walk.group);
+                    (walk.group, walk.step) = (walk.group + 1, Step::Start);
+                }
+            }
+        }
+        given
+    }
+
+    /// Calls back for each row of a segment and of the odd one, with the row's mark in the lowest bits.
+    fn visit(&self, segment: Segment, odd: Option<Segment>, mut out: impl FnMut(Row<'_>, u8)) {
+        for (segment, is_odd) in [(Some(segment), false), (odd, true)] {
+            let Some(segment) = segment.filter(|segment| !segment.is_none()) else { continue };
+            for at in 0..segment.groups() {
+                let group = segment.group(self.shape, at);
+                for row in 0..ROWS as u32 {
+                    let place = Place { group, at, row, found: true };
+                    // SAFETY: a row of a segment of this table, borrowed during the call.
+                    unsafe {
+                        if place.word() != EMPTY {
+                            let word = if is_odd { EMPTY } else { place.word() };
+                            let mark = *segment.mark(self.shape, at) >> row;
+                            out(Row::new(&self.layout, word, place.area(self.shape)), mark);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// The segment is walked: what was touched since the flip is dirty for the next increment.
+    fn pass_marks(&mut self, segment: Segment, scope: Scope) {
+        if segment.is_none() {
+            return;
+        }
+        for at in 0..segment.groups() {
+            // SAFETY: the mark of a group of a live segment.
+            let mark = unsafe { &mut *segment.mark(self.shape, at) };
+            let (dirty, touched) = (*mark & 0xf, *mark >> ROWS);
+            *mark = match scope {
+                Scope::Full if !self.tracking => 0,
+                Scope::Full => dirty | touched,
+                Scope::Base | Scope::Increment => touched,
+            };
+        }
+    }
+}
