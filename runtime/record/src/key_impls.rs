@@ -167,7 +167,7 @@ impl<K: Key> Key for Option<K> {
 
     #[inline]
     fn append_key(view: Self::View<'_>, out: &mut Vec<u8>) {
-        append_len(view.is_some() as usize, out);
+        append_variant(view.is_some().into(), out);
         if let Some(view) = view {
             K::append_key(view, out);
         }
@@ -178,7 +178,7 @@ impl<K: Key> Key for Option<K> {
         bytes: &mut &'b [u8],
         arena: &'b KeyArena,
     ) -> Result<Self::View<'b>, InvalidKey> {
-        match read_len::<Self>(bytes)? {
+        match read_variant::<Self>(bytes)? {
             0 => Ok(None),
             1 => K::read_key(bytes, arena).map(Some),
             _ => Err(InvalidKey::of::<Self>()),
@@ -252,14 +252,29 @@ fn read_list<'b, K: Key>(
     Ok(List::from(arena.keep(items)))
 }
 
-/// Appends a length or the index of a variant.
+/// Appends a length.
 #[inline]
-pub(crate) fn append_len(len: usize, out: &mut Vec<u8>) {
+fn append_len(len: usize, out: &mut Vec<u8>) {
     debug_assert!(u32::try_from(len).is_ok());
-    out.extend_from_slice(&(len as u32).to_le_bytes());
+    append_variant(len as u32, out);
 }
 
 #[inline]
-pub(crate) fn read_len<K: Record>(bytes: &mut &[u8]) -> Result<usize, InvalidKey> {
-    Ok(u32::from_le_bytes(take::<K, 4>(bytes)?) as usize)
+fn read_len<K: Record>(bytes: &mut &[u8]) -> Result<usize, InvalidKey> {
+    Ok(read_variant::<K>(bytes)? as usize)
+}
+
+/// Appends the index of a variant.
+#[inline]
+pub fn append_variant(index: u32, out: &mut Vec<u8>) {
+    out.extend_from_slice(&index.to_le_bytes());
+}
+
+/// Takes the index of a variant off the front.
+///
+/// # Errors
+/// [`InvalidKey`] if there are not four bytes.
+#[inline]
+pub fn read_variant<K: Record>(bytes: &mut &[u8]) -> Result<u32, InvalidKey> {
+    take::<K, 4>(bytes).map(u32::from_le_bytes)
 }

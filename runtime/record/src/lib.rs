@@ -54,7 +54,11 @@ pub use writer::{Full, RecordWriter, Region, Scratch};
 /// What the code of the derive names. Not for people.
 #[doc(hidden)]
 pub mod __private {
-    pub use crate::schema::{hash_fields, max_align};
-    pub use rkyv::{self, Place, bytecheck, munge::munge, traits::NoUndef};
+    pub use crate::{
+        key::sum,
+        key_impls::{append_variant, read_variant},
+        schema::{hash_fields, max_align},
+    };
+    pub use rkyv::{self, Place, bytecheck};
     pub use std;
 }
