@@ -109,6 +109,12 @@ impl File {
         Self(Arc::new(FileInner { name: name.into(), handle }))
     }
 
+    /// A descriptor that was opened elsewhere (a pipe, a socket), called `name` in messages.
+    #[cfg(not(sim))]
+    pub fn from_fd(name: &str, fd: std::os::fd::OwnedFd) -> Self {
+        Self::new(name, backend::Handle::owned(fd))
+    }
+
     /// Standard input. Never closed.
     pub fn stdin() -> Self {
         Self::new("stdin", backend::Handle::standard(0))

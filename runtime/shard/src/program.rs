@@ -34,6 +34,13 @@ pub trait Program {
     fn turn(&mut self, shard: &Shard) -> Next;
 }
 
+/// A closure is a program: what it captures is its state.
+impl<F: FnMut(&Shard) -> Next> Program for F {
+    fn turn(&mut self, shard: &Shard) -> Next {
+        self(shard)
+    }
+}
+
 /// What a program wants after a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
