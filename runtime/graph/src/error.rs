@@ -1,0 +1,111 @@
+//! What can be wrong with a job before it runs. All of it is for the user's program to fix.
+
+/// A graph that cannot run.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum GraphError {
+    /// No stream ends anywhere.
+    #[error("nothing to run: no sink (end a stream with a sink such as `print()`)")]
+    NoSink,
+    /// Two operators have the same uid.
+    #[error(
+        "uid `{uid}` is used twice, by `{first}` and by `{second}`: give each operator its own"
+    )]
+    DuplicateUid {
+        /// The uid.
+        uid: String,
+        /// An operator that has it.
+        first: String,
+        /// Another one.
+        second: String,
+    },
+    /// An operator has an empty uid.
+    #[error("the uid of `{operator}` is empty: give it a name, or none")]
+    EmptyUid {
+        /// The operator.
+        operator: String,
+    },
+    /// An operator keeps state and has no uid.
+    #[error(
+        "`{operator}` keeps state but has no uid: add `.uid(\"...\")` after it, or set \
+         `pipeline.auto-generate-uids = true`"
+    )]
+    MissingUid {
+        /// The operator.
+        operator: String,
+    },
+    /// Parallelism zero.
+    #[error("the parallelism of `{operator}` is 0: it must be at least 1")]
+    ZeroParallelism {
+        /// The chain.
+        operator: String,
+    },
+    /// More key groups than there can be, or none.
+    #[error(
+        "the max parallelism of `{operator}` is {max_parallelism}: it must be between 1 and 32768"
+    )]
+    MaxParallelism {
+        /// The chain.
+        operator: String,
+        /// What was set.
+        max_parallelism: u32,
+    },
+    /// More subtasks than key groups.
+    #[error(
+        "the parallelism of `{operator}` is {parallelism}, above its max parallelism of {max_parallelism}: \
+         lower one or raise the other"
+    )]
+    AboveMaxParallelism {
+        /// The chain.
+        operator: String,
+        /// Its subtasks.
+        parallelism: u32,
+        /// Its key groups.
+        max_parallelism: u32,
+    },
+    /// A forward edge between chains of different width.
+    #[error(
+        "`{source_name}` (parallelism {source_parallelism}) cannot forward to `{target_name}` (parallelism \
+         {target_parallelism}): use `rebalance()` or `rescale()` between them, or make them equal"
+    )]
+    UnequalForward {
+        /// The chain before the edge.
+        source_name: String,
+        /// Its subtasks.
+        source_parallelism: u32,
+        /// The chain behind the edge.
+        target_name: String,
+        /// Its subtasks.
+        target_parallelism: u32,
+    },
+    /// A chain that nobody feeds.
+    #[error("`{operator}` has no input and is not a source: connect a stream to it")]
+    NoInput {
+        /// The chain.
+        operator: String,
+    },
+    /// A source with an edge into it.
+    #[error("`{operator}` is a source but has an input: remove the edge into it")]
+    SourceWithInput {
+        /// The chain.
+        operator: String,
+    },
+    /// The inputs of a chain are not numbered from zero, each once.
+    #[error(
+        "input {input} of `{operator}` has {edges} edges instead of one: merge streams with `union()`"
+    )]
+    Inputs {
+        /// The chain.
+        operator: String,
+        /// The input.
+        input: u32,
+        /// How many edges end there.
+        edges: usize,
+    },
+    /// Records could come back to where they were.
+    #[error("`{operator}` is part of a cycle: a stream cannot flow back into itself")]
+    Cycle {
+        /// A chain on the cycle, or behind it.
+        operator: String,
+    },
+}
