@@ -63,8 +63,12 @@ pub struct TaskMetrics {
     pub late_records_dropped: Counter,
     /// Lines or records that could not be read and were skipped by choice.
     pub bad_records_skipped: Counter,
+    /// Lines with bytes that are not UTF-8, which were replaced by choice.
+    pub text_replaced: Counter,
     /// Nanoseconds spent in turns that did work (`busyTimeMsPerSecond` is its slope).
     pub busy_ns: Counter,
+    /// Nanoseconds of turns that found nothing to do (`idleTimeMsPerSecond` counts sleep as well).
+    pub idle_ns: Counter,
     /// Nanoseconds without a turn for data because an output had no frame (`backPressuredTimeMsPerSecond`).
     pub back_pressured_ns: Counter,
     /// `currentInputWatermark`, in milliseconds.

@@ -1,1 +1,66 @@
-//! What happens to records: operators and chains. Pure.
+//! Operators: what happens to records. Pure: no clock is read, no file touched, nothing awaited.
+//!
+//! ```text
+//!             ┌──────────────── one chain: one monomorphised type ────────────────┐
+//!   frame ───▶│ head ──push──▶ link ──push──▶ link ──push──▶ end ──append──▶ output │───▶ frames
+//!   (dyn, one │  ▲ cursor, keyed state, timers                     │ stop           │
+//!   call per  │  └────────── reads `stop` after every record ◀─────┘                │
+//!   frame)    └───────────────────────────────────────────────────────────────────┘
+//! ```
+//!
+//! # What is always true
+//!
+//! 1. Nothing in a chain waits. An output always takes what it is given; if it should not have had to,
+//!    it sets `stop`, and the head ends the turn with its cursor kept.
+//! 2. Everything that a watermark triggers is pushed before the watermark is passed on.
+//! 3. Keyed state, timers and windows exist only in heads.
+//! 4. `finish` is the last thing that pushes. A stopped call is made again with the same argument.
+
+mod all_windows;
+mod chain;
+mod context;
+mod emit;
+mod filter;
+mod flat_map;
+mod folding;
+mod frame_head;
+mod key_by;
+mod keyed_head;
+mod keyed_table;
+mod map;
+mod protocol;
+mod rolling;
+mod side;
+mod snapshot;
+mod state_cell;
+mod top_n;
+mod tumbling;
+mod watermarks;
+mod window;
+
+pub use all_windows::{AllWindows, AllWindowsStart};
+pub use chain::{Chain, Nothing, Start};
+pub use context::TaskContext;
+pub use emit::{End, FanOut};
+pub use filter::{Filter, FilterBy, TryFilter, TryFilterBy};
+pub use flat_map::{FlatMap, FlatMapTo, TryFlatMap, TryFlatMapTo};
+pub use folding::{
+    Aggregate, AggregateError, AggregateFunction, Aggregated, AggregatedView, ByRank, Combine,
+    Count, Counted, CountedView, Fold, Folding, Max, Min, Number, OfNumber, Reduce, Sum,
+};
+pub use frame_head::{FrameHead, FrameStart};
+pub use key_by::{KeyBy, KeyByTo};
+pub use keyed_head::{KeyedHead, KeyedHeadStart, KeyedOperator, KeyedStart};
+pub use map::{Map, MapTo, Project, ProjectTo, TryMap, TryMapTo};
+pub use protocol::{Control, Head, Link, Mail, Output, OutputPort, Pace, Polled, Progress, Status};
+pub use rolling::{Rolling, RollingStart};
+pub use side::{SideOutput, side_output};
+pub use snapshot::Snapshot;
+pub use state_cell::StateCell;
+pub use top_n::{Ranked, RankedView, TopN, by_count};
+pub use tumbling::{TumblingStart, TumblingWindows, WindowOptions};
+pub use watermarks::{
+    AssignWatermarks, AssignWatermarksTo, BoundedOutOfOrderness, WatermarkGenerator,
+    WatermarkStrategy, bounded_out_of_orderness, monotonous_timestamps,
+};
+pub use window::{TimeWindow, Tumbling};

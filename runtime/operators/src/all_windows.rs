@@ -1,0 +1,249 @@
+//! Tumbling event-time windows over a whole stream: one accumulator per window, one subtask.
+//!
+//! # What is always true
+//!
+//! The rules of `tumbling` hold, with one accumulator in the place of a table.
+
+use std::marker::PhantomData;
+
+use wiesel_core::{Blame, Meta, Nanos, TaskFailure, Timestamp};
+use wiesel_record::{Record, RegionBuf};
+use wiesel_wire::{Frame, FrameView};
+
+use crate::{
+    Folding, Head, Link, OutputPort, Pace, Polled, Progress, SideOutput, Snapshot, Start, Status,
+    TaskContext, TimeWindow, WindowOptions, flat_map::Emit, state_cell::decode,
+};
+
+/// The name of the accumulators in snapshots.
+const STATE: &str = "window_all";
+
+/// The longest accumulator that a snapshot takes.
+const ACC_BYTES_MAX: usize = 1 << 30;
+
+struct Slice<Acc> {
+    window: TimeWindow,
+    acc: Acc,
+    fired: bool,
+}
+
+/// Aggregates all records of a window.
+pub struct AllWindows<A, T: Record, D>
+where
+    A: Folding<(), T>,
+{
+    folding: A,
+    options: WindowOptions,
+    /// In order of their windows.
+    slices: Vec<Slice<A::Acc>>,
+    watermark: Timestamp,
+    late: Option<Box<dyn SideOutput<T>>>,
+    context: TaskContext,
+    next: D,
+    types: PhantomData<fn(T)>,
+}
+
+/// Makes [`AllWindows`].
+pub struct AllWindowsStart<A, T> {
+    folding: A,
+    options: WindowOptions,
+    types: PhantomData<fn(T)>,
+}
+
+impl<A, T> AllWindowsStart<A, T> {
+    /// Aggregates with `folding` in windows by `options`.
+    pub fn new(folding: A, options: WindowOptions) -> Self {
+        Self { folding, options, types: PhantomData }
+    }
+}
+
+impl<A: Clone, T> Clone for AllWindowsStart<A, T> {
+    fn clone(&self) -> Self {
+        Self::new(self.folding.clone(), self.options.clone())
+    }
+}
+
+impl<A: Folding<(), T>, T: Record> Start for AllWindowsStart<A, T> {
+    type Out = A::Out;
+    type Head<D: Link<A::Out>> = AllWindows<A, T, D>;
+
+    fn head<D: Link<A::Out>>(
+        self,
+        next: D,
+        context: &TaskContext,
+    ) -> Result<AllWindows<A, T, D>, TaskFailure> {
+        let late = self.options.late_slot.and_then(|slot| context.take_side::<T>(slot));
+        Ok(AllWindows {
+            folding: self.folding,
+            options: self.options,
+            slices: Vec::new(),
+            watermark: Timestamp::MIN,
+            late,
+            context: context.clone(),
+            next,
+            types: PhantomData,
+        })
+    }
+}
+
+impl<A: Folding<(), T>, T: Record, D: Link<A::Out>> AllWindows<A, T, D> {
+    fn take(&mut self, value: T::View<'_>, meta: Meta) {
+        let Some(time) = meta.time else {
+            let cause = "the record has no event time: call `watermarks` before the window";
+            self.context.fail(TaskFailure::new(Blame::Job, "assign a record to a window", cause));
+            return;
+        };
+        let window = self.options.windows.window_of(time);
+        if self.options.over_at(window) <= self.watermark {
+            match &mut self.late {
+                Some(late) => late.emit(value, meta),
+                None => self.context.metrics().late_records_dropped.add(1),
+            }
+            return;
+        }
+        let at = self.slices.partition_point(|slice| slice.window < window);
+        let folded = match self.slices.get_mut(at) {
+            Some(slice) if slice.window == window => self.folding.add(&mut slice.acc, value),
+            _ => self.folding.first(value).map(|acc| {
+                let fired = window.max_timestamp() <= self.watermark;
+                self.slices.insert(at, Slice { window, acc, fired });
+            }),
+        };
+        match folded {
+            Ok(()) if self.slices[at].fired => self.fire(at),
+            Ok(()) => {}
+            Err(error) => self.context.fail_user("aggregate a record", error),
+        }
+    }
+
+    fn fire(&mut self, at: usize) {
+        let Slice { window, acc, .. } = &self.slices[at];
+        let meta = Meta::at(window.max_timestamp());
+        self.folding.emit((), *window, acc.view(), &mut Emit { next: &mut self.next, meta });
+    }
+}
+
+impl<A: Folding<(), T>, T: Record, D: Link<A::Out>> Head for AllWindows<A, T, D> {
+    fn open(&mut self) -> Result<(), TaskFailure> {
+        self.next.open()
+    }
+
+    fn frame(
+        &mut self,
+        _input: usize,
+        frame: &Frame,
+        cursor: &mut usize,
+        pace: &mut Pace,
+    ) -> Progress {
+        let view = FrameView::<T>::new(frame);
+        while *cursor < view.len() {
+            self.take(view.record(*cursor).get(), view.meta(*cursor));
+            self.context.metrics().records_in.add(1);
+            *cursor += 1;
+            if pace.is_over() && *cursor < view.len() {
+                return Progress::Stopped;
+            }
+        }
+        Progress::Done
+    }
+
+    fn watermark(&mut self, watermark: Timestamp, pace: &mut Pace) -> Progress {
+        assert!(watermark >= self.watermark, "watermark moved backwards");
+        self.watermark = watermark;
+        for at in 0..self.slices.len() {
+            if !self.slices[at].fired && self.slices[at].window.max_timestamp() <= watermark {
+                self.fire(at);
+                self.slices[at].fired = true;
+                if pace.is_over() {
+                    return Progress::Stopped;
+                }
+            }
+        }
+        let options = &self.options;
+        self.slices.retain(|slice| options.over_at(slice.window) > watermark);
+        if let Some(late) = &mut self.late {
+            late.watermark(watermark);
+        }
+        self.next.watermark(watermark)
+    }
+
+    fn status(&mut self, status: Status) {
+        if let Some(late) = &mut self.late {
+            late.status(status);
+        }
+        self.next.status(status);
+    }
+
+    fn poll(&mut self, _pace: &mut Pace) -> Polled {
+        Polled::Finished
+    }
+
+    fn next_timer(&self) -> Option<Timestamp> {
+        None
+    }
+
+    fn advance_time(&mut self, _now: Timestamp, _pace: &mut Pace) -> Progress {
+        Progress::Done
+    }
+
+    fn tick(&mut self, now: Nanos) {
+        self.next.tick(now);
+    }
+
+    fn finish(&mut self, _pace: &mut Pace) -> Progress {
+        self.next.finish()
+    }
+
+    fn ports(&mut self, visit: &mut dyn FnMut(&mut dyn OutputPort)) {
+        self.next.ports(visit);
+        if let Some(late) = &mut self.late {
+            visit(late.as_mut());
+        }
+    }
+
+    /// A part per window: start, end, fired, and the accumulator's region.
+    fn snapshot(&mut self, snapshot: &mut Snapshot) {
+        let mut region = RegionBuf::new();
+        for slice in &self.slices {
+            let written = region.write::<A::Acc>(slice.acc.view(), ACC_BYTES_MAX);
+            if let Err(error) = written {
+                self.context.fail_runtime("snapshot a window", error);
+                return;
+            }
+            let mut bytes = slice.window.start.as_millis().to_le_bytes().to_vec();
+            bytes.extend(slice.window.end.as_millis().to_le_bytes());
+            bytes.extend(u64::from(slice.fired).to_le_bytes());
+            bytes.extend(region.as_bytes());
+            snapshot.put(STATE, None, bytes);
+        }
+        self.next.snapshot(snapshot);
+    }
+
+    fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {
+        for part in snapshot.operator(STATE) {
+            let Some((words, acc)) = part.split_first_chunk::<24>() else {
+                return Err(damaged("it ends within its header"));
+            };
+            let word = |at: usize| {
+                let mut bytes = [0; 8];
+                bytes.copy_from_slice(&words[at * 8..at * 8 + 8]);
+                i64::from_le_bytes(bytes)
+            };
+            let window = TimeWindow {
+                start: Timestamp::from_millis(word(0)),
+                end: Timestamp::from_millis(word(1)),
+            };
+            if window != self.options.windows.window_of(window.start) {
+                return Err(damaged("its windows have another size: the program has changed"));
+            }
+            let acc = decode::<A::Acc>(acc)?;
+            let at = self.slices.partition_point(|slice| slice.window < window);
+            self.slices.insert(at, Slice { window, acc, fired: word(2) != 0 });
+        }
+        self.next.restore(snapshot)
+    }
+}
+
+fn damaged(what: &str) -> TaskFailure {
+    TaskFailure::new(Blame::Environment, "restore window state", what.to_owned())
+}

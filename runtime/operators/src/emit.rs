@@ -1,0 +1,139 @@
+//! Where a chain ends: in one output, or in several that each take every record.
+
+use std::marker::PhantomData;
+
+use wiesel_core::{Meta, Nanos, TaskFailure, Timestamp};
+use wiesel_record::{Item, Record};
+
+use crate::{Control, Link, Output, OutputPort, Progress, Snapshot, Status, TaskContext};
+
+/// The last link of a chain that ends in one output.
+pub struct End<T, O> {
+    output: O,
+    context: TaskContext,
+    types: PhantomData<fn(T)>,
+}
+
+impl<T: Record, O: Output<T>> End<T, O> {
+    /// Ends a chain in `output`.
+    pub fn new(output: O, context: &TaskContext) -> Self {
+        Self { output, context: context.clone(), types: PhantomData }
+    }
+}
+
+impl<T: Record, O: Output<T>> Control for End<T, O> {
+    fn open(&mut self) -> Result<(), TaskFailure> {
+        Ok(())
+    }
+
+    fn watermark(&mut self, watermark: Timestamp) -> Progress {
+        self.output.watermark(watermark);
+        Progress::Done
+    }
+
+    fn status(&mut self, status: Status) {
+        self.output.status(status);
+    }
+
+    fn tick(&mut self, _now: Nanos) {}
+
+    fn finish(&mut self) -> Progress {
+        Progress::Done
+    }
+
+    fn ports(&mut self, visit: &mut dyn FnMut(&mut dyn OutputPort)) {
+        visit(&mut self.output);
+    }
+
+    fn snapshot(&mut self, _snapshot: &mut Snapshot) {}
+
+    fn restore(&mut self, _snapshot: &Snapshot) -> Result<(), TaskFailure> {
+        Ok(())
+    }
+}
+
+impl<T: Record, O: Output<T>> Link<T> for End<T, O> {
+    #[inline]
+    fn push<I: Item<T>>(&mut self, item: I, meta: Meta) {
+        self.context.metrics().records_out.add(1);
+        self.output.append(item, meta);
+    }
+}
+
+/// The last link of a chain whose stream is shared: each push is appended to every output.
+pub struct FanOut<T, O> {
+    outputs: Vec<O>,
+    context: TaskContext,
+    types: PhantomData<fn(T)>,
+}
+
+impl<T: Record, O: Output<T>> FanOut<T, O> {
+    /// Ends a chain in all of `outputs`.
+    pub fn new(outputs: Vec<O>, context: &TaskContext) -> Self {
+        Self { outputs, context: context.clone(), types: PhantomData }
+    }
+}
+
+impl<T: Record, O: Output<T>> Control for FanOut<T, O> {
+    fn open(&mut self) -> Result<(), TaskFailure> {
+        Ok(())
+    }
+
+    fn watermark(&mut self, watermark: Timestamp) -> Progress {
+        self.outputs.iter_mut().for_each(|output| output.watermark(watermark));
+        Progress::Done
+    }
+
+    fn status(&mut self, status: Status) {
+        self.outputs.iter_mut().for_each(|output| output.status(status));
+    }
+
+    fn tick(&mut self, _now: Nanos) {}
+
+    fn finish(&mut self) -> Progress {
+        Progress::Done
+    }
+
+    fn ports(&mut self, visit: &mut dyn FnMut(&mut dyn OutputPort)) {
+        self.outputs.iter_mut().for_each(|output| visit(output));
+    }
+
+    fn snapshot(&mut self, _snapshot: &mut Snapshot) {}
+
+    fn restore(&mut self, _snapshot: &Snapshot) -> Result<(), TaskFailure> {
+        Ok(())
+    }
+}
+
+/// An item lent to one of several outputs.
+struct Lent<'i, I>(&'i I);
+
+impl<T: Record, I: Item<T>> Item<T> for Lent<'_, I> {
+    #[inline]
+    fn view(&self) -> T::View<'_> {
+        self.0.view()
+    }
+
+    #[inline]
+    fn into_owned(self) -> T {
+        T::from_view(self.0.view())
+    }
+
+    #[inline]
+    fn write(
+        &self,
+        writer: &mut wiesel_record::RecordWriter<'_>,
+    ) -> Result<wiesel_record::Region, wiesel_record::Full> {
+        self.0.write(writer)
+    }
+}
+
+impl<T: Record, O: Output<T>> Link<T> for FanOut<T, O> {
+    #[inline]
+    fn push<I: Item<T>>(&mut self, item: I, meta: Meta) {
+        self.context.metrics().records_out.add(self.outputs.len() as u64);
+        for output in &mut self.outputs {
+            output.append(Lent(&item), meta);
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! The head of a chain that starts at an exchange and keeps no state: a loop over a frame.
+
+use std::marker::PhantomData;
+
+use wiesel_core::{Nanos, TaskFailure, Timestamp};
+use wiesel_record::Record;
+use wiesel_wire::{Frame, FrameView};
+
+use crate::{Head, Link, OutputPort, Pace, Polled, Progress, Snapshot, Start, Status, TaskContext};
+
+/// Pushes the records of each frame. With several inputs it is the union of them.
+pub struct FrameHead<T, D> {
+    context: TaskContext,
+    next: D,
+    types: PhantomData<fn(T)>,
+}
+
+/// A chain that starts at one or several gates with records of type `T`.
+#[derive(Debug)]
+pub struct FrameStart<T>(PhantomData<fn(T)>);
+
+impl<T: Record> FrameStart<T> {
+    /// Frames of `T`, with whatever columns they have.
+    pub const fn new() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<T: Record> Default for FrameStart<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T> Clone for FrameStart<T> {
+    fn clone(&self) -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<T: Record> Start for FrameStart<T> {
+    type Out = T;
+    type Head<D: Link<T>> = FrameHead<T, D>;
+
+    fn head<D: Link<T>>(
+        self,
+        next: D,
+        context: &TaskContext,
+    ) -> Result<FrameHead<T, D>, TaskFailure> {
+        Ok(FrameHead { context: context.clone(), next, types: PhantomData })
+    }
+}
+
+/// The loop that every record of an unkeyed chain goes through: nothing in it is dynamic.
+#[inline]
+fn push_all<T: Record, D: Link<T>>(
+    view: &FrameView<'_, T>,
+    cursor: &mut usize,
+    next: &mut D,
+    pace: &mut Pace,
+) -> Progress {
+    for at in *cursor..view.len() {
+        next.push(view.record(at), view.meta(at));
+        if pace.is_over() {
+            *cursor = at + 1;
+            return if at + 1 == view.len() { Progress::Done } else { Progress::Stopped };
+        }
+    }
+    *cursor = view.len();
+    Progress::Done
+}
+
+impl<T: Record, D: Link<T>> Head for FrameHead<T, D> {
+    fn open(&mut self) -> Result<(), TaskFailure> {
+        self.next.open()
+    }
+
+    fn frame(
+        &mut self,
+        _input: usize,
+        frame: &Frame,
+        cursor: &mut usize,
+        pace: &mut Pace,
+    ) -> Progress {
+        let view = FrameView::<T>::new(frame);
+        let from = *cursor;
+        let progress = push_all(&view, cursor, &mut self.next, pace);
+        self.context.metrics().records_in.add((*cursor - from) as u64);
+        progress
+    }
+
+    fn watermark(&mut self, watermark: Timestamp, _pace: &mut Pace) -> Progress {
+        self.next.watermark(watermark)
+    }
+
+    fn status(&mut self, status: Status) {
+        self.next.status(status);
+    }
+
+    fn poll(&mut self, _pace: &mut Pace) -> Polled {
+        Polled::Finished
+    }
+
+    fn next_timer(&self) -> Option<Timestamp> {
+        None
+    }
+
+    fn advance_time(&mut self, _now: Timestamp, _pace: &mut Pace) -> Progress {
+        Progress::Done
+    }
+
+    fn tick(&mut self, now: Nanos) {
+        self.next.tick(now);
+    }
+
+    fn finish(&mut self, _pace: &mut Pace) -> Progress {
+        self.next.finish()
+    }
+
+    fn ports(&mut self, visit: &mut dyn FnMut(&mut dyn OutputPort)) {
+        self.next.ports(visit);
+    }
+
+    fn snapshot(&mut self, snapshot: &mut Snapshot) {
+        self.next.snapshot(snapshot);
+    }
+
+    fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {
+        self.next.restore(snapshot)
+    }
+}

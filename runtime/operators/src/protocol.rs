@@ -1,0 +1,235 @@
+//! The protocol of a chain: what a head, a link and an output promise each other.
+//!
+//! A *head* is what a task drives, a frame at a time, behind one vtable call. A *link* is what a head
+//! pushes into, a record at a time, with no call left after inlining. An *output* is where a chain ends.
+//!
+//! # What is always true
+//!
+//! 1. Calls arrive in stream order and never overlap.
+//! 2. A call that returns [`Progress::Stopped`] is made again with the same argument; the callee keeps its
+//!    cursor. Links that are done pass the second call through.
+//! 3. `push` never stops: what one record expands to is taken in full, and paid for from the overdraft.
+
+use wiesel_core::{Blame, Meta, Nanos, StopFlag, TaskFailure, Timestamp};
+use wiesel_record::{Item, Record};
+use wiesel_shard::Quantum;
+use wiesel_wire::Frame;
+
+use crate::Snapshot;
+
+/// Whether a call did all that it was asked to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Progress {
+    /// All of it.
+    Done,
+    /// The turn has to end. Call again with the same argument.
+    Stopped,
+}
+
+/// Whether a stream has records to expect, or should be left out of the watermark.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// It holds the watermark back.
+    Active,
+    /// It does not.
+    Idle,
+}
+
+/// What a source did with its turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Polled {
+    /// It read something, or was stopped while it did: it wants another turn.
+    Again,
+    /// Nothing to read until an I/O completion, a message, or this time.
+    Waiting(Option<Nanos>),
+    /// It has no split and wants one from the enumerator.
+    NeedsSplit,
+    /// All its splits are read and there will be no more.
+    Finished,
+}
+
+/// A message from the JobMaster to a source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mail {
+    /// A split to read, as its enumerator encoded it.
+    Split(Vec<u8>),
+    /// There will be no more.
+    NoMoreSplits,
+}
+
+/// What bounds a turn: the output's wish to stop, and the quantum.
+#[derive(Debug)]
+pub struct Pace {
+    stop: StopFlag,
+    quantum: Quantum,
+}
+
+impl Pace {
+    /// A turn that ends when `stop` is set or `quantum` is spent.
+    pub fn new(stop: StopFlag, quantum: Quantum) -> Self {
+        Self { stop, quantum }
+    }
+
+    /// Whether the turn is over. Asked after every record and every timer.
+    #[inline]
+    pub fn is_over(&mut self) -> bool {
+        self.stop.is_set() || self.quantum.spent()
+    }
+}
+
+/// Where a chain ends, seen by the task loop: a result partition, or the writer of a sink.
+pub trait OutputPort {
+    /// Takes back what has come home and moves on what waits; says whether anything moved.
+    fn poll(&mut self, now: Nanos) -> bool;
+
+    /// Whether the task may be given data: no overdraft is outstanding and one more unit can be written.
+    fn is_ready(&self) -> bool;
+
+    /// Hands over what is open. Called when the task has nothing else to do.
+    fn flush(&mut self);
+
+    /// Hands over what has been open since before `opened_before`.
+    fn flush_aged(&mut self, opened_before: Nanos);
+
+    /// Nothing will follow. Called once, after the chain has finished.
+    fn end(&mut self);
+
+    /// Whether nothing is under way any more: every frame home, every byte with its file.
+    fn is_drained(&self) -> bool;
+
+    /// What went wrong since the last call, if anything did.
+    fn take_failure(&mut self) -> Option<TaskFailure>;
+}
+
+/// A typed output. `append` always succeeds; see [`OutputPort::is_ready`] for who pays.
+pub trait Output<T: Record>: OutputPort + 'static {
+    /// Takes one record.
+    fn append<I: Item<T>>(&mut self, item: I, meta: Meta);
+
+    /// Takes a watermark; never smaller than the one before.
+    fn watermark(&mut self, watermark: Timestamp);
+
+    /// Takes a change of status.
+    fn status(&mut self, status: Status);
+}
+
+/// Everything that travels along a chain but records. Implemented by every link, front to back.
+pub trait Control: 'static {
+    /// Gets ready. Runs back to front: a link opens what follows it before itself.
+    ///
+    /// # Errors
+    ///
+    /// If what the link needs from outside is not to be had.
+    fn open(&mut self) -> Result<(), TaskFailure>;
+
+    /// No record at or below `watermark` will arrive on time.
+    fn watermark(&mut self, watermark: Timestamp) -> Progress;
+
+    /// The input has become idle or active.
+    fn status(&mut self, status: Status);
+
+    /// A turn is ending: whatever is emitted per turn and not per record is emitted now.
+    fn tick(&mut self, now: Nanos);
+
+    /// The input has ended: pushes what is left. Nothing is pushed after it is done.
+    fn finish(&mut self) -> Progress;
+
+    /// Shows every output of the chain, in the order in which they were declared.
+    fn ports(&mut self, visit: &mut dyn FnMut(&mut dyn OutputPort));
+
+    /// Adds the state of this link and of those after it to `snapshot`.
+    fn snapshot(&mut self, snapshot: &mut Snapshot);
+
+    /// Continues from `snapshot`.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be read.
+    fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure>;
+}
+
+/// A step of a chain that takes records of type `T`.
+pub trait Link<T: Record>: Control {
+    /// Takes one record.
+    fn push<I: Item<T>>(&mut self, item: I, meta: Meta);
+}
+
+/// What a task drives. Object-safe: one call per frame, watermark or turn.
+pub trait Head {
+    /// Gets ready, back to front.
+    ///
+    /// # Errors
+    ///
+    /// If what an operator needs from outside is not to be had.
+    fn open(&mut self) -> Result<(), TaskFailure>;
+
+    /// Takes records `*cursor..` of `frame` from input `input`, and moves the cursor past those taken.
+    fn frame(
+        &mut self,
+        input: usize,
+        frame: &Frame,
+        cursor: &mut usize,
+        pace: &mut Pace,
+    ) -> Progress;
+
+    /// The merged watermark of all inputs has reached `watermark`.
+    fn watermark(&mut self, watermark: Timestamp, pace: &mut Pace) -> Progress;
+
+    /// The merged inputs have become idle or active.
+    fn status(&mut self, status: Status);
+
+    /// Reads, if this head is a source; others are never polled.
+    fn poll(&mut self, pace: &mut Pace) -> Polled;
+
+    /// Takes a message, if this head is a source.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be read, or this is not a source.
+    fn mail(&mut self, mail: Mail) -> Result<(), TaskFailure> {
+        let cause = format!("this operator takes no {mail:?}");
+        Err(TaskFailure::new(Blame::Runtime, "take a message", cause))
+    }
+
+    /// The time of the earliest processing-time timer, if there is one.
+    fn next_timer(&self) -> Option<Timestamp>;
+
+    /// Fires processing-time timers up to `now`.
+    fn advance_time(&mut self, now: Timestamp, pace: &mut Pace) -> Progress;
+
+    /// A turn is ending.
+    fn tick(&mut self, now: Nanos);
+
+    /// All inputs have ended.
+    fn finish(&mut self, pace: &mut Pace) -> Progress;
+
+    /// Shows every output.
+    fn ports(&mut self, visit: &mut dyn FnMut(&mut dyn OutputPort));
+
+    /// Whether records wait for rows that are not resident; they hold back watermarks and the end.
+    fn has_parked(&self) -> bool {
+        false
+    }
+
+    /// Applies parked records whose rows have come; says whether any had.
+    fn unpark(&mut self, pace: &mut Pace) -> bool {
+        let _ = pace;
+        false
+    }
+
+    /// Appends all operator and keyed state to `snapshot`.
+    fn snapshot(&mut self, snapshot: &mut Snapshot);
+
+    /// Continues from `snapshot`, which may come from another parallelism.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be read, or belongs to another operator.
+    fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure>;
+
+    /// Where in its input the head is, for error messages.
+    fn position(&self) -> Option<String> {
+        None
+    }
+}

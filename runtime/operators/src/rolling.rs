@@ -1,0 +1,150 @@
+//! Rolling aggregates: an accumulator per key, and its result after every record.
+
+use wiesel_core::{Meta, TaskFailure, Timestamp};
+use wiesel_record::{Key, Record};
+use wiesel_state::{KeyBatch, RowMut, Table};
+
+use crate::{
+    Folding, KeyedOperator, KeyedStart, Link, Pace, Progress, Snapshot, StateCell, TaskContext,
+    TimeWindow, flat_map::Emit, keyed_table,
+};
+
+/// The name of the accumulator in rows and snapshots.
+const STATE: &str = "value";
+
+/// Tables above this are prefetched: they no longer fit a core's second-level cache.
+pub(crate) const CACHE_BYTES: usize = 1 << 20;
+
+/// Applies a [`Folding`] to each record and emits the result.
+pub struct Rolling<A, K: Key, T: Record>
+where
+    A: Folding<K, T>,
+{
+    folding: A,
+    table: Table,
+    cell: StateCell<A::Acc>,
+    scratch: Vec<u8>,
+    context: TaskContext,
+    types: std::marker::PhantomData<fn(T) -> K>,
+}
+
+/// Makes a [`Rolling`] per subtask.
+#[derive(Clone)]
+pub struct RollingStart<A>(pub A);
+
+impl<K: Key, T: Record, A: Folding<K, T>> KeyedStart<T, K> for RollingStart<A> {
+    type Operator = Rolling<A, K, T>;
+
+    fn operator(self, context: &TaskContext) -> Result<Rolling<A, K, T>, TaskFailure> {
+        let layout =
+            keyed_table::layout::<K>(|layout| StateCell::<A::Acc>::declare(layout, STATE))?;
+        let mut table = keyed_table::table_of(&layout, context);
+        if let Some(source) = context.row_source() {
+            table.set_source(source);
+        }
+        Ok(Rolling {
+            folding: self.0,
+            table,
+            cell: StateCell::of(&layout, STATE)?,
+            scratch: Vec::new(),
+            context: context.clone(),
+            types: std::marker::PhantomData,
+        })
+    }
+}
+
+/// Takes a record into the accumulator of a row. The only place where a folding meets its state.
+#[inline]
+pub(crate) fn fold_into<K: Key, T: Record, A: Folding<K, T>>(
+    folding: &A,
+    cell: &mut StateCell<A::Acc>,
+    row: &mut RowMut<'_>,
+    value: T::View<'_>,
+) -> Result<A::Acc, TaskFailure> {
+    let failed = |error| TaskFailure::new(wiesel_core::Blame::Job, "aggregate a record", error);
+    let old = if row.inserted() { None } else { cell.load(&row.row()) };
+    let acc = match old {
+        Some(mut acc) => {
+            folding.add(&mut acc, value).map_err(failed)?;
+            acc
+        }
+        None => folding.first(value).map_err(failed)?,
+    };
+    cell.store(row, acc.view())?;
+    Ok(acc)
+}
+
+impl<A, K, T> KeyedOperator<T, K> for Rolling<A, K, T>
+where
+    A: Folding<K, T>,
+    K: Key,
+    T: Record,
+{
+    type Out = A::Out;
+
+    #[inline]
+    fn prefetch(&self, hash: u64) {
+        self.table.prefetch(hash);
+    }
+
+    #[inline]
+    fn wants_prefetch(&self) -> bool {
+        self.table.bytes_used() > CACHE_BYTES
+    }
+
+    fn may_miss(&self) -> bool {
+        self.table.may_miss()
+    }
+
+    fn list_missing(&mut self, keys: &KeyBatch, missing: &mut Vec<usize>) {
+        self.table.list_missing(keys, missing);
+    }
+
+    fn poll_arrivals(&mut self, arrived: &mut KeyBatch) {
+        self.table.poll_arrivals(arrived);
+    }
+
+    #[inline]
+    fn apply<D: Link<A::Out>>(
+        &mut self,
+        key: K::View<'_>,
+        hash: u64,
+        value: T::View<'_>,
+        meta: Meta,
+        next: &mut D,
+    ) {
+        let (table, cell, folding) = (&mut self.table, &mut self.cell, &self.folding);
+        let folded = K::with_key_bytes(key, &mut self.scratch, |bytes| {
+            let mut row = table.upsert(hash, bytes);
+            fold_into(folding, cell, &mut row, value)
+        });
+        match folded {
+            Ok(acc) => {
+                let emit = &mut Emit { next, meta };
+                folding.emit(key, TimeWindow::ALL, acc.view(), emit);
+            }
+            Err(failure) => self.context.fail(failure),
+        }
+    }
+
+    fn watermark<D: Link<A::Out>>(
+        &mut self,
+        _watermark: Timestamp,
+        _next: &mut D,
+        _pace: &mut Pace,
+    ) -> Progress {
+        Progress::Done
+    }
+
+    fn snapshot(&mut self, snapshot: &mut Snapshot) {
+        keyed_table::export(STATE, &self.table, self.context.key_groups(), snapshot);
+    }
+
+    fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {
+        for bytes in snapshot.keyed(STATE, self.context.key_groups()) {
+            self.table.import(bytes).map_err(keyed_table::table_failure)?;
+        }
+        keyed_table::check_keys::<K>(&self.table)?;
+        self.table.iter().try_for_each(|(_, row)| self.cell.check(&row))
+    }
+}

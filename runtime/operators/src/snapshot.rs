@@ -1,0 +1,55 @@
+//! What a task's state looks like between a barrier and a disk: named parts, keyed ones by key group.
+//!
+//! A part is opaque bytes that its operator wrote. Keyed parts carry their key group, so that a snapshot
+//! taken at one parallelism is restored at another by handing each subtask all parts of its groups.
+
+use std::collections::BTreeMap;
+
+use wiesel_core::{KeyGroup, KeyGroupRange};
+
+/// The state of one or several subtasks of one vertex.
+///
+/// ```
+/// use wiesel_core::{KeyGroup, KeyGroupRange};
+/// use wiesel_operators::Snapshot;
+///
+/// let mut snapshot = Snapshot::default();
+/// snapshot.put("counts", Some(KeyGroup(3)), vec![1]);
+/// snapshot.put("counts", Some(KeyGroup(90)), vec![2]);
+/// let half = snapshot.keyed("counts", KeyGroupRange { first: 0, end: 64 });
+/// assert_eq!(half.collect::<Vec<_>>(), [&[1][..]]);
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    parts: BTreeMap<(String, Option<u16>), Vec<Vec<u8>>>,
+}
+
+impl Snapshot {
+    /// Adds a part. Operator state that several subtasks write under one name is kept as a list.
+    pub fn put(&mut self, name: &str, group: Option<KeyGroup>, bytes: Vec<u8>) {
+        self.parts.entry((name.to_owned(), group.map(|group| group.0))).or_default().push(bytes);
+    }
+
+    /// The keyed parts of `name` whose group is in `range`, in group order.
+    pub fn keyed(&self, name: &str, range: KeyGroupRange) -> impl Iterator<Item = &[u8]> {
+        let (from, to) = ((name.to_owned(), Some(range.first)), (name.to_owned(), Some(range.end)));
+        self.parts.range(from..to).flat_map(|(_, parts)| parts.iter().map(Vec::as_slice))
+    }
+
+    /// The operator parts of `name`.
+    pub fn operator(&self, name: &str) -> impl Iterator<Item = &[u8]> {
+        self.parts.get(&(name.to_owned(), None)).into_iter().flatten().map(Vec::as_slice)
+    }
+
+    /// Adds all parts of another subtask's snapshot.
+    pub fn merge(&mut self, other: Self) {
+        for (name, parts) in other.parts {
+            self.parts.entry(name).or_default().extend(parts);
+        }
+    }
+
+    /// Whether nothing was put.
+    pub fn is_empty(&self) -> bool {
+        self.parts.is_empty()
+    }
+}

@@ -1,0 +1,354 @@
+//! Tumbling event-time windows per key: a table per open window, dropped whole when it is over.
+//!
+//! ```text
+//!   records     ──3────7─────12───────14──▶
+//!   tables      [0        10)[10         20)       one per window: (key) → accumulator
+//!   watermark   ────────────▲ 9 fires [0, 10): nothing on time can reach it any more
+//!                             + lateness: the table is dropped
+//! ```
+//!
+//! # What is always true
+//!
+//! 1. The watermark never moves backwards. Between calls every table's `max_timestamp + lateness` is above it.
+//! 2. A record is late if its window's `max_timestamp + lateness <= watermark`: it goes to the side output, or
+//!    is counted (`numLateRecordsDropped`), and touches no state.
+//! 3. A record whose window has fired but is not over yet fires its key's result again, at once.
+//! 4. Windows fire in order of their end; results carry `max_timestamp` and leave before the watermark.
+//! 5. Timers are per window, not per key: there is one comparison per watermark and window.
+
+use std::{marker::PhantomData, sync::Arc, time::Duration};
+
+use wiesel_core::{Blame, KeyGroup, Meta, TaskFailure, Timestamp};
+use wiesel_record::{Key, Record};
+use wiesel_state::{RowLayout, Table};
+
+use crate::{
+    Folding, KeyedOperator, KeyedStart, Link, OutputPort, Pace, Progress, SideOutput, Snapshot,
+    StateCell, Status, TaskContext, TimeWindow, Tumbling,
+    flat_map::Emit,
+    keyed_table,
+    rolling::{CACHE_BYTES, fold_into},
+};
+
+/// The name of the accumulator in rows and of the parts in snapshots.
+const STATE: &str = "window";
+
+/// How records are put into windows, and how long a window waits.
+#[derive(Clone, Debug)]
+pub struct WindowOptions {
+    /// The windows.
+    pub windows: Tumbling,
+    /// How long after it has fired a window takes late records.
+    pub allowed_lateness: Duration,
+    /// The slot of the side output for records that come later still.
+    pub late_slot: Option<usize>,
+}
+
+impl WindowOptions {
+    /// Windows that drop late records.
+    pub fn new(windows: Tumbling) -> Self {
+        Self { windows, allowed_lateness: Duration::ZERO, late_slot: None }
+    }
+
+    /// The last watermark at which a window is still kept.
+    pub(crate) fn over_at(&self, window: TimeWindow) -> Timestamp {
+        window.max_timestamp() + self.allowed_lateness
+    }
+}
+
+/// The accumulators of one window.
+struct Slice {
+    window: TimeWindow,
+    table: Table,
+    fired: bool,
+}
+
+/// Where the firing of a window was stopped: rows of `group` before `row` are emitted.
+#[derive(Clone, Copy)]
+struct Firing {
+    slice: usize,
+    group: KeyGroup,
+    row: usize,
+}
+
+/// Aggregates per key and window.
+pub struct TumblingWindows<A, K: Key, T: Record>
+where
+    A: Folding<K, T>,
+{
+    folding: A,
+    options: WindowOptions,
+    layout: Arc<RowLayout>,
+    cell: StateCell<A::Acc>,
+    /// In order of their windows.
+    slices: Vec<Slice>,
+    /// The slice of the last record: its neighbours tend to share it.
+    recent: usize,
+    watermark: Timestamp,
+    firing: Option<Firing>,
+    late: Option<Box<dyn SideOutput<T>>>,
+    scratch: Vec<u8>,
+    context: TaskContext,
+    types: PhantomData<fn(T) -> K>,
+}
+
+/// Makes [`TumblingWindows`] per subtask.
+#[derive(Clone)]
+pub struct TumblingStart<A> {
+    folding: A,
+    options: WindowOptions,
+}
+
+impl<A> TumblingStart<A> {
+    /// Aggregates with `folding` in windows by `options`.
+    pub fn new(folding: A, options: WindowOptions) -> Self {
+        Self { folding, options }
+    }
+}
+
+impl<K: Key, T: Record, A: Folding<K, T>> KeyedStart<T, K> for TumblingStart<A> {
+    type Operator = TumblingWindows<A, K, T>;
+
+    fn operator(self, context: &TaskContext) -> Result<TumblingWindows<A, K, T>, TaskFailure> {
+        let layout =
+            keyed_table::layout::<K>(|layout| StateCell::<A::Acc>::declare(layout, STATE))?;
+        let late = self.options.late_slot.and_then(|slot| context.take_side::<T>(slot));
+        Ok(TumblingWindows {
+            folding: self.folding,
+            options: self.options,
+            cell: StateCell::of(&layout, STATE)?,
+            layout,
+            slices: Vec::new(),
+            recent: 0,
+            watermark: Timestamp::MIN,
+            firing: None,
+            late,
+            scratch: Vec::new(),
+            context: context.clone(),
+            types: PhantomData,
+        })
+    }
+}
+
+impl<A, K, T> TumblingWindows<A, K, T>
+where
+    A: Folding<K, T>,
+    K: Key,
+    T: Record,
+{
+    /// The slice of a time; none if its window is over.
+    #[inline]
+    fn slice_of(&mut self, time: Timestamp) -> Option<usize> {
+        if let Some(slice) = self.slices.get(self.recent)
+            && slice.window.start <= time
+            && time < slice.window.end
+        {
+            return Some(self.recent);
+        }
+        self.find_slice(time)
+    }
+
+    fn find_slice(&mut self, time: Timestamp) -> Option<usize> {
+        let window = self.options.windows.window_of(time);
+        if self.options.over_at(window) <= self.watermark {
+            return None;
+        }
+        let at = self.slices.partition_point(|slice| slice.window < window);
+        if self.slices.get(at).is_none_or(|slice| slice.window != window) {
+            let table = keyed_table::table_of(&self.layout, &self.context);
+            let fired = window.max_timestamp() <= self.watermark;
+            self.slices.insert(at, Slice { window, table, fired });
+        }
+        self.recent = at;
+        Some(at)
+    }
+
+    #[cold]
+    fn take_late(&mut self, value: T::View<'_>, meta: Meta) {
+        match &mut self.late {
+            Some(late) => late.emit(value, meta),
+            None => self.context.metrics().late_records_dropped.add(1),
+        }
+    }
+
+    /// Emits the rows of a slice from where it was stopped.
+    fn fire<D: Link<A::Out>>(
+        &mut self,
+        from: Firing,
+        next: &mut D,
+        pace: &mut Pace,
+    ) -> Result<(), Firing> {
+        let Slice { window, table, .. } = &self.slices[from.slice];
+        let meta = Meta::at(window.max_timestamp());
+        for group in (from.group.0..table.range().end).map(KeyGroup) {
+            let skip = if group == from.group { from.row } else { 0 };
+            for (row_index, (_, row)) in table.group(group).enumerate().skip(skip) {
+                let (folding, cell) = (&self.folding, &self.cell);
+                let emit = &mut Emit { next, meta };
+                cell.with(&row, |acc| {
+                    K::with_key(row.key(), |key| folding.emit(key, *window, acc, emit));
+                });
+                if pace.is_over() {
+                    return Err(Firing { group, row: row_index + 1, ..from });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Drops the slices that are over.
+    fn drop_over(&mut self) {
+        let (options, watermark) = (&self.options, self.watermark);
+        self.slices.retain(|slice| options.over_at(slice.window) > watermark);
+        self.recent = 0;
+    }
+}
+
+impl<A, K, T> KeyedOperator<T, K> for TumblingWindows<A, K, T>
+where
+    A: Folding<K, T>,
+    K: Key,
+    T: Record,
+{
+    type Out = A::Out;
+
+    #[inline]
+    fn prefetch(&self, hash: u64) {
+        if let Some(slice) = self.slices.get(self.recent) {
+            slice.table.prefetch(hash);
+        }
+    }
+
+    #[inline]
+    fn wants_prefetch(&self) -> bool {
+        self.slices.get(self.recent).is_some_and(|slice| slice.table.bytes_used() > CACHE_BYTES)
+    }
+
+    #[inline]
+    fn apply<D: Link<A::Out>>(
+        &mut self,
+        key: K::View<'_>,
+        hash: u64,
+        value: T::View<'_>,
+        meta: Meta,
+        next: &mut D,
+    ) {
+        let Some(time) = meta.time else {
+            let cause = "the record has no event time: call `watermarks` before the window";
+            self.context.fail(TaskFailure::new(Blame::Job, "assign a record to a window", cause));
+            return;
+        };
+        let Some(at) = self.slice_of(time) else {
+            self.take_late(value, meta);
+            return;
+        };
+        let (slice, cell, folding) = (&mut self.slices[at], &mut self.cell, &self.folding);
+        let folded = K::with_key_bytes(key, &mut self.scratch, |bytes| {
+            let mut row = slice.table.upsert(hash, bytes);
+            fold_into(folding, cell, &mut row, value)
+        });
+        match folded {
+            Ok(acc) if slice.fired => {
+                let meta = Meta::at(slice.window.max_timestamp());
+                folding.emit(key, slice.window, acc.view(), &mut Emit { next, meta });
+            }
+            Ok(_) => {}
+            Err(failure) => self.context.fail(failure),
+        }
+    }
+
+    fn watermark<D: Link<A::Out>>(
+        &mut self,
+        watermark: Timestamp,
+        next: &mut D,
+        pace: &mut Pace,
+    ) -> Progress {
+        assert!(watermark >= self.watermark, "watermark moved backwards");
+        self.watermark = watermark;
+        loop {
+            let firing = self.firing.take().or_else(|| {
+                let due = |slice: &Slice| !slice.fired && slice.window.max_timestamp() <= watermark;
+                let slice = self.slices.iter().position(due)?;
+                let group = KeyGroup(self.slices[slice].table.range().first);
+                Some(Firing { slice, group, row: 0 })
+            });
+            let Some(firing) = firing else { break };
+            if let Err(stopped) = self.fire(firing, next, pace) {
+                self.firing = Some(stopped);
+                return Progress::Stopped;
+            }
+            self.slices[firing.slice].fired = true;
+        }
+        self.drop_over();
+        Progress::Done
+    }
+
+    fn ports(&mut self, visit: &mut dyn FnMut(&mut dyn OutputPort)) {
+        if let Some(late) = &mut self.late {
+            visit(late.as_mut());
+        }
+    }
+
+    fn forward_watermark(&mut self, watermark: Timestamp) {
+        if let Some(late) = &mut self.late {
+            late.watermark(watermark);
+        }
+    }
+
+    fn forward_status(&mut self, status: Status) {
+        if let Some(late) = &mut self.late {
+            late.status(status);
+        }
+    }
+
+    fn snapshot(&mut self, snapshot: &mut Snapshot) {
+        assert!(self.firing.is_none(), "aligned barriers come behind the watermark at hand");
+        for slice in &self.slices {
+            for group in self.context.key_groups().iter() {
+                if slice.table.group(group).next().is_none() {
+                    continue;
+                }
+                let mut bytes = slice.window.start.as_millis().to_le_bytes().to_vec();
+                bytes.extend(slice.window.end.as_millis().to_le_bytes());
+                bytes.push(u8::from(slice.fired));
+                slice.table.export_group(group, &mut bytes);
+                snapshot.put(STATE, Some(group), bytes);
+            }
+        }
+    }
+
+    fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {
+        for part in snapshot.keyed(STATE, self.context.key_groups()) {
+            let Some((header, rows)) = part.split_first_chunk::<17>() else {
+                return Err(damaged("it ends within its header"));
+            };
+            let (start, end) = (millis_at(header, 0), millis_at(header, 8));
+            let window = TimeWindow { start, end };
+            if window != self.options.windows.window_of(start) {
+                return Err(damaged("its windows have another size: the program has changed"));
+            }
+            let at = self.slices.partition_point(|slice| slice.window < window);
+            if self.slices.get(at).is_none_or(|slice| slice.window != window) {
+                let table = keyed_table::table_of(&self.layout, &self.context);
+                self.slices.insert(at, Slice { window, table, fired: header[16] != 0 });
+            }
+            let table = &mut self.slices[at].table;
+            table.import(rows).map_err(keyed_table::table_failure)?;
+        }
+        for slice in &self.slices {
+            keyed_table::check_keys::<K>(&slice.table)?;
+            slice.table.iter().try_for_each(|(_, row)| self.cell.check(&row))?;
+        }
+        Ok(())
+    }
+}
+
+fn millis_at(header: &[u8; 17], at: usize) -> Timestamp {
+    let mut bytes = [0; 8];
+    bytes.copy_from_slice(&header[at..at + 8]);
+    Timestamp::from_millis(i64::from_le_bytes(bytes))
+}
+
+fn damaged(what: &str) -> TaskFailure {
+    TaskFailure::new(Blame::Environment, "restore window state", what.to_owned())
+}

@@ -1,0 +1,420 @@
+//! The loop of one subtask: what happens to a frame between the gate and the chain.
+//!
+//! ```text
+//!            ┌─ Running ──────────────────────────────┐   all inputs ended, or the source is read
+//!   turn ───▶│ poll ports; ready? ── no ─▶ flush, wait  ├──▶ Finishing ──▶ Draining ──▶ Finished
+//!            │   │ yes                                  │    watermark     frames
+//!            │   ▼ until stop or quantum:               │    +inf, finish  go home
+//!            │   watermark at hand, else frame at hand, │
+//!            │   else the next element of a gate        │
+//!            └──────────────────────────────────────────┘
+//! ```
+//!
+//! # What is always true
+//!
+//! 1. At most one frame and one watermark are at hand; each is finished before the next is taken.
+//! 2. A stopped call is made again with the same argument, in a later turn.
+//! 3. A watermark waits while records are parked for rows that are not resident.
+//! 4. After a failure the chain is never called again.
+
+use std::time::Duration;
+
+use wiesel_core::{Blame, Nanos, TaskFailure, Timestamp};
+use wiesel_exchange::{GateElement, GateEvent, InputGate, ValveOutput, WatermarkValve};
+use wiesel_operators::{
+    Head, Mail, OutputPort, Pace, Polled, Progress, Snapshot, Status, TaskContext,
+};
+
+/// How a task is run.
+#[derive(Clone, Copy, Debug)]
+pub struct TaskOptions {
+    /// How long a turn may last before the next task gets one.
+    pub quantum: Duration,
+    /// How long a frame may stay open while its task is busy.
+    pub frame_age_max: Duration,
+}
+
+/// What a turn came to.
+#[derive(Debug)]
+pub enum Turn {
+    /// Something was done; there may be more to do at once.
+    Worked,
+    /// Nothing to do until a frame, mail or an I/O completion arrives, or until this time.
+    Idle(Option<Nanos>),
+    /// The source wants a split. Reported once per need.
+    NeedsSplit,
+    /// Everything is done and every frame is home.
+    Finished,
+    /// The task failed; it must not be called again.
+    Failed(TaskFailure),
+}
+
+/// A frame that the chain has not finished.
+struct AtHand {
+    input: usize,
+    element: GateElement,
+    cursor: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Running,
+    Finishing { watermark_done: bool },
+    Draining,
+    Finished,
+}
+
+/// One subtask.
+pub struct Task {
+    context: TaskContext,
+    head: Box<dyn Head>,
+    gates: Vec<InputGate>,
+    ended: Vec<bool>,
+    /// Merges the inputs of the task; each gate merges its own channels.
+    valve: WatermarkValve,
+    next_gate: usize,
+    at_hand: Option<AtHand>,
+    watermark: Option<Timestamp>,
+    /// The source has been told that a split is on its way.
+    asked_for_split: bool,
+    phase: Phase,
+    options: TaskOptions,
+}
+
+/// What one step of a turn came to.
+enum Step {
+    Progressed,
+    Nothing(Option<Nanos>),
+    NeedsSplit,
+    InputsEnded,
+}
+
+impl Task {
+    /// A task that reads `gates`, one per input of `head`; a source has none.
+    pub fn new(
+        context: TaskContext,
+        head: Box<dyn Head>,
+        gates: Vec<InputGate>,
+        options: TaskOptions,
+    ) -> Self {
+        Self {
+            context,
+            head,
+            ended: vec![false; gates.len()],
+            valve: WatermarkValve::new(gates.len()),
+            gates,
+            next_gate: 0,
+            at_hand: None,
+            watermark: None,
+            asked_for_split: false,
+            phase: Phase::Running,
+            options,
+        }
+    }
+
+    /// Opens the chain, back to front.
+    ///
+    /// # Errors
+    ///
+    /// If an operator cannot get what it needs from outside.
+    pub fn open(&mut self) -> Result<(), TaskFailure> {
+        self.head.open().map_err(|failure| self.name(failure))
+    }
+
+    /// The context of the task.
+    pub fn context(&self) -> &TaskContext {
+        &self.context
+    }
+
+    /// Hands over a message from the JobMaster.
+    ///
+    /// # Errors
+    ///
+    /// If the head cannot take it: a split that it cannot read, or a message for a source to another head.
+    pub fn mail(&mut self, mail: Mail) -> Result<(), TaskFailure> {
+        self.asked_for_split = false;
+        self.head.mail(mail).map_err(|failure| self.name(failure))
+    }
+
+    /// Appends the state of the task to `snapshot`.
+    pub fn snapshot(&mut self, snapshot: &mut Snapshot) {
+        self.head.snapshot(snapshot);
+    }
+
+    /// Continues from `snapshot`.
+    ///
+    /// # Errors
+    ///
+    /// If an operator cannot read its part.
+    pub fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {
+        self.head.restore(snapshot).map_err(|failure| self.name(failure))
+    }
+
+    /// Adds what is known about the place of a failure.
+    pub fn name(&self, failure: TaskFailure) -> TaskFailure {
+        let failure = failure.uid(self.context.uid()).subtask(self.context.id().subtask);
+        match self.head.position() {
+            Some(position) => failure.position(position),
+            None => failure,
+        }
+    }
+
+    /// One turn: bounded by the quantum plus one record.
+    pub fn turn(&mut self) -> Turn {
+        let shard = self.context.shard().clone();
+        let started = shard.read_clock();
+        let mut moved = false;
+        let mut ready = true;
+        self.head.ports(&mut |port| {
+            moved |= port.poll(started);
+            ready &= port.is_ready();
+        });
+        if let Some(failure) = self.take_failure() {
+            return Turn::Failed(failure);
+        }
+        if self.phase == Phase::Draining {
+            return self.drain(moved);
+        }
+        if !ready {
+            // What is open must leave, or the frames that it fills never come home.
+            self.head.ports(&mut |port| port.flush());
+            return if moved { Turn::Worked } else { Turn::Idle(None) };
+        }
+        let turn = self.work(started);
+        if let Some(failure) = self.take_failure() {
+            return Turn::Failed(failure);
+        }
+        self.head.tick(started);
+        match turn {
+            Turn::Idle(until) => {
+                self.head.ports(&mut |port| port.flush());
+                if let Some(failure) = self.take_failure() {
+                    return Turn::Failed(failure);
+                }
+                let busy = shard.read_clock().since(started);
+                self.context.metrics().idle_ns.add(busy.as_nanos() as u64);
+                if moved { Turn::Worked } else { Turn::Idle(until) }
+            }
+            turn => {
+                let age = self.options.frame_age_max;
+                let now = shard.read_clock();
+                if let Some(opened_before) = now.0.checked_sub(age.as_nanos() as u64) {
+                    self.head.ports(&mut |port| port.flush_aged(Nanos(opened_before)));
+                }
+                self.context.metrics().busy_ns.add(now.since(started).as_nanos() as u64);
+                turn
+            }
+        }
+    }
+
+    /// Steps until the turn is over or there is nothing left to do.
+    fn work(&mut self, started: Nanos) -> Turn {
+        let _ = started;
+        self.context.stop().clear();
+        let quantum = self.context.shard().quantum(self.options.quantum);
+        let mut pace = Pace::new(self.context.stop().clone(), quantum);
+        let mut worked = false;
+        loop {
+            let step = match self.phase {
+                Phase::Running => self.step(&mut pace),
+                Phase::Finishing { watermark_done } => self.finish(watermark_done, &mut pace),
+                Phase::Draining | Phase::Finished => return Turn::Worked,
+            };
+            match step {
+                Step::Progressed => worked = true,
+                Step::InputsEnded => {
+                    worked = true;
+                    self.phase = Phase::Finishing { watermark_done: false };
+                }
+                Step::NeedsSplit => return Turn::NeedsSplit,
+                Step::Nothing(_) if worked => return Turn::Worked,
+                Step::Nothing(until) => return Turn::Idle(until),
+            }
+            if pace.is_over() || self.context.has_failed() {
+                return Turn::Worked;
+            }
+        }
+    }
+
+    /// The next thing to do while inputs are open.
+    fn step(&mut self, pace: &mut Pace) -> Step {
+        let timer = match self.fire_timers(pace) {
+            Ok(next) => next,
+            Err(step) => return step,
+        };
+        if self.head.has_parked() && self.head.unpark(pace) {
+            return Step::Progressed;
+        }
+        if let Some(watermark) = self.watermark {
+            if self.head.has_parked() {
+                return Step::Nothing(timer); // Invariant 3.
+            }
+            if self.head.watermark(watermark, pace) == Progress::Done {
+                self.watermark = None;
+            }
+            return Step::Progressed;
+        }
+        if self.at_hand.is_some() {
+            self.push_frame(pace);
+            return Step::Progressed;
+        }
+        if self.gates.is_empty() {
+            return self.poll_source(timer, pace);
+        }
+        if self.ended.iter().all(|ended| *ended) {
+            return if self.head.has_parked() { Step::Nothing(timer) } else { Step::InputsEnded };
+        }
+        match self.next_event() {
+            Ok(true) => Step::Progressed,
+            Ok(false) => Step::Nothing(timer),
+            Err(failure) => {
+                self.context.fail(failure);
+                Step::Progressed
+            }
+        }
+    }
+
+    /// Fires processing-time timers that are due; gives the time of the next one.
+    fn fire_timers(&mut self, pace: &mut Pace) -> Result<Option<Nanos>, Step> {
+        let Some(due) = self.head.next_timer() else { return Ok(None) };
+        let shard = self.context.shard();
+        let wall = shard.wall_time();
+        if due <= wall {
+            let _ = self.head.advance_time(wall, pace);
+            return Err(Step::Progressed);
+        }
+        let wait_ms = due.as_millis().saturating_sub(wall.as_millis()).max(1) as u64;
+        Ok(Some(shard.now() + Duration::from_millis(wait_ms)))
+    }
+
+    /// Goes on with the frame at hand.
+    fn push_frame(&mut self, pace: &mut Pace) {
+        let Some(at_hand) = &mut self.at_hand else { return };
+        let frame = at_hand.element.frame();
+        let progress = self.head.frame(at_hand.input, frame, &mut at_hand.cursor, pace);
+        if progress == Progress::Done
+            && let Some(AtHand { input, element, .. }) = self.at_hand.take()
+        {
+            self.gates[input].done_with(element);
+        }
+    }
+
+    /// Takes the next element of a gate, round robin. `Ok(false)` if there is none.
+    fn next_event(&mut self) -> Result<bool, TaskFailure> {
+        for _ in 0..self.gates.len() {
+            let input = self.next_gate;
+            self.next_gate = (self.next_gate + 1) % self.gates.len();
+            let Some(event) = self.gates[input].poll() else { continue };
+            match event {
+                GateEvent::Data(element) => {
+                    self.at_hand = Some(AtHand { input, element, cursor: 0 });
+                }
+                GateEvent::Watermark(watermark) => {
+                    let merged = self.valve.watermark(input, watermark);
+                    self.take_merged(merged);
+                }
+                GateEvent::Idle => {
+                    let merged = self.valve.idle(input);
+                    self.take_merged(merged);
+                }
+                GateEvent::Active => {
+                    let merged = self.valve.active(input);
+                    self.take_merged(merged);
+                }
+                GateEvent::End => {
+                    self.ended[input] = true;
+                }
+                GateEvent::Barrier { .. } => {} // No coordinator injects one yet.
+                GateEvent::ProducerGone(channel) => {
+                    return Err(TaskFailure::new(
+                        Blame::Runtime,
+                        "read a channel",
+                        format!("the producer of channel {channel} of input {input} is gone"),
+                    ));
+                }
+            }
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    /// What the merged inputs say: a new watermark, a new status, or both.
+    fn take_merged(&mut self, merged: ValveOutput) {
+        if let Some(watermark) = merged.watermark {
+            self.context.metrics().input_watermark_ms.set(watermark.as_millis());
+            self.watermark = Some(watermark);
+        }
+        if let Some(status) = merged.status {
+            self.head.status(status);
+        }
+    }
+
+    fn poll_source(&mut self, timer: Option<Nanos>, pace: &mut Pace) -> Step {
+        match self.head.poll(pace) {
+            Polled::Again => Step::Progressed,
+            Polled::Waiting(until) => Step::Nothing(earliest(until, timer)),
+            Polled::NeedsSplit if self.asked_for_split => Step::Nothing(timer),
+            Polled::NeedsSplit => {
+                self.asked_for_split = true;
+                Step::NeedsSplit
+            }
+            Polled::Finished => Step::InputsEnded,
+        }
+    }
+
+    /// The end of the input: the last watermark, then `finish`, then `end` on every output.
+    fn finish(&mut self, watermark_done: bool, pace: &mut Pace) -> Step {
+        if !watermark_done {
+            if self.head.watermark(Timestamp::MAX, pace) == Progress::Done {
+                self.phase = Phase::Finishing { watermark_done: true };
+            }
+            return Step::Progressed;
+        }
+        if self.head.finish(pace) == Progress::Done && !self.context.has_failed() {
+            self.head.ports(&mut |port| {
+                port.flush();
+                port.end();
+            });
+            self.phase = Phase::Draining;
+        }
+        Step::Progressed
+    }
+
+    fn drain(&mut self, moved: bool) -> Turn {
+        let mut drained = true;
+        self.head.ports(&mut |port| drained &= port.is_drained());
+        if drained {
+            self.phase = Phase::Finished;
+            Turn::Finished
+        } else if moved {
+            Turn::Worked
+        } else {
+            Turn::Idle(None)
+        }
+    }
+
+    /// What the chain or an output has failed with, named.
+    fn take_failure(&mut self) -> Option<TaskFailure> {
+        let mut failure = self.context.take_failure();
+        if failure.is_none() {
+            self.head.ports(&mut |port: &mut dyn OutputPort| {
+                if failure.is_none() {
+                    failure = port.take_failure();
+                }
+            });
+        }
+        failure.map(|failure| self.name(failure))
+    }
+
+    /// Whether the merged inputs are idle.
+    pub fn status(&self) -> Status {
+        if self.valve.is_idle() { Status::Idle } else { Status::Active }
+    }
+}
+
+fn earliest(a: Option<Nanos>, b: Option<Nanos>) -> Option<Nanos> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
+}
