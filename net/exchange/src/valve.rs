@@ -26,48 +26,35 @@ use wiesel_core::Timestamp;
 /// Whether a channel takes part in event time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WatermarkStatus {
-    /// It sends records or watermarks.
+    /// It sends records or wateroutput.
     Active,
     /// It promises nothing for now; event time goes on without it.
     Idle,
 }
 
-/// What leaves the valve.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mark {
+/// What one event lets out of the valve: nothing, one, or both, the watermark first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ValveOutput {
     /// No record up to this time follows.
-    Watermark(Timestamp),
-    /// The gate as a whole went idle or became active again.
-    Status(WatermarkStatus),
+    pub watermark: Option<Timestamp>,
+    /// All channels together went idle, or one became active again.
+    pub status: Option<WatermarkStatus>,
 }
 
-/// The marks one event lets out, in order: none, one or two.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Marks([Option<Mark>; 2]);
-
-impl Marks {
-    const NONE: Self = Self([None, None]);
-}
-
-impl Iterator for Marks {
-    type Item = Mark;
-
-    fn next(&mut self) -> Option<Mark> {
-        let [first, second] = &mut self.0;
-        first.take().or_else(|| second.take())
-    }
+impl ValveOutput {
+    const NONE: Self = Self { watermark: None, status: None };
 }
 
 /// Merges the watermarks and the idleness of the channels of a gate.
 ///
 /// ```
 /// use wiesel_core::Timestamp;
-/// use wiesel_exchange::{Mark, WatermarkValve};
+/// use wiesel_exchange::WatermarkValve;
 ///
 /// let mut valve = WatermarkValve::new(2);
 /// let at = Timestamp::from_millis;
-/// assert_eq!(valve.watermark(0, at(5)).next(), None); // Channel 1 has said nothing yet.
-/// assert_eq!(valve.watermark(1, at(3)).next(), Some(Mark::Watermark(at(3))));
+/// assert_eq!(valve.watermark(0, at(5)).watermark, None); // Channel 1 has said nothing yet.
+/// assert_eq!(valve.watermark(1, at(3)).watermark, Some(at(3)));
 /// ```
 #[derive(Debug)]
 pub struct WatermarkValve {
@@ -97,12 +84,7 @@ impl Channel {
 
 impl WatermarkValve {
     /// A valve over `channels` channels: all active, none with a watermark.
-    ///
-    /// # Panics
-    ///
-    /// If there are no channels.
     pub fn new(channels: usize) -> Self {
-        assert!(channels > 0, "a valve has a channel");
         let channel =
             Channel { watermark: Timestamp::MIN, status: WatermarkStatus::Active, aligned: true };
         Self {
@@ -117,17 +99,17 @@ impl WatermarkValve {
         self.last
     }
 
-    /// Whether the gate as a whole is active.
-    pub fn status(&self) -> WatermarkStatus {
-        self.status
+    /// Whether all channels together are idle.
+    pub fn is_idle(&self) -> bool {
+        self.status == WatermarkStatus::Idle
     }
 
     /// A watermark came on `channel`.
-    pub fn watermark(&mut self, channel: usize, watermark: Timestamp) -> Marks {
+    pub fn watermark(&mut self, channel: usize, watermark: Timestamp) -> ValveOutput {
         let last = self.last;
         let state = &mut self.channels[channel];
         if state.status == WatermarkStatus::Idle || watermark <= state.watermark {
-            return Marks::NONE;
+            return ValveOutput::NONE;
         }
         let held_back = state.watermark <= last;
         state.watermark = watermark;
@@ -136,46 +118,48 @@ impl WatermarkValve {
             return self.settle(); // One channel less that keeps the valve active.
         }
         // What was above the last minimum did not hold it; so neither does the new, larger one.
-        if held_back { Marks([self.advance(self.minimum()), None]) } else { Marks::NONE }
+        if held_back { self.advance(self.minimum()) } else { ValveOutput::NONE }
     }
 
-    /// `channel` said that it is idle or active.
-    pub fn status_of(&mut self, channel: usize, status: WatermarkStatus) -> Marks {
-        let last = self.last;
+    /// `channel` went idle.
+    pub fn idle(&mut self, channel: usize) -> ValveOutput {
         let state = &mut self.channels[channel];
-        if state.status == status {
-            return Marks::NONE;
+        if state.status == WatermarkStatus::Idle {
+            return ValveOutput::NONE;
         }
-        state.status = status;
-        match status {
-            WatermarkStatus::Idle => {
-                state.aligned = false;
-                self.settle()
-            }
-            WatermarkStatus::Active => {
-                state.aligned = state.watermark >= last;
-                let wakes = self.status == WatermarkStatus::Idle && !state.is_finished();
-                if wakes {
-                    self.status = WatermarkStatus::Active;
-                }
-                Marks([wakes.then_some(Mark::Status(WatermarkStatus::Active)), None])
-            }
+        state.status = WatermarkStatus::Idle;
+        state.aligned = false;
+        self.settle()
+    }
+
+    /// `channel` takes part again.
+    pub fn active(&mut self, channel: usize) -> ValveOutput {
+        let state = &mut self.channels[channel];
+        if state.status == WatermarkStatus::Active {
+            return ValveOutput::NONE;
         }
+        state.status = WatermarkStatus::Active;
+        state.aligned = state.watermark >= self.last;
+        if self.status == WatermarkStatus::Active || state.is_finished() {
+            return ValveOutput::NONE;
+        }
+        self.status = WatermarkStatus::Active;
+        ValveOutput { watermark: None, status: Some(WatermarkStatus::Active) }
     }
 
     /// A channel stopped holding the others back: raises the watermark, and goes idle if nobody is left.
-    fn settle(&mut self) -> Marks {
+    fn settle(&mut self) -> ValveOutput {
         let unfinished = || self.channels.iter().filter(|channel| !channel.is_finished());
         let active = unfinished().any(|channel| channel.status == WatermarkStatus::Active);
         if active || unfinished().next().is_none() {
-            return Marks([self.advance(self.minimum()), None]);
+            return self.advance(self.minimum());
         }
         if self.status == WatermarkStatus::Idle {
-            return Marks::NONE;
+            return ValveOutput::NONE;
         }
         let flushed = unfinished().map(|channel| channel.watermark).max();
         self.status = WatermarkStatus::Idle;
-        Marks([self.advance(flushed), Some(Mark::Status(WatermarkStatus::Idle))])
+        ValveOutput { status: Some(WatermarkStatus::Idle), ..self.advance(flushed) }
     }
 
     fn minimum(&self) -> Option<Timestamp> {
@@ -186,10 +170,10 @@ impl WatermarkValve {
             .min()
     }
 
-    fn advance(&mut self, to: Option<Timestamp>) -> Option<Mark> {
-        let to = to.filter(|to| *to > self.last)?;
-        self.last = to;
-        Some(Mark::Watermark(to))
+    fn advance(&mut self, to: Option<Timestamp>) -> ValveOutput {
+        let watermark = to.filter(|to| *to > self.last);
+        self.last = watermark.unwrap_or(self.last);
+        ValveOutput { watermark, status: None }
     }
 }
 
@@ -206,24 +190,22 @@ mod tests {
         for step in script.split(' ') {
             let (channel, event) = step.split_at(1);
             let channel = usize::from(channel.as_bytes()[0] - b'a');
-            let marks = match event {
-                "-" => valve.status_of(channel, WatermarkStatus::Idle),
-                "+" => valve.status_of(channel, WatermarkStatus::Active),
+            let output = match event {
+                "-" => valve.idle(channel),
+                "+" => valve.active(channel),
                 "M" => valve.watermark(channel, Timestamp::MAX),
                 at => valve.watermark(channel, Timestamp::from_millis(at.parse().unwrap())),
             };
             let before = out.len();
-            for mark in marks {
-                out.push(match mark {
-                    Mark::Watermark(Timestamp::MAX) => "M".to_owned(),
-                    Mark::Watermark(at) => at.to_string(),
-                    Mark::Status(WatermarkStatus::Idle) => "idle".to_owned(),
-                    Mark::Status(WatermarkStatus::Active) => "active".to_owned(),
-                });
-                if let Mark::Watermark(at) = mark {
-                    assert!(at > last && at == valve.last(), "{script}: {at} after {last}");
-                    last = at;
-                }
+            if let Some(at) = output.watermark {
+                assert!(at > last && at == valve.last(), "{script}: {at} after {last}");
+                last = at;
+                out.push(if at == Timestamp::MAX { "M".to_owned() } else { at.to_string() });
+            }
+            if let Some(status) = output.status {
+                let idle = status == WatermarkStatus::Idle;
+                assert_eq!(idle, valve.is_idle());
+                out.push(if idle { "idle" } else { "active" }.to_owned());
             }
             if out.len() == before {
                 out.push("|".to_owned());
@@ -255,7 +237,7 @@ mod tests {
         check(2, "a5 b3 a- b-", "| 3 | 5 idle"); // The same, in the other order.
         check(3, "a9 b5 c3 a- b- c-", "| | 3 | | 9 idle");
         check(1, "a-", "idle"); // Nothing to flush.
-        check(1, "a4 a- a5 a+ a5", "4 idle | active 5"); // An idle valve ignores watermarks.
+        check(1, "a4 a- a5 a+ a5", "4 idle | active 5"); // An idle valve ignores wateroutput.
     }
 
     #[test]

@@ -103,7 +103,14 @@ impl FramePool {
         }
         self.0.reserved.set(needed);
         self.0.promised.set(self.0.promised.get() + frames);
-        Ok(LocalPool { pool: self.clone(), reserved: frames, used: 0, overdraft: 0 })
+        Ok(LocalPool {
+            pool: self.clone(),
+            reserved: frames,
+            used: 0,
+            overdraft: 0,
+            jumbo: 0,
+            jumbo_bytes: 0,
+        })
     }
 
     /// Frames of the pool, wherever they are.
@@ -162,6 +169,8 @@ pub struct LocalPool {
     reserved: usize,
     used: usize,
     overdraft: usize,
+    jumbo: usize,
+    jumbo_bytes: usize,
 }
 
 impl LocalPool {
@@ -202,6 +211,8 @@ impl LocalPool {
     pub fn take_jumbo(&mut self, capacity: usize) -> Frame {
         debug_assert!(capacity > FRAME_BYTES);
         let frame = Frame::allocate(capacity);
+        self.jumbo += 1;
+        self.jumbo_bytes += capacity;
         self.pool.0.jumbo.set(self.pool.0.jumbo.get() + 1);
         self.pool.0.jumbo_bytes.set(self.pool.0.jumbo_bytes.get() + capacity);
         self.pool.note_peak();
@@ -212,6 +223,8 @@ impl LocalPool {
     pub fn give(&mut self, frame: Frame) {
         let inner = &self.pool.0;
         if frame.is_jumbo() {
+            self.jumbo -= 1;
+            self.jumbo_bytes -= frame.capacity();
             inner.jumbo.set(inner.jumbo.get() - 1);
             inner.jumbo_bytes.set(inner.jumbo_bytes.get() - frame.capacity());
         } else if self.overdraft > 0 {
@@ -228,21 +241,6 @@ impl LocalPool {
                 inner.promised.set(inner.promised.get() + 1);
             }
             inner.free.borrow_mut().push(frame);
-        }
-    }
-
-    /// Replaces a frame of `capacity` bytes whose holder is gone and freed it.
-    pub fn write_off(&mut self, capacity: usize) {
-        self.pool.0.lost.set(self.pool.0.lost.get() + 1);
-        if capacity > FRAME_BYTES {
-            let inner = &self.pool.0;
-            inner.jumbo.set(inner.jumbo.get() - 1);
-            inner.jumbo_bytes.set(inner.jumbo_bytes.get() - capacity);
-        } else if self.overdraft > 0 {
-            self.overdraft -= 1;
-            self.pool.0.overdraft.set(self.pool.0.overdraft.get() - 1);
-        } else {
-            self.give(Frame::allocate(FRAME_BYTES));
         }
     }
 
@@ -269,10 +267,20 @@ impl LocalPool {
 }
 
 impl Drop for LocalPool {
+    /// What is still out is with somebody who is gone and frees it: the pool gets new frames instead.
     fn drop(&mut self) {
+        let lost = self.used + self.overdraft + self.jumbo;
+        while self.overdraft > 0 {
+            self.give(Frame::allocate(FRAME_BYTES));
+        }
+        while self.used > 0 {
+            self.give(Frame::allocate(FRAME_BYTES));
+        }
         let inner = &self.pool.0;
-        let unused = self.reserved - self.used.min(self.reserved);
-        inner.promised.set(inner.promised.get() - unused);
+        inner.lost.set(inner.lost.get() + lost as u64);
+        inner.jumbo.set(inner.jumbo.get() - self.jumbo);
+        inner.jumbo_bytes.set(inner.jumbo_bytes.get() - self.jumbo_bytes);
+        inner.promised.set(inner.promised.get() - self.reserved);
         inner.reserved.set(inner.reserved.get() - self.reserved);
     }
 }
@@ -371,9 +379,8 @@ mod tests {
         let mut local = pool.reserve(2).unwrap();
         drop((local.take(), local.take_overdraft(), local.take_jumbo(64 << 10)));
         assert_eq!(pool.outstanding(), 3);
-        for capacity in [FRAME_BYTES, FRAME_BYTES, 64 << 10] {
-            local.write_off(capacity);
-        }
+        drop(local);
         assert_eq!((pool.outstanding(), pool.lost()), (0, 3));
+        assert_eq!(pool.floating(), 2);
     }
 }
