@@ -60,7 +60,6 @@ impl rancor::Source for Invalid {
 }
 
 /// An item that lies in a frame: its root, and the region that it is copied by.
-#[derive(Debug)]
 pub struct InFrame<'f, T: Record> {
     root: NonNull<T::Archived>,
     /// Length of the region, whose last bytes are the root.
@@ -76,6 +75,12 @@ impl<T: Record> Clone for InFrame<'_, T> {
 }
 
 impl<T: Record> Copy for InFrame<'_, T> {}
+
+impl<T: Record> fmt::Debug for InFrame<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("InFrame").field(&self.get()).finish()
+    }
+}
 
 impl<'f, T: Record> InFrame<'f, T> {
     /// The record in `region`, which is exactly its bytes.

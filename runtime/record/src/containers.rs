@@ -37,7 +37,14 @@ macro_rules! list {
             // One name: the two have the same archive.
             const SCHEMA: Schema = Schema::of("List", Self::FIELDS);
             const PACKED: bool = false;
-            const ALIGN: usize = max_align(&[align_of::<Self::Archived>(), T::ALIGN]);
+            const ALIGN: usize = {
+                // A few damaged bytes could otherwise claim four billion elements, and be right.
+                assert!(
+                    size_of::<T::Archived>() > 0,
+                    "a list of records without bytes says no more than its length: use a u32"
+                );
+                max_align(&[align_of::<Self::Archived>(), T::ALIGN])
+            };
 
             #[inline]
             fn view(&self) -> List<'_, T> {

@@ -11,6 +11,8 @@
 //! 1. Which kind of item travels is a type, so it costs no branch.
 //! 2. `view()` never allocates; `into_owned()` moves what is owned already.
 
+use std::fmt;
+
 use crate::{Full, Record, RecordWriter, Region};
 
 /// One record on its way through a chain: owned, in a frame, or only a view.
@@ -46,7 +48,6 @@ pub trait Item<T: Record> {
 pub struct Owned<T>(pub T);
 
 /// An item that is only a view, for instance a word of a line.
-#[derive(Debug)]
 pub struct Viewed<'v, T: Record>(pub T::View<'v>);
 
 impl<T: Record> Clone for Viewed<'_, T> {
@@ -57,6 +58,12 @@ impl<T: Record> Clone for Viewed<'_, T> {
 }
 
 impl<T: Record> Copy for Viewed<'_, T> {}
+
+impl<T: Record> fmt::Debug for Viewed<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Viewed").field(&self.0).finish()
+    }
+}
 
 impl<T: Record> Item<T> for Owned<T> {
     #[inline]

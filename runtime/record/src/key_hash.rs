@@ -6,7 +6,8 @@
 //! ```text
 //!   state = START                          mum(a, b) = low ^ high of the 128-bit product
 //!   word w    state = mum(state, A) ^ w    any number, bool, char, variant index, length
-//!   bytes     word of the length, then per 16 bytes (l, h):  state = mum(state ^ l, h ^ B)
+//!   bytes     word of length * D (wrapping; so that it meets no byte of what follows),
+//!             then per 16 bytes (l, h), while more than 16 are left:  state = mum(state ^ l, h ^ B)
 //!             rest of at most 16: l = its first 8, h = its last 8 (they may overlap; below 8: two
 //!             times 4; below 4: first, middle and last byte)  state = mum(state ^ l, h ^ C)
 //!   finish    murmur3's 64-bit finaliser
@@ -16,7 +17,8 @@
 //!
 //! 1. Two different keys of one number never have the same hash: all steps on the way are bijective.
 //! 2. A hash is the same over an owned value, an archived one and a view: it sees only views.
-//! 3. Numbers of any width hash as their 64-bit value (zero-extended bits; 128 bits are two words,
+//! 3. It spreads what occurs, not what an adversary picks: there is no secret in it.
+//! 4. Numbers of any width hash as their 64-bit value (zero-extended bits; 128 bits are two words,
 //!    low first), so a wrapper around one number hashes as the number.
 
 /// The version of this format, for checkpoints.
@@ -27,6 +29,7 @@ const START: u64 = 0x243f_6a88_85a3_08d3;
 const A: u64 = 0x1319_8a2e_0370_7345;
 const B: u64 = 0xa409_3822_299f_31d1;
 const C: u64 = 0x082e_fa98_ec4e_6c89;
+const D: u64 = 0x4528_21e6_38d0_1377;
 
 /// Takes the fields of a key one by one.
 ///
@@ -56,7 +59,7 @@ impl KeyHasher {
     /// Takes bytes, with their length before them.
     #[inline]
     pub fn bytes(&mut self, bytes: &[u8]) {
-        self.word(bytes.len() as u64);
+        self.word((bytes.len() as u64).wrapping_mul(D));
         let mut rest = bytes;
         while let Some((block, after)) = rest.split_first_chunk::<16>()
             && !after.is_empty()

@@ -62,3 +62,34 @@ pub mod __private {
     pub use rkyv::{self, Place, bytecheck};
     pub use std;
 }
+
+/// Refused by type; what the compiler says then is in `tests/compile_fail`.
+///
+/// ```compile_fail,E0277
+/// fn needs_record<T: wiesel_record::Record>() {}
+/// needs_record::<usize>();
+/// ```
+///
+/// ```compile_fail,E0277
+/// fn needs_record<T: wiesel_record::Record>() {}
+/// needs_record::<std::collections::HashMap<String, u64>>();
+/// ```
+///
+/// ```compile_fail,E0277
+/// fn needs_key<K: wiesel_record::Key>() {}
+/// needs_key::<f64>();
+/// ```
+///
+/// ```compile_fail,E0277
+/// #[derive(wiesel_record::Record, wiesel_record::Key)]
+/// struct Point {
+///     x: f64,
+/// }
+/// ```
+///
+/// ```compile_fail,E0080
+/// use wiesel_record::Record;
+/// println!("{}", <Vec<()>>::ALIGN); // Says no more than its length.
+/// ```
+#[cfg(doctest)]
+struct Refused;
