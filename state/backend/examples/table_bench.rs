@@ -1,6 +1,6 @@
 //! Nanoseconds per keyed update (2^20 keys, uniform, `count += 1`): a hash map and the table, in turns.
 //!
-//! `cargo run --release -p wiesel-state --example table_bench [-- ROUNDS]`
+//! `cargo run --release -p wiesel-state --example table_bench [-- ROUNDS [KEY_BITS]]`
 //!
 //! Each round runs every contender over the same keys; printed is the median over the rounds and its ratio to
 //! the map's. All counts are compared at the end. `--quick` runs one small round: the test suite does.
@@ -13,7 +13,7 @@ use std::{
 };
 
 use wiesel_core::KeyGroupRange;
-use wiesel_state::{KeyLayout, PREFETCH_AHEAD, Progress, RowLayout, Scope, Table};
+use wiesel_state::{KeyLayout, PREFETCH_AHEAD, Progress, RowLayout, Scope, Spot, Table};
 
 const FRAME_RECORDS: usize = 2_048; // 32 KiB of 16-byte records.
 const MAX_PARALLELISM: u32 = 128;
@@ -49,27 +49,40 @@ fn hash_of_bytes(key: &[u8]) -> u64 {
 }
 
 #[inline]
-fn add(table: &mut Table, hash: u64, key: u64) -> u64 {
-    let value = table.upsert_word(hash, key).into_value();
-    let count = u64::from_ne_bytes([
-        value[0], value[1], value[2], value[3], value[4], value[5], value[6], value[7],
-    ]) + 1;
-    value.copy_from_slice(&count.to_ne_bytes());
+fn add(table: &mut Table, spot: Spot, key: u64) -> u64 {
+    let value = table.upsert_word(spot, key).into_value();
+    let value = value.first_chunk_mut::<8>().expect("a cell of eight bytes");
+    let count = u64::from_ne_bytes(*value) + 1;
+    *value = count.to_ne_bytes();
     count
 }
 
-/// Hashes first, as a frame's column brings them, then updates with the lines of the next ones on their way.
-fn add_frame(table: &mut Table, keys: &[u64], hashes: &mut [u64], counts: &mut [u64]) {
-    for (hash, key) in hashes.iter_mut().zip(keys) {
-        *hash = mix(*key);
-    }
-    let hashes = &hashes[..keys.len()];
-    table.prefetch_frame(&hashes[..PREFETCH_AHEAD.min(hashes.len())]);
-    for at in 0..keys.len() {
-        if let Some(hash) = hashes.get(at + PREFETCH_AHEAD) {
-            table.prefetch(*hash);
+fn add_one(table: &mut Table, key: u64) -> u64 {
+    add(table, table.spot(mix(key)), key)
+}
+
+#[derive(Default)]
+struct Frame {
+    hashes: Vec<u64>,
+    spots: Vec<Spot>,
+    counts: Vec<u64>,
+}
+
+impl Frame {
+    /// Hashes first, as a frame's column brings them, then updates with the lines of the next ones on their
+    /// way.
+    fn add(&mut self, table: &mut Table, keys: &[u64]) {
+        self.hashes.clear();
+        self.hashes.extend(keys.iter().map(|key| mix(*key)));
+        table.prefetch_frame(&self.hashes, &mut self.spots);
+        self.counts.clear();
+        for (at, key) in keys.iter().enumerate() {
+            if let Some(spot) = self.spots.get(at + PREFETCH_AHEAD) {
+                table.prefetch(*spot);
+            }
+            self.counts.push(add(table, self.spots[at], *key));
         }
-        counts[at] = add(table, hashes[at], keys[at]);
+        black_box(&self.counts);
     }
 }
 
@@ -84,7 +97,8 @@ fn main() {
     let quick = argument.as_deref() == Some("--quick");
     let rounds =
         argument.and_then(|rounds| rounds.parse().ok()).unwrap_or(if quick { 1 } else { 7 });
-    let (keys_count, frames) = if quick { (1 << 12, 16) } else { (1 << 20, 4_096) };
+    let bits = std::env::args().nth(2).and_then(|bits| bits.parse().ok()).unwrap_or(20);
+    let (keys_count, frames) = if quick { (1 << 12, 16) } else { (1_u64 << bits, 4_096) };
 
     let mut seed = 42_u64;
     let keys: Vec<u64> = (0..FRAME_RECORDS * frames)
@@ -94,14 +108,14 @@ fn main() {
         })
         .collect();
     let per_record = |started: Instant| started.elapsed().as_nanos() as f64 / keys.len() as f64;
-    let (mut hashes, mut counts) = (vec![0; FRAME_RECORDS], vec![0; FRAME_RECORDS]);
+    let mut frames_of = Frame::default();
 
     let mut map = Map::default();
     map.extend((0..keys_count).map(|key| (key, 0)));
     let (mut table, mut tracked) = (new_table(), new_table());
     for key in 0..keys_count {
-        add(&mut table, mix(key), key);
-        add(&mut tracked, mix(key), key);
+        add_one(&mut table, key);
+        add_one(&mut tracked, key);
     }
     tracked.flip(Scope::Base).expect("no walk runs");
     while tracked.walk(usize::MAX, &mut |_, _| {}) == Progress::More {}
@@ -119,21 +133,19 @@ fn main() {
 
         let started = Instant::now();
         for key in &keys {
-            black_box(add(&mut table, mix(*key), *key));
+            black_box(add_one(&mut table, *key));
         }
         let by_record = per_record(started);
 
         let started = Instant::now();
         for frame in keys.chunks(FRAME_RECORDS) {
-            add_frame(&mut table, frame, &mut hashes, &mut counts);
-            black_box(&counts);
+            frames_of.add(&mut table, frame);
         }
         let by_frame = per_record(started);
 
         let started = Instant::now();
         for frame in keys.chunks(FRAME_RECORDS) {
-            add_frame(&mut tracked, frame, &mut hashes, &mut counts);
-            black_box(&counts);
+            frames_of.add(&mut tracked, frame);
         }
         let by_tracked = per_record(started);
 
@@ -144,8 +156,7 @@ fn main() {
         tracked.flip(Scope::Increment).expect("no walk runs");
         flip_us = flip_us.max(flipped.elapsed().as_secs_f64() * 1e6);
         for frame in keys.chunks(FRAME_RECORDS) {
-            add_frame(&mut tracked, frame, &mut hashes, &mut counts);
-            black_box(&counts);
+            frames_of.add(&mut tracked, frame);
             let walked = Instant::now();
             let progress = tracked.walk(32 << 10, &mut |_, event| {
                 if let wiesel_state::RowEvent::Row(row) = event {
@@ -163,23 +174,25 @@ fn main() {
         let started = Instant::now();
         let mut fresh = new_table();
         for key in &keys {
-            black_box(add(&mut fresh, mix(*key), *key));
+            black_box(add_one(&mut fresh, *key));
         }
         let by_fresh = per_record(started);
 
         let started = Instant::now();
         for slice in 0..100 {
             let mut small = new_table();
-            (0..10).for_each(|key| drop(black_box(add(&mut small, mix(key + slice), key + slice))));
+            for key in slice..slice + 10 {
+                black_box(add_one(&mut small, key));
+            }
         }
         small_us = small_us.min(started.elapsed().as_secs_f64() * 1e6 / 100.0);
         results.push([by_map, by_record, by_frame, by_tracked, by_snapshot, by_fresh]);
     }
 
     for (key, count) in &map {
-        let row = table.find_word(mix(*key), *key).expect("every key was added");
+        let row = table.find_word(table.spot(mix(*key)), *key).expect("every key was added");
         assert_eq!(row.value(), (2 * count + 1).to_ne_bytes(), "the table counts like the map");
-        let row = tracked.find_word(mix(*key), *key).expect("every key was added");
+        let row = tracked.find_word(tracked.spot(mix(*key)), *key).expect("every key was added");
         assert_eq!(row.value(), (2 * count + 1).to_ne_bytes(), "with snapshots, too");
     }
     let names = [

@@ -35,4 +35,4 @@ pub use layout::{
 };
 pub use residency::{AbsentRows, KeyBatch, RowSource};
 pub use row::{Row, RowMut};
-pub use table::{PREFETCH_AHEAD, Progress, RowEvent, Rows, Scope, Table};
+pub use table::{PREFETCH_AHEAD, Progress, RowEvent, Rows, Scope, Spot, Table};

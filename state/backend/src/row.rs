@@ -26,7 +26,7 @@ impl<'t> Row<'t> {
     /// See the module's first lines; `word` is as it is in the group, and the layout is the row's.
     #[inline]
     pub(crate) unsafe fn new(layout: &'t RowLayout, word: u64, area: *const u8) -> Self {
-        Self { layout, word: (!word).to_le_bytes(), area, life: PhantomData }
+        Self { layout, word: word.wrapping_sub(1).to_le_bytes(), area, life: PhantomData }
     }
 
     /// The key's canonical bytes.

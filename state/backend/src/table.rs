@@ -51,6 +51,12 @@ use crate::{
 /// than what the lines of a frame's records push out of L1.
 pub const PREFETCH_AHEAD: usize = 32;
 
+/// Where a table looks for a key: the key group's index, and below it the lower half of the hash. It depends
+/// on the table's key groups alone: made once per record, for the prefetch, it is still good when the row is
+/// looked up, whatever has grown in between, and for all tables of the operator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spot(u64);
+
 /// The rows of one operator on one subtask, by key.
 ///
 /// ```
@@ -188,23 +194,32 @@ impl Table {
             + self.walk.as_ref().map_or(0, |walk| walk.bytes_used())
     }
 
+    /// Where the table looks for a key of this hash.
+    #[inline(always)]
+    pub fn spot(&self, hash: u64) -> Spot {
+        let group = modulo(fmix32((hash >> 32) as u32), self.max_parallelism, self.magic);
+        Spot(u64::from(group.wrapping_sub(self.range.first.into())) << 32 | hash & 0xffff_ffff)
+    }
+
     /// Brings the lines of a key's group closer. Call it about [`PREFETCH_AHEAD`] records before the key is
     /// looked up; a group of wide rows is fetched in part.
     #[inline]
-    pub fn prefetch(&self, hash: u64) {
-        let spot = self.spot(hash);
-        let segment = self.segment_at(spot);
-        let group = segment.group(self.shape, spot as u32 & (segment.groups() - 1));
+    pub fn prefetch(&self, spot: Spot) {
+        let segment = self.segment_at(spot.0);
+        let group = segment.group(self.shape, spot.0 as u32 & (segment.groups() - 1));
         segment::prefetch(group);
         if self.shape.group_bytes > 64 {
             segment::prefetch(group.wrapping_add(64));
         }
     }
 
-    /// Prefetches for each of a few hashes: the first [`PREFETCH_AHEAD`] of a frame.
+    /// The spots of a frame's hashes, and a prefetch for the first [`PREFETCH_AHEAD`] of them. `spots` is
+    /// overwritten.
     #[inline]
-    pub fn prefetch_frame(&self, hashes: &[u64]) {
-        hashes.iter().for_each(|hash| self.prefetch(*hash));
+    pub fn prefetch_frame(&self, hashes: &[u64], spots: &mut Vec<Spot>) {
+        spots.clear();
+        spots.extend(hashes.iter().map(|hash| self.spot(*hash)));
+        spots.iter().take(PREFETCH_AHEAD).for_each(|spot| self.prefetch(*spot));
     }
 
     /// The row of a key.
@@ -216,7 +231,7 @@ impl Table {
     pub fn find(&self, hash: u64, key: &[u8]) -> Option<Row<'_>> {
         self.check_resident(hash, key);
         if self.word_bytes != 0 {
-            return self.find_word(hash, self.word_of(key));
+            return self.find_word(self.spot(hash), self.word_of(key));
         }
         let (_, _, place) = self.locate_bytes(hash, key);
         // SAFETY: a found place is a live row, and the row borrows the table.
@@ -225,10 +240,12 @@ impl Table {
 
     /// As [`Table::find`], for a word layout: the key's bytes as a little-endian word.
     #[inline]
-    pub fn find_word(&self, hash: u64, key: u64) -> Option<Row<'_>> {
-        let (_, _, place) = self.locate_word(hash, key)?;
+    pub fn find_word(&self, spot: Spot, key: u64) -> Option<Row<'_>> {
+        let (_, _, place) = self.locate_word(spot.0, key)?;
         // SAFETY: a found place is a live row, and the row borrows the table.
-        place.found.then(|| unsafe { Row::new(&self.layout, !key, place.area(self.shape)) })
+        place
+            .found
+            .then(|| unsafe { Row::new(&self.layout, word_from(key), place.area(self.shape)) })
     }
 
     /// The row of a key, made if it is not there.
@@ -240,13 +257,13 @@ impl Table {
     pub fn upsert(&mut self, hash: u64, key: &[u8]) -> RowMut<'_> {
         self.check_resident(hash, key);
         if self.word_bytes != 0 {
-            return self.upsert_word(hash, self.word_of(key));
+            return self.upsert_word(self.spot(hash), self.word_of(key));
         }
         let (spot, segment, mut place) = self.locate_bytes(hash, key);
         if place.found {
             self.touch(spot, segment, place);
         } else {
-            place = self.insert(spot, !bytes_hash(hash), Some(key));
+            place = self.insert(spot, word_from(bytes_hash(hash)), Some(key));
         }
         // SAFETY: the place is a live row, touched or just inserted.
         unsafe { RowMut::new(self, place.word(), place.area(self.shape), !place.found) }
@@ -254,16 +271,16 @@ impl Table {
 
     /// As [`Table::upsert`], for a word layout: the key's bytes as a little-endian word.
     #[inline]
-    pub fn upsert_word(&mut self, hash: u64, key: u64) -> RowMut<'_> {
-        let (area, inserted) = match self.locate_word(hash, key) {
+    pub fn upsert_word(&mut self, spot: Spot, key: u64) -> RowMut<'_> {
+        let (area, inserted) = match self.locate_word(spot.0, key) {
             Some((spot, segment, place)) if place.found => {
                 self.touch(spot, segment, place);
                 (place.area(self.shape), false)
             }
-            _ => (self.insert(self.spot(hash), !key, None).area(self.shape), true),
+            _ => (self.insert(spot.0, word_from(key), None).area(self.shape), true),
         };
         // SAFETY: the area is a live row's, touched or just inserted.
-        unsafe { RowMut::new(self, !key, area, inserted) }
+        unsafe { RowMut::new(self, word_from(key), area, inserted) }
     }
 
     /// The row of a key, to write, if it is there.
@@ -279,7 +296,11 @@ impl Table {
             return None;
         }
         self.touch(spot, segment, place);
-        let word = if self.word_bytes != 0 { !self.word_of(key) } else { !bytes_hash(hash) };
+        let word = if self.word_bytes != 0 {
+            word_from(self.word_of(key))
+        } else {
+            word_from(bytes_hash(hash))
+        };
         // SAFETY: a found place is a live row, and was touched.
         Some(unsafe { RowMut::new(self, word, place.area(self.shape), false) })
     }
@@ -321,13 +342,6 @@ impl Table {
         }
     }
 
-    /// The key group's index, and below it the lower half of the hash.
-    #[inline(always)]
-    fn spot(&self, hash: u64) -> u64 {
-        let group = modulo(fmix32((hash >> 32) as u32), self.max_parallelism, self.magic);
-        u64::from(group.wrapping_sub(self.range.first.into())) << 32 | hash & 0xffff_ffff
-    }
-
     /// The key group of a spot of this table.
     fn group_of(&self, spot: u64) -> KeyGroup {
         KeyGroup(self.range.first + (spot >> 32) as u16)
@@ -364,7 +378,7 @@ impl Table {
     #[inline(always)]
     fn locate(&self, hash: u64, key: &[u8]) -> Option<(u64, Segment, Place)> {
         if self.word_bytes != 0 {
-            self.locate_word(hash, self.word_of(key))
+            self.locate_word(self.spot(hash).0, self.word_of(key))
         } else {
             Some(self.locate_bytes(hash, key))
         }
@@ -372,15 +386,14 @@ impl Table {
 
     /// Where a word key is, or belongs. `None` for the odd key if it is not there.
     #[inline(always)]
-    fn locate_word(&self, hash: u64, key: u64) -> Option<(u64, Segment, Place)> {
+    fn locate_word(&self, spot: u64, key: u64) -> Option<(u64, Segment, Place)> {
         debug_assert!(self.word_bytes != 0 && key & !(u64::MAX >> (64 - 8 * self.word_bytes)) == 0);
-        if !key == EMPTY {
+        if key == u64::MAX {
             return self.locate_odd();
         }
-        let spot = self.spot(hash);
         let segment = self.segment_at(spot);
         // SAFETY: in the directory, so live; the word is not empty.
-        Some((spot, segment, unsafe { segment.find(self.shape, spot, !key, |_| true) }))
+        Some((spot, segment, unsafe { segment.find(self.shape, spot, word_from(key), |_| true) }))
     }
 
     #[cold]
@@ -393,14 +406,14 @@ impl Table {
     #[inline(always)]
     fn locate_bytes(&self, hash: u64, key: &[u8]) -> (u64, Segment, Place) {
         let hash = bytes_hash(hash);
-        let spot = self.spot(hash);
+        let Spot(spot) = self.spot(hash);
         let segment = self.segment_at(spot);
         let same = |area: *mut u8| {
             // SAFETY: the area of a live row: its first pointer is its key.
             unsafe { (*block_at(&self.layout, area, 0)).bytes() == Some(key) }
         };
         // SAFETY: in the directory, so live; the word is not empty.
-        let place = unsafe { segment.find(self.shape, spot, !hash, same) };
+        let place = unsafe { segment.find(self.shape, spot, word_from(hash), same) };
         (spot, segment, place)
     }
 
@@ -414,7 +427,7 @@ impl Table {
                 if spot < self.cursor {
                     *mark |= DIRTY << place.row;
                 } else if *mark & TOUCHED << place.row == 0 {
-                    self.keep(spot, *mark & DIRTY << place.row != 0, place);
+                    self.keep(spot, segment, *mark & DIRTY << place.row != 0, place);
                     *mark |= TOUCHED << place.row;
                 }
             }
@@ -429,6 +442,12 @@ impl Table {
     pub(crate) fn blocks(&mut self) -> &mut Blocks {
         &mut self.blocks
     }
+}
+
+/// How a key, or a hash, is kept: fresh memory, zero, is no key.
+#[inline(always)]
+fn word_from(key: u64) -> u64 {
+    key.wrapping_add(1)
 }
 
 /// The hash of a key in a block: all but the one whose word would say "empty".
@@ -477,11 +496,11 @@ mod tests {
             for _ in 0..20_000 {
                 hash = (hash ^ (hash >> 29)).wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(1);
                 assert_eq!(
-                    table.group_of(table.spot(hash)),
+                    table.group_of(table.spot(hash).0),
                     key_group_of(hash, max),
                     "{hash} {max}"
                 );
-                assert_eq!(table.spot(hash) as u32, hash as u32);
+                assert_eq!(table.spot(hash).0 as u32, hash as u32);
             }
         }
     }

@@ -16,6 +16,7 @@ impl Table {
         self.directory.resize(self.range.len(), Segment::none());
         self.shift = 32;
         self.len = 0;
+        self.leave_split_group();
     }
 
     /// Hands out all rows, in order of their key groups, then clears the table: what a window slice does

@@ -103,7 +103,7 @@ impl Table {
             let (group, rows, rows_end) = self.exported_header(&mut reader)?;
             for _ in 0..rows {
                 let row = self.exported_row(&mut reader)?;
-                if self.group_of(self.spot(self.layout.hash(row.key))) != group {
+                if self.group_of(self.spot(self.layout.hash(row.key)).0) != group {
                     return Err(TableError::Corrupt { at: row.at, what: "a key of another group" });
                 }
                 out(group, row)?;

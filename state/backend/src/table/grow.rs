@@ -65,7 +65,7 @@ impl Table {
         let place = Place { group: segment.group(self.shape, 0), at: 0, row: 0, found: false };
         // SAFETY: the first row of a segment just made.
         unsafe {
-            place.set_word(!EMPTY);
+            place.set_word(EMPTY + 1);
             segment.set_len(1);
         }
         self.odd = Some((spot, segment));
@@ -166,9 +166,10 @@ impl Table {
     /// The lower half of a row's hash, from its word.
     #[inline]
     pub(super) fn low_of(&self, word: u64) -> u64 {
+        let key = word.wrapping_sub(1);
         let hash = match self.word_bytes as usize {
-            0 => !word,
-            bytes => self.layout.hash(&(!word).to_le_bytes()[..bytes]),
+            0 => key,
+            bytes => self.layout.hash(&key.to_le_bytes()[..bytes]),
         };
         hash & 0xffff_ffff
     }

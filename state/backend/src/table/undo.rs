@@ -25,9 +25,9 @@ impl Table {
     /// Keeps a row that is about to be written, and shares its blocks.
     #[cold]
     #[inline(never)]
-    pub(super) fn keep(&mut self, spot: u64, was_dirty: bool, place: Place) {
+    pub(super) fn keep(&mut self, spot: u64, segment: Segment, was_dirty: bool, place: Place) {
         let area = place.area(self.shape);
-        let odd = self.odd.is_some_and(|(odd, _)| odd == spot);
+        let odd = self.odd.is_some_and(|(_, odd)| odd == segment);
         let stride = self.shape.stride / 8;
         let words = &mut self.undo[(spot >> 32) as usize].words;
         words.reserve(2 + stride);

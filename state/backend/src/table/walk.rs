@@ -220,6 +220,17 @@ impl Table {
         given
     }
 
+    /// After a clear a group is one segment again. If the cursor stood inside of a group (invariant 3), all
+    /// that it had before it is in the undo log now.
+    pub(super) fn leave_split_group(&mut self) {
+        if let Some(walk) = &mut self.walk
+            && self.cursor << 32 != 0
+        {
+            self.cursor = (walk.group as u64 + 1) << 32;
+            walk.step = Step::Undo(0);
+        }
+    }
+
     /// Calls back for each row of a segment and of the odd one, with the row's mark in the lowest bits.
     fn visit(&self, segment: Segment, odd: Option<Segment>, mut out: impl FnMut(Row<'_>, u8)) {
         for (segment, is_odd) in [(Some(segment), false), (odd, true)] {
