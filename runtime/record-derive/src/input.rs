@@ -1,7 +1,7 @@
 //! What the user wrote, in the form that both derives want.
 
 use proc_macro2::{Span, TokenStream};
-use quote::{ToTokens, format_ident, quote};
+use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::{
     Attribute, Data, DeriveInput, Error, Fields, GenericParam, Generics, Ident, LitInt, Member,
     Path, Result, Type, Visibility, ext::IdentExt, parse_quote, spanned::Spanned,
@@ -49,6 +49,23 @@ pub struct Field {
 }
 
 impl Field {
+    /// `<Type as Record>`.
+    pub fn as_record(&self, krate: &Path) -> TokenStream {
+        self.as_trait(krate, "Record")
+    }
+
+    /// `<Type as Trait>`, all of it at the place of the type: there the compiler then says what is
+    /// wrong with it, and says it once.
+    fn as_trait(&self, krate: &Path, name: &str) -> TokenStream {
+        let (ty, name) = (&self.ty, Ident::new(name, self.ty.span()));
+        let krate = krate.to_token_stream().into_iter().map(|mut token| {
+            token.set_span(self.ty.span());
+            token
+        });
+        let krate: TokenStream = krate.collect();
+        quote_spanned!(self.ty.span()=> <#ty as #krate::#name>)
+    }
+
     /// Its name in the schema.
     pub fn name(&self) -> String {
         match &self.member {
@@ -175,8 +192,14 @@ impl Variant {
         self.fields.iter().map(|field| &field.binding).collect()
     }
 
-    pub fn types(&self) -> Vec<&Type> {
-        self.fields.iter().map(|field| &field.ty).collect()
+    /// `<Type as Record>` of each field.
+    pub fn records(&self, krate: &Path) -> Vec<TokenStream> {
+        self.fields.iter().map(|field| field.as_record(krate)).collect()
+    }
+
+    /// `<Type as Key>` of each field.
+    pub fn keys(&self, krate: &Path) -> Vec<TokenStream> {
+        self.fields.iter().map(|field| field.as_trait(krate, "Key")).collect()
     }
 }
 

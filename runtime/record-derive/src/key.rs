@@ -32,19 +32,19 @@ pub fn derive(input: &Input) -> TokenStream {
     };
     let is_enum = input.is_enum;
     let hash = arms(&|index, variant| {
-        let (types, bindings) = (variant.types(), variant.bindings());
+        let (keys, bindings) = (variant.keys(krate), variant.bindings());
         let variant = is_enum.then(|| quote!(hasher.word(#index as u64);));
-        quote!(#variant #(<#types as #krate::Key>::hash_key(#bindings, hasher);)*)
+        quote!(#variant #(#keys::hash_key(#bindings, hasher);)*)
     });
     let append = arms(&|index, variant| {
-        let (types, bindings) = (variant.types(), variant.bindings());
+        let (keys, bindings) = (variant.keys(krate), variant.bindings());
         let variant = is_enum.then(|| quote!(#private::append_variant(#index, out);));
-        quote!(#variant #(<#types as #krate::Key>::append_key(#bindings, out);)*)
+        quote!(#variant #(#keys::append_key(#bindings, out);)*)
     });
     let build = |variant: &Variant| {
-        let (path, members, types) =
-            (input.path(view, variant), variant.members(), variant.types());
-        quote!(#path { #(#members: <#types as #krate::Key>::read_key(bytes, arena)?),* })
+        let (path, members, keys) =
+            (input.path(view, variant), variant.members(), variant.keys(krate));
+        quote!(#path { #(#members: #keys::read_key(bytes, arena)?),* })
     };
     let read = if is_enum {
         let arms = (0_u32..).zip(&input.variants).map(|(index, variant)| {
@@ -60,11 +60,11 @@ pub fn derive(input: &Input) -> TokenStream {
     } else {
         build(&input.variants[0])
     };
-    let types: Vec<_> = input.fields().map(|field| &field.ty).collect();
-    let fixed = match (is_enum, types.is_empty()) {
+    let keys: Vec<_> = input.variants.iter().flat_map(|variant| variant.keys(krate)).collect();
+    let fixed = match (is_enum, keys.is_empty()) {
         (true, true) => quote!(#std::option::Option::Some(4)), // The index of the variant.
         (true, false) => quote!(#std::option::Option::None),
-        (false, _) => quote!(#private::sum(&[#(<#types as #krate::Key>::FIXED),*])),
+        (false, _) => quote!(#private::sum(&[#(#keys::FIXED),*])),
     };
     quote! {
         #[automatically_derived]

@@ -4,7 +4,7 @@ use proc_macro2::TokenStream;
 use quote::{ToTokens, format_ident, quote};
 use syn::{Ident, Type};
 
-use crate::input::{Input, Style, Variant};
+use crate::input::{Field, Input, Style, Variant};
 
 pub fn derive(input: &Input) -> TokenStream {
     let view = view(input);
@@ -28,13 +28,16 @@ fn view(input: &Input) -> TokenStream {
     let (_, owned_arguments, _) = input.generics.split_for_impl();
     // If nothing else borrows, the first field says the lifetime by way of its trait.
     let mut borrows = input.fields().any(|field| !matches!(plain(&field.ty), Some(Plain::Same)));
-    let mut field_type = |ty: &Type| {
-        let (plain, first) = (plain(ty), !borrows);
+    let mut field_type = |field: &Field| {
+        let (plain, first) = (plain(&field.ty), !borrows);
         borrows = true;
         match plain {
-            Some(Plain::Same) if !first => ty.to_token_stream(),
+            Some(Plain::Same) if !first => field.ty.to_token_stream(),
             Some(Plain::Text) => quote!(&'a #std::primitive::str),
-            _ => quote!(<#ty as #krate::Record>::View<'a>),
+            _ => {
+                let record = field.as_record(krate);
+                quote!(#record::View<'a>)
+            }
         }
     };
     let doc = format!("The view of [`{ident}`].");
@@ -130,7 +133,10 @@ fn archived(input: &Input) -> TokenStream {
         #[repr(#repr)]
     };
     let doc = format!("The archive of [`{ident}`], as it lies in a frame.");
-    let mut field_type = |ty: &Type| quote!(<#ty as #krate::Record>::Archived);
+    let mut field_type = |field: &Field| {
+        let record = field.as_record(krate);
+        quote!(#record::Archived)
+    };
     let definition =
         definition(input, &archived, &doc, &attributes, &input.generics, &mut field_type);
     let (impl_generics, arguments, wheres) = input.generics.split_for_impl();
@@ -151,7 +157,7 @@ fn definition(
     doc: &str,
     attributes: &TokenStream,
     generics: &syn::Generics,
-    field_type: &mut impl FnMut(&Type) -> TokenStream,
+    field_type: &mut impl FnMut(&Field) -> TokenStream,
 ) -> TokenStream {
     let visibility = &input.visibility;
     let wheres = &generics.where_clause;
@@ -160,8 +166,7 @@ fn definition(
             .fields
             .iter()
             .map(|field| {
-                let (docs, visibility, ty) =
-                    (&field.docs, &field.visibility, field_type(&field.ty));
+                let (docs, visibility, ty) = (&field.docs, &field.visibility, field_type(field));
                 match &field.member {
                     syn::Member::Named(name) => quote!(#(#docs)* #visibility #name: #ty),
                     syn::Member::Unnamed(_) => quote!(#(#docs)* #visibility #ty),
@@ -213,11 +218,11 @@ fn record(input: &Input) -> TokenStream {
             .iter()
             .map(|variant| {
                 let (from, to) = (input.path(&from, variant), input.path(&to, variant));
-                let (members, bindings, types) =
-                    (variant.members(), variant.bindings(), variant.types());
+                let (members, bindings, records) =
+                    (variant.members(), variant.bindings(), variant.records(krate));
                 quote! {
                     #from { #(#members: #bindings),* } => #to {
-                        #(#members: <#types as #krate::Record>::#method(#bindings)),*
+                        #(#members: #records::#method(#bindings)),*
                     }
                 }
             })
@@ -230,7 +235,7 @@ fn record(input: &Input) -> TokenStream {
     let from_view_arms = convert(viewed.clone(), owned, "from_view");
     let shrink_arms = convert(viewed.clone(), viewed, "shrink");
 
-    let types: Vec<_> = input.fields().map(|field| &field.ty).collect();
+    let records: Vec<_> = input.fields().map(|field| field.as_record(krate)).collect();
     let fields = schema_fields(input);
     let migrates_from = match &input.from {
         Some(old) => quote!(Some(<#old as #krate::Record>::SCHEMA.hash)),
@@ -255,10 +260,10 @@ fn record(input: &Input) -> TokenStream {
                 hash: #private::hash_fields(#name, Self::FIELDS),
                 migrates_from: #std::option::Option::#migrates_from,
             };
-            const PACKED: bool = true #(&& <#types as #krate::Record>::PACKED)*;
+            const PACKED: bool = true #(&& #records::PACKED)*;
             const ALIGN: usize = #private::max_align(&[
                 #std::mem::align_of::<#archived #arguments>(),
-                #(<#types as #krate::Record>::ALIGN),*
+                #(#records::ALIGN),*
             ]);
 
             #[inline]
@@ -311,16 +316,16 @@ fn schema_fields(input: &Input) -> Vec<TokenStream> {
             fields.push(quote!(#krate::Field { name: #prefix, type_name: "", hash: 0 }));
         }
         for field in &variant.fields {
-            let (ty, mut name) = (&field.ty, field.name());
+            let (record, mut name) = (field.as_record(krate), field.name());
             if input.is_enum {
                 name = format!("{prefix}.{name}");
             }
-            let type_name = type_name(ty);
+            let type_name = type_name(&field.ty);
             fields.push(quote! {
                 #krate::Field {
                     name: #name,
                     type_name: #type_name,
-                    hash: <#ty as #krate::Record>::SCHEMA.hash,
+                    hash: #record::SCHEMA.hash,
                 }
             });
         }
@@ -341,22 +346,22 @@ fn parts(input: &Input, archived: &Ident) -> (TokenStream, TokenStream, TokenStr
     let std = quote!(#private::std);
     let (impl_generics, arguments, wheres) = input.generics.split_for_impl();
     let tuple = |variant: &Variant| {
-        let types = variant.types();
-        quote!((#(<#types as #krate::Record>::Parts,)*))
+        let records = variant.records(krate);
+        quote!((#(#records::Parts,)*))
     };
     let write = |variant: &Variant| {
-        let (types, bindings) = (variant.types(), variant.bindings());
-        quote!((#(<#types as #krate::Record>::write_parts(#bindings, writer)?,)*))
+        let (records, bindings) = (variant.records(krate), variant.bindings());
+        quote!((#(#records::write_parts(#bindings, writer)?,)*))
     };
     let resolve = |variant: &Variant, members: &[TokenStream]| {
-        let (types, bindings, parts) =
-            (variant.types(), variant.bindings(), bindings("p", variant));
+        let (records, bindings, parts) =
+            (variant.records(krate), variant.bindings(), bindings("p", variant));
         quote! {#(
             // SAFETY: a field of `out`, whose bytes are initialised and stay so.
             let field = unsafe {
                 #private::Place::from_field_unchecked(out, &raw mut (*out.ptr()).#members)
             };
-            <#types as #krate::Record>::resolve(#bindings, #parts, field);
+            #records::resolve(#bindings, #parts, field);
         )*}
     };
     if !input.is_enum {
@@ -383,10 +388,10 @@ fn parts(input: &Input, archived: &Ident) -> (TokenStream, TokenStream, TokenStr
         let (tuple, write) = (tuple(variant), write(variant));
         let parts = self::bindings("p", variant);
         let layout = format_ident!("Layout{}", ident);
-        let types = variant.types();
+        let records = variant.records(krate);
         // The first member is the tag.
         let members_out: Vec<_> =
-            (1..=types.len()).map(|index| syn::Index::from(index).to_token_stream()).collect();
+            (1..=records.len()).map(|index| syn::Index::from(index).to_token_stream()).collect();
         let resolve = resolve(variant, &members_out);
         let pattern = quote!(#view::#ident { #(#members: #bindings),* });
         definitions.extend(quote!(#ident(#tuple),));
@@ -395,7 +400,7 @@ fn parts(input: &Input, archived: &Ident) -> (TokenStream, TokenStream, TokenStr
             #[allow(non_camel_case_types, dead_code)]
             struct #layout #generics (
                 u8,
-                #(<#types as #krate::Record>::Archived,)*
+                #(#records::Archived,)*
                 #std::marker::PhantomData<#archived #arguments>,
             ) #wheres;
         });

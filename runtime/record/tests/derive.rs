@@ -163,8 +163,9 @@ fn schemas_tell_types_apart() {
 
 #[test]
 fn packed_means_no_strings_and_no_lists() {
-    assert!(Point::PACKED && Side::PACKED && Unit::PACKED && Pair::<u8, u8>::PACKED);
-    assert!(!Bid::PACKED && !Event::PACKED && !Pair::<u8, String>::PACKED);
+    let packed = [Point::PACKED, Side::PACKED, Unit::PACKED, Pair::<u8, u8>::PACKED];
+    assert_eq!(packed, [true; 4]);
+    assert_eq!([Bid::PACKED, Event::PACKED, Pair::<u8, String>::PACKED], [false; 3]);
     assert_eq!((Bid::ALIGN, Offer::<1>::ALIGN, Side::ALIGN), (8, 16, 1));
     assert_eq!(<Vec<u128>>::ALIGN, 16);
 }
