@@ -120,6 +120,7 @@ pub struct ResultPartition {
     frame_bytes_max: usize,
     scratch: Scratch,
     idle: bool,
+    ended: bool,
     failure: Option<ExchangeError>,
     failed: bool,
     metrics: PartitionMetrics,
@@ -173,6 +174,7 @@ impl ResultPartition {
             frame_bytes_max: 1 << max.ilog2(),
             scratch: Scratch::new(),
             idle: false,
+            ended: false,
             failure: None,
             failed: false,
             metrics: PartitionMetrics::default(),
@@ -196,6 +198,7 @@ impl ResultPartition {
 
     /// Lets a watermark follow what was appended, on all channels.
     pub fn watermark(&mut self, watermark: Timestamp) {
+        assert!(!self.ended, "nothing follows the end of an edge");
         if watermark == Timestamp::MAX && self.idle {
             self.active(); // The end of time counts on idle channels too, so they have to listen.
         }
@@ -232,8 +235,14 @@ impl ResultPartition {
     }
 
     /// Nothing follows. A bounded input that was read to its end sends the watermark [`Timestamp::MAX`] before.
+    ///
+    /// # Panics
+    ///
+    /// If it was called before, as do events that come after it.
     pub fn end(&mut self) {
         self.event(&|| Element::End);
+        self.ended = true;
+        self.release_open(); // An empty frame, opened for a record that then needed a larger one.
     }
 
     /// Sends the open frames whose channel has credit; the others go as soon as it has. Says whether one went.
@@ -272,18 +281,18 @@ impl ResultPartition {
     }
 
     /// Whether the task may have a turn for data: nothing is borrowed, nothing waits for credit, and there is a
-    /// frame to write to.
+    /// frame to write to, whatever the channel of the next record.
     pub fn may_take_data(&self) -> bool {
         self.frames.overdraft() == 0
             && self.jumbo_borrowed == 0
             && self.outboxes.iter().all(|outbox| outbox.frames_queued() == 0)
-            && self.frames.can_take()
+            && (self.frames.can_take() || self.lanes.iter().all(|lane| lane.writer.is_writable()))
             && !self.failed
     }
 
     /// Whether everything was sent and every frame is home. After [`end`](Self::end) the task polls until then.
     pub fn is_drained(&self) -> bool {
-        self.lanes.iter().all(|lane| lane.writer.is_empty())
+        self.lanes.iter().all(|lane| !lane.writer.has_frame())
             && self.outboxes.iter().all(Outbox::is_drained)
     }
 
@@ -427,6 +436,7 @@ impl ResultPartition {
 
     /// Sends an event on all channels, behind all that was appended.
     fn event(&mut self, event: &dyn Fn() -> Element) {
+        assert!(!self.ended, "nothing follows the end of an edge");
         for index in 0..self.lanes.len() {
             if !self.lanes[index].writer.is_empty() {
                 self.close(index);
@@ -516,7 +526,8 @@ impl ResultPartition {
         moved
     }
 
-    fn give_up(&mut self) {
+    /// Takes the frames of the lanes home, with what is in them.
+    fn release_open(&mut self) {
         for index in 0..self.lanes.len() {
             self.lanes[index].flush_wanted = false;
             let closed = FrameWriter::without_frame(self.shape);
@@ -525,6 +536,10 @@ impl ResultPartition {
                 self.take_frame_home(writer.close());
             }
         }
+    }
+
+    fn give_up(&mut self) {
+        self.release_open();
         for channel in 0..self.outboxes.len() {
             self.discard(channel);
         }

@@ -8,9 +8,11 @@
 //!
 //! `net/README.md` has the layout byte by byte.
 
+mod crc32c;
 mod frame;
 mod layout;
 mod pool;
+mod untrusted;
 mod view;
 mod writer;
 
@@ -20,5 +22,6 @@ pub use layout::{
     RECORD_BYTES_MAX_DEFAULT, RECORD_BYTES_MAX_OPTION,
 };
 pub use pool::{FramePool, LocalPool, POOL_BYTES_OPTION, PoolError};
+pub use untrusted::{WireError, from_wire, to_wire, wire_bytes};
 pub use view::{FrameIter, FrameView};
 pub use writer::FrameWriter;

@@ -84,6 +84,11 @@ impl FrameWriter {
         self.frame.capacity() > 0
     }
 
+    /// Whether it has a frame that no watermark closed. The next record may still be too large for it.
+    pub fn is_writable(&self) -> bool {
+        self.has_frame() && self.watermark.is_none()
+    }
+
     /// How many records were appended.
     #[inline]
     pub fn count(&self) -> u32 {
