@@ -1,0 +1,192 @@
+//! The messages, and the state of a task that they report.
+
+use std::fmt;
+
+use wiesel_core::{JobId, Timestamp, metrics::TaskMetrics};
+
+use crate::{Attempt, FailureReport, TaskDeployment, TaskManagerId};
+
+/// A message and the job that it is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Envelope<M> {
+    /// The job. A receiver that does not run it drops the message.
+    pub job: JobId,
+    /// The message.
+    pub message: M,
+}
+
+/// From the JobMaster to a TaskManager.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ToTaskManager {
+    /// Build this task and wire its channels, but give it no turn yet. Answered by `Deployed` or a failure.
+    Deploy(Box<TaskDeployment>),
+    /// Every task of the job is deployed: run. Answered by `Running`.
+    Start(Attempt),
+    /// A split for a source that has asked for one, as its enumerator encoded it.
+    Split(Attempt, Vec<u8>),
+    /// The answer to a source that has asked: there will be no more.
+    NoMoreSplits(Attempt),
+    /// Stop and give everything back. Answered by a terminal state, whichever comes first.
+    Cancel(Attempt),
+}
+
+/// From a TaskManager to the JobMaster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ToJobMaster {
+    /// The task is built and waits for `Start`.
+    Deployed(Attempt),
+    /// The task is in another state now.
+    State(Attempt, TaskState),
+    /// The task is over because of this.
+    Failed(Attempt, FailureReport),
+    /// A source's reader has nothing to read. Sent once per need.
+    RequestSplit(Attempt),
+    /// The TaskManager lives, and this is what its tasks have counted.
+    Heartbeat(TaskManagerId, Vec<TaskMetricsReport>),
+}
+
+/// Where a task is in its life. Flink's states, but for those of restoring and batch.
+///
+/// ```text
+///   Created ──▶ Deploying ──▶ Running ──▶ Finished
+///      │            │  ╲         │  ╲
+///      │            ▼   ╲        ▼   ╲
+///      │         Canceling ◀─────┘    ▶ Failed      (also from Deploying and Canceling)
+///      ▼            ▼
+///   Canceled ◀──────┘
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TaskState {
+    /// Nobody was asked to run it yet.
+    Created,
+    /// A TaskManager builds it, or it waits for the others.
+    Deploying,
+    /// It has turns.
+    Running,
+    /// It was asked to stop.
+    Canceling,
+    /// Over: all its input was read, all its output is delivered.
+    Finished,
+    /// Over: it was asked to stop and did.
+    Canceled,
+    /// Over: it could not go on.
+    Failed,
+}
+
+impl TaskState {
+    /// Whether the task is over.
+    pub fn is_terminal(self) -> bool {
+        matches!(self, Self::Finished | Self::Canceled | Self::Failed)
+    }
+
+    /// Whether a task may go from this state to `next`.
+    pub fn may_become(self, next: Self) -> bool {
+        match self {
+            Self::Created => matches!(next, Self::Deploying | Self::Canceled),
+            Self::Deploying => matches!(next, Self::Running | Self::Canceling | Self::Failed),
+            Self::Running => matches!(next, Self::Finished | Self::Canceling | Self::Failed),
+            Self::Canceling => next.is_terminal(),
+            Self::Finished | Self::Canceled | Self::Failed => false,
+        }
+    }
+}
+
+impl fmt::Display for TaskState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Created => "CREATED",
+            Self::Deploying => "DEPLOYING",
+            Self::Running => "RUNNING",
+            Self::Canceling => "CANCELING",
+            Self::Finished => "FINISHED",
+            Self::Canceled => "CANCELED",
+            Self::Failed => "FAILED",
+        })
+    }
+}
+
+/// What a task has counted since it was deployed. Units as in [`TaskMetrics`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TaskMetricsReport {
+    /// The task.
+    pub attempt: Attempt,
+    /// `numRecordsIn`.
+    pub records_in: u64,
+    /// `numRecordsOut`.
+    pub records_out: u64,
+    /// `numLateRecordsDropped`.
+    pub late_records_dropped: u64,
+    /// Records that could not be read and were skipped by choice.
+    pub bad_records_skipped: u64,
+    /// Lines that were not UTF-8 and were repaired by choice.
+    pub text_replaced: u64,
+    /// Time in turns that did work.
+    pub busy_ns: u64,
+    /// Time in turns that found nothing.
+    pub idle_ns: u64,
+    /// Time without a frame for the output.
+    pub back_pressured_ns: u64,
+    /// `currentInputWatermark`.
+    pub input_watermark: Timestamp,
+}
+
+impl TaskMetricsReport {
+    /// Reads the cells of a task. They are read one after the other while the task runs.
+    pub fn read(attempt: Attempt, metrics: &TaskMetrics) -> Self {
+        Self {
+            attempt,
+            records_in: metrics.records_in.get(),
+            records_out: metrics.records_out.get(),
+            late_records_dropped: metrics.late_records_dropped.get(),
+            bad_records_skipped: metrics.bad_records_skipped.get(),
+            text_replaced: metrics.text_replaced.get(),
+            busy_ns: metrics.busy_ns.get(),
+            idle_ns: metrics.idle_ns.get(),
+            back_pressured_ns: metrics.back_pressured_ns.get(),
+            input_watermark: Timestamp::from_millis(metrics.input_watermark_ms.get()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: [TaskState; 7] = [
+        TaskState::Created,
+        TaskState::Deploying,
+        TaskState::Running,
+        TaskState::Canceling,
+        TaskState::Finished,
+        TaskState::Canceled,
+        TaskState::Failed,
+    ];
+
+    #[test]
+    fn a_task_lives_like_this() {
+        let line = |from: &TaskState| {
+            let next = ALL.iter().filter(|next| from.may_become(**next));
+            let next: Vec<_> = next.map(TaskState::to_string).collect();
+            format!("{from} > {}", next.join(" "))
+        };
+        assert_eq!(
+            ALL.iter().map(line).collect::<Vec<_>>(),
+            [
+                "CREATED > DEPLOYING CANCELED",
+                "DEPLOYING > RUNNING CANCELING FAILED",
+                "RUNNING > CANCELING FINISHED FAILED",
+                "CANCELING > FINISHED CANCELED FAILED",
+                "FINISHED > ",
+                "CANCELED > ",
+                "FAILED > ",
+            ]
+        );
+    }
+
+    #[test]
+    fn states_only_go_forward() {
+        for (from, next) in ALL.iter().flat_map(|from| ALL.iter().map(move |next| (*from, *next))) {
+            assert!(!from.may_become(next) || from < next, "{from} to {next}");
+        }
+    }
+}
