@@ -22,10 +22,12 @@ mod descriptor;
 mod error;
 mod layout;
 pub mod namespaced;
+mod reader;
 mod residency;
 mod row;
 mod segment;
 mod table;
+mod timers;
 
 pub use descriptor::{OperatorStateSchema, StateDescriptor, StateKind, StateSchema};
 pub use error::TableError;
@@ -36,3 +38,4 @@ pub use layout::{
 pub use residency::{AbsentRows, KeyBatch, RowSource};
 pub use row::{Row, RowMut};
 pub use table::{PREFETCH_AHEAD, Progress, RowEvent, Rows, Scope, Spot, Table};
+pub use timers::{Timer, TimerQueue};

@@ -20,13 +20,14 @@
 //! 3. A row is touched before it is written: its old state is kept for a snapshot that runs (`walk`), and it
 //!    is dirty for the next increment.
 //!
-//! The modulo is two multiplications (Lemire, Kaser and Kurz: Faster remainder by direct computation).
+//! The map from hash to spot is in `table/spot.rs`.
 
 mod clear;
 mod export;
 mod grow;
 mod iter;
 mod remove;
+mod spot;
 mod undo;
 mod walk;
 
@@ -35,6 +36,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use wiesel_core::{KeyGroup, KeyGroupRange, MAX_PARALLELISM_LIMIT};
 
 pub use iter::Rows;
+pub use spot::Spot;
 pub use walk::{Progress, RowEvent, Scope};
 
 use crate::{
@@ -50,12 +52,6 @@ use crate::{
 /// How many records ahead a keyed head prefetches: more than a core has line-fill buffers (10 to 16), less
 /// than what the lines of a frame's records push out of L1.
 pub const PREFETCH_AHEAD: usize = 32;
-
-/// Where a table looks for a key: the key group's index, and below it the lower half of the hash. It depends
-/// on the table's key groups alone: made once per record, for the prefetch, it is still good when the row is
-/// looked up, whatever has grown in between, and for all tables of the operator.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Spot(u64);
 
 /// The rows of one operator on one subtask, by key.
 ///
@@ -181,24 +177,17 @@ impl Table {
         self.len == 0
     }
 
-    /// Bytes held, used or not: rows, directory, blocks, and what a running walk and the next increment keep.
+    /// Bytes held: rows, directory, blocks, and what a running walk and the next increment keep.
     pub fn bytes_used(&self) -> usize {
         let undo: usize = self.undo.iter().map(undo::Undo::bytes_used).sum();
         size_of::<Self>()
             + self.directory.capacity() * size_of::<Segment>()
-            + self.arena.reserved()
+            + self.arena.touched()
             + self.small_bytes
             + self.blocks.reserved()
             + undo
             + self.removed.as_ref().map_or(0, |removed| removed.bytes_used())
             + self.walk.as_ref().map_or(0, |walk| walk.bytes_used())
-    }
-
-    /// Where the table looks for a key of this hash.
-    #[inline(always)]
-    pub fn spot(&self, hash: u64) -> Spot {
-        let group = modulo(fmix32((hash >> 32) as u32), self.max_parallelism, self.magic);
-        Spot(u64::from(group.wrapping_sub(self.range.first.into())) << 32 | hash & 0xffff_ffff)
     }
 
     /// Brings the lines of a key's group closer. Call it about [`PREFETCH_AHEAD`] records before the key is
@@ -342,11 +331,6 @@ impl Table {
         }
     }
 
-    /// The key group of a spot of this table.
-    fn group_of(&self, spot: u64) -> KeyGroup {
-        KeyGroup(self.range.first + (spot >> 32) as u16)
-    }
-
     #[inline(always)]
     fn segment_at(&self, spot: u64) -> Segment {
         match self.directory.get((spot >> self.shift) as usize) {
@@ -462,46 +446,4 @@ fn short_word(key: &[u8], word_bytes: u32) -> u64 {
     let mut word = [0; 8];
     word[..key.len()].copy_from_slice(key);
     u64::from_le_bytes(word)
-}
-
-/// `a % d`; `magic` is `u64::MAX / d + 1`. Exact for 32 bits.
-#[inline(always)]
-fn modulo(a: u32, d: u32, magic: u64) -> u32 {
-    let fraction = magic.wrapping_mul(a.into());
-    ((u128::from(fraction) * u128::from(d)) >> 64) as u32
-}
-
-/// Murmur3's finaliser, as in `wiesel_core::key_group_of`; a test holds them together.
-#[inline(always)]
-fn fmix32(mut h: u32) -> u32 {
-    h ^= h >> 16;
-    h = h.wrapping_mul(0x85eb_ca6b);
-    h ^= h >> 13;
-    h = h.wrapping_mul(0xc2b2_ae35);
-    h ^ (h >> 16)
-}
-
-#[cfg(test)]
-mod tests {
-    use wiesel_core::key_group_of;
-
-    use super::*;
-
-    #[test]
-    fn spots_are_in_the_key_group() {
-        let layout = RowLayout::of_value(KeyLayout::Bytes, |_| 0, 8).unwrap();
-        for max in [1, 2, 3, 7, 127, 128, 1_000, 32_767, 32_768] {
-            let table = Table::new(layout.clone(), KeyGroupRange::all(max), max);
-            let mut hash = 1_u64;
-            for _ in 0..20_000 {
-                hash = (hash ^ (hash >> 29)).wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(1);
-                assert_eq!(
-                    table.group_of(table.spot(hash).0),
-                    key_group_of(hash, max),
-                    "{hash} {max}"
-                );
-                assert_eq!(table.spot(hash).0 as u32, hash as u32);
-            }
-        }
-    }
 }

@@ -1,5 +1,6 @@
 //! The table against a `BTreeMap`, at random: inserts, updates, removals, growth, splits, flips, walks, exports
-//! and imports interleaved. A failure names its seed; `SEED=n cargo test -p wiesel-state --test model` replays it.
+//! and imports interleaved. A failure names its seed; `SEED=n cargo test -p wiesel-state --test model` replays it,
+//! and `SEEDS=n` runs so many.
 //!
 //! A replica is kept from bases and increments alone: after each walk it equals the model at the flip.
 
@@ -75,6 +76,9 @@ fn assert_same(found: &Model, expected: &Model, what: &str) {
     }
 }
 
+/// The model at the flip, the walk's scope, what it gave so far, and the groups and keys of that in order.
+type Walk = (Model, Scope, Model, Vec<(u16, Option<Vec<u8>>)>);
+
 struct Harness {
     layout: Arc<RowLayout>,
     cells: Vec<Cell>,
@@ -86,8 +90,7 @@ struct Harness {
     keys: Vec<Vec<u8>>,
     /// Made of bases and increments alone.
     replica: Option<Model>,
-    /// The model at the flip, the walk's scope, and what it gave so far.
-    walk: Option<(Model, Scope, Model, Vec<(u16, Option<Vec<u8>>)>)>,
+    walk: Option<Walk>,
 }
 
 impl Harness {
@@ -375,9 +378,10 @@ fn run(seed: u64) {
 
 #[test]
 fn the_table_is_a_map_and_its_snapshots_are_the_flips() {
-    let seeds: Vec<u64> = match std::env::var("SEED") {
-        Ok(seed) => vec![seed.parse().expect("SEED is a number")],
-        Err(_) => (0..2_000).collect(),
+    let number = |name| std::env::var(name).ok().map(|n| n.parse::<u64>().expect("a number"));
+    let seeds = match number("SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("SEEDS").unwrap_or(1_000),
     };
     for seed in seeds {
         let run = std::panic::catch_unwind(|| run(seed));

@@ -10,7 +10,7 @@
 //! operators write them little-endian. Any number of groups follow one another.
 
 use super::*;
-use crate::TableError;
+use crate::{TableError, reader::Reader};
 
 const MAGIC: &[u8; 4] = b"WSLG";
 const VERSION: u32 = 1;
@@ -85,7 +85,7 @@ impl Table {
             row.value_mut().copy_from_slice(exported.value);
             let mut blocks = Reader { bytes: exported.blocks, at: 0 };
             for index in 0..layout.blocks() {
-                if let Some(block) = blocks.block()? {
+                if let Some(block) = read_block(&mut blocks)? {
                     row.set_block(crate::BlockCell(index as u8), block)?;
                 }
             }
@@ -148,7 +148,7 @@ impl Table {
         let layout = reader.take(len)?;
         if layout != self.layout.to_string().as_bytes() {
             return Err(TableError::LayoutMismatch {
-                found: String::from_utf8_lossy(layout).into_owned(),
+                found: String::from_utf8_lossy(&layout[..len.min(200)]).escape_debug().to_string(),
                 expected: self.layout.to_string(),
             });
         }
@@ -170,7 +170,7 @@ impl Table {
         let value = reader.take(self.shape.value_bytes)?;
         let blocks_at = reader.at;
         for _ in 0..self.layout.blocks() {
-            reader.block()?;
+            read_block(reader)?;
         }
         Ok(ExportedRow { at, key, value, blocks: &reader.bytes[blocks_at..reader.at] })
     }
@@ -183,38 +183,13 @@ struct ExportedRow<'b> {
     blocks: &'b [u8],
 }
 
-struct Reader<'b> {
-    bytes: &'b [u8],
-    at: usize,
-}
-
-impl<'b> Reader<'b> {
-    fn corrupt(&self, what: &'static str) -> TableError {
-        TableError::Corrupt { at: self.at, what }
-    }
-
-    fn take(&mut self, len: usize) -> Result<&'b [u8], TableError> {
-        let taken = self.bytes[self.at..].get(..len).ok_or(self.corrupt("the end"))?;
-        self.at += len;
-        Ok(taken)
-    }
-
-    fn u32(&mut self) -> Result<u32, TableError> {
-        let bytes = self.take(4)?;
-        Ok(u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
-    }
-
-    fn u64(&mut self) -> Result<u64, TableError> {
-        Ok(u64::from(self.u32()?) | u64::from(self.u32()?) << 32)
-    }
-
-    fn block(&mut self) -> Result<Option<&'b [u8]>, TableError> {
-        match self.u32()? {
-            NO_BLOCK => Ok(None),
-            len if len as usize > crate::BLOCK_BYTES_MAX => {
-                Err(self.corrupt("a block over the limit"))
-            }
-            len => self.take(len as usize).map(Some),
+/// A block's bytes, or none.
+fn read_block<'b>(reader: &mut Reader<'b>) -> Result<Option<&'b [u8]>, TableError> {
+    match reader.u32()? {
+        NO_BLOCK => Ok(None),
+        len if len as usize > crate::BLOCK_BYTES_MAX => {
+            Err(reader.corrupt("a block over the limit"))
         }
+        len => reader.take(len as usize).map(Some),
     }
 }

@@ -21,6 +21,11 @@ impl Table {
     /// Adds a row that is known not to be there. Its cells are zero.
     #[inline(never)]
     pub(super) fn insert(&mut self, spot: u64, word: u64, key: Option<&[u8]>) -> Place {
+        debug_assert!(
+            self.low_of(word)
+                == key.map_or(spot, |key| bytes_hash(self.layout.hash(key))) & 0xffff_ffff,
+            "the hash given with a key is not the one that the layout's function gives"
+        );
         // The odd row is walked with the last ones of its group.
         let spot = if word == EMPTY { spot | 0xffff_ffff } else { spot };
         let (segment, place) =
@@ -113,7 +118,7 @@ impl Table {
     /// Whether the directory could be doubled within its limits.
     fn double_directory(&mut self) -> bool {
         let bytes = self.directory.len() * 2 * size_of::<Segment>();
-        let rows = self.arena.reserved() + self.small_bytes;
+        let rows = self.arena.touched() + self.small_bytes;
         if self.shift <= 32 - DEPTH_MAX || bytes > DIRECTORY_BYTES_MIN.max(rows / DIRECTORY_SHARE) {
             return false;
         }
