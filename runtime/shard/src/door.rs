@@ -71,11 +71,6 @@ impl Door {
     pub(crate) fn bell(&self) -> &Bell {
         &self.0.bell
     }
-
-    #[cfg(sim)]
-    pub(crate) fn is_asleep(&self) -> bool {
-        self.0.asleep.load(Ordering::Relaxed)
-    }
 }
 
 #[cfg(not(loom))]
@@ -136,9 +131,17 @@ mod loom_tests {
     }
 
     #[test]
-    fn no_wake_up_is_lost() {
+    fn one_knock() {
         check(1, 1);
+    }
+
+    #[test]
+    fn two_knocks() {
         check(1, 2);
+    }
+
+    #[test]
+    fn two_peers() {
         check(2, 1);
     }
 }

@@ -50,6 +50,9 @@ impl ShardSpec {
     }
 }
 
+/// The longest sleep without a look around. A backstop: no wake-up is lost (see [`Door`]). Simulated shards have none.
+pub const PARK_MAX: Duration = Duration::from_millis(100);
+
 /// Makes the program of a shard, on that shard.
 pub type Maker = Box<dyn FnOnce(Shard) -> Box<dyn Program> + Send>;
 
@@ -150,6 +153,36 @@ impl Launch {
     pub fn control(&mut self, make: impl FnOnce(Shard) -> Box<dyn Program> + Send + 'static) {
         self.control.make = Some(Box::new(make));
     }
+}
+
+/// Why a machine did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// A thread could not be made.
+    #[error("cannot start a thread for {name}")]
+    Thread {
+        /// Whose thread.
+        name: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The core cannot be had.
+    #[error("cannot pin {name} to core {core}: give the process that core (taskset -c) or use fewer shards")]
+    Core {
+        /// Which shard.
+        name: String,
+        /// Which core.
+        core: usize,
+    },
+    /// The executor could not be made, for lack of io_uring or of memory that may be locked.
+    #[error("cannot make the executor of {name}: {message}")]
+    Executor {
+        /// Which shard.
+        name: String,
+        /// What glommio said.
+        message: String,
+    },
 }
 
 /// How every program ended.

@@ -31,13 +31,19 @@
 mod counters;
 mod door;
 #[cfg(not(loom))]
+pub mod fs;
+#[cfg(not(loom))]
 mod io;
 #[cfg(not(loom))]
 mod launch;
 #[cfg(not(loom))]
+pub mod probe;
+#[cfg(not(loom))]
 mod program;
 #[cfg(not(loom))]
 mod quantum;
+#[cfg(not(loom))]
+mod random;
 pub mod ring;
 #[cfg(not(loom))]
 mod shard;
@@ -62,20 +68,14 @@ pub use door::Door;
 
 #[cfg(not(loom))]
 pub use self::{
-    backend::{Machine, fs, net, signals},
+    backend::{Machine, available_cores, net, signals},
     counters::{ProgramState, ShardCounters, TurnHistogram},
     io::{Completion, CreateMode, File, Io, Outcome, Token},
-    launch::{Launch, Maker, Report, ShardSpec},
+    launch::{Launch, Maker, PARK_MAX, Report, ShardSpec, StartError},
     program::{Next, Panicked, Program},
     quantum::{Quantum, STRIDE_MAX},
     shard::Shard,
 };
 
-#[cfg(not(any(sim, loom)))]
-pub use real::{PARK_MAX, StartError, available_cores, probe};
-
 #[cfg(all(sim, not(loom)))]
-pub use sim::{
-    PARK_MAX, Policy, SimConfig, SimDisk, SimError, SimReport, Simulation, StartError,
-    available_cores, probe,
-};
+pub use sim::{Policy, SimConfig, SimDisk, SimError, SimReport, Simulation};

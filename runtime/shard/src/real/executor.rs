@@ -22,13 +22,10 @@ use std::{
 use glommio::{LocalExecutor, LocalExecutorBuilder, Placement, io::BufferedFile, task, timer};
 
 use super::turns::Rest;
-use crate::Door;
+use crate::{Door, probe::IO_MEMORY_BYTES};
 
 /// What `sleep` needs to be in order to reach the reactor.
 const REACTOR_PASS: Duration = Duration::from_nanos(500);
-
-/// Registered by glommio for its file types, which are not used here; the default pins 30 MiB a shard.
-pub(super) const IO_MEMORY_BYTES: usize = 64 << 10;
 
 /// Entries of each of glommio's rings: the bell, the timer and some room.
 const RING_DEPTH: usize = 128;

@@ -6,7 +6,6 @@
 //! 2. Programs run on when the [`Machine`] is dropped; only [`Machine::join`] waits for them.
 
 use std::{
-    io,
     sync::{Arc, OnceLock, mpsc},
     thread,
 };
@@ -19,39 +18,9 @@ use super::{
     watchdog::{self, Watched},
 };
 use crate::{
-    Door, Launch, Panicked, Report, Shard, ShardCounters, ShardSpec, launch::Place,
+    Door, Launch, Panicked, Report, Shard, ShardCounters, ShardSpec, StartError, launch::Place,
     program::panic_message,
 };
-
-/// Why a machine did not start.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StartError {
-    /// A thread could not be made.
-    #[error("cannot start a thread for {name}")]
-    Thread {
-        /// Whose thread.
-        name: String,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The core cannot be had.
-    #[error("cannot pin {name} to core {core}: give the process that core (taskset -c) or use fewer shards")]
-    Core {
-        /// Which shard.
-        name: String,
-        /// Which core.
-        core: usize,
-    },
-    /// The executor could not be made, for lack of io_uring or of memory that may be locked.
-    #[error("cannot make the executor of {name}: {message}")]
-    Executor {
-        /// Which shard.
-        name: String,
-        /// What glommio said.
-        message: String,
-    },
-}
 
 /// The cores that this process may use, in order. Looked up once: a pinned thread sees only its own.
 pub fn available_cores() -> Vec<usize> {

@@ -5,33 +5,29 @@
 //!   executor  one shard on glommio           pace       spin, pass or park; pure
 //!   control   the loop on a plain thread     watchdog   who stands still
 //!   uring     files and sockets              bell       an eventfd
-//!   probe     is this machine fit            signals    SIGINT and SIGTERM
+//!   observe   what the probe looks at        signals    SIGINT and SIGTERM
 //! ```
 
 mod bell;
 mod clock;
 mod control;
 mod executor;
-pub mod fs;
+pub(crate) mod files;
 mod machine;
 pub mod net;
+mod observe;
 mod pace;
-pub mod probe;
 mod services;
 pub mod signals;
 mod turns;
 mod uring;
 mod watchdog;
 
-use std::time::Duration;
-
 pub(crate) use self::{
     bell::Bell,
     clock::now,
+    observe::observe,
     services::Services,
     uring::{Handle, Ring},
 };
-pub use machine::{Machine, StartError, available_cores};
-
-/// The longest sleep without a look around. A backstop: no wake-up is lost (see `Door`).
-pub const PARK_MAX: Duration = Duration::from_millis(100);
+pub use machine::{Machine, available_cores};

@@ -1,7 +1,6 @@
 //! The services of a shard that need no state of their own but a random one.
 
 use std::{
-    cell::Cell,
     hash::{BuildHasher, RandomState},
     io,
     net::{SocketAddr, TcpListener},
@@ -11,16 +10,16 @@ use std::{
 use wiesel_core::{Nanos, Timestamp};
 
 use super::{Handle, clock};
-use crate::Quantum;
+use crate::{Quantum, random::Random};
 
 pub(crate) struct Services {
-    random: Cell<u64>,
+    random: Random,
 }
 
 impl Services {
     pub(super) fn new() -> Self {
         // The standard library's hasher is seeded by the system, once per thread and differently each time.
-        Self { random: Cell::new(RandomState::new().hash_one(clock::now().0)) }
+        Self { random: Random::new(RandomState::new().hash_one(clock::now().0)) }
     }
 
     pub(crate) fn detached() -> Self {
@@ -36,13 +35,8 @@ impl Services {
         clock::wall_time()
     }
 
-    /// SplitMix64 (Steele, Lea, Flood 2014).
     pub(crate) fn random(&self) -> u64 {
-        let state = self.random.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
-        self.random.set(state);
-        let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+        self.random.next()
     }
 
     #[inline]

@@ -20,11 +20,8 @@ use std::{
 
 use wiesel_core::Nanos;
 
-use super::{
-    PARK_MAX,
-    pace::{Pace, Step},
-};
-use crate::{Door, Launch, Maker, Next, Panicked, Program, Shard, ShardSpec, program::panic_message};
+use super::pace::{Pace, Step};
+use crate::{Door, Launch, Maker, Next, PARK_MAX, Panicked, Program, Shard, ShardSpec, program::panic_message};
 
 /// How a thread rests.
 pub(super) trait Rest {

@@ -412,7 +412,9 @@ impl Op {
             };
         };
         if mem::take(&mut self.polling) {
-            return None; // Ready now, or broken: the operation itself will tell.
+            // Ready now, or broken: the operation itself will tell.
+            let cancelled = || Err(io::Error::from_raw_os_error(libc::ECANCELED));
+            return self.cancelled.then(cancelled);
         }
         if let Request::Write { buffer, .. } = &self.request {
             self.written += count;

@@ -3,12 +3,13 @@
 //! Lists are sorted, so that what is decided by them is the same each time. Errors name the path.
 
 use std::{
-    fs, io,
+    io,
     path::{Path, PathBuf},
 };
 
-use crate::io::with_context;
 use wiesel_core::Timestamp;
+
+use crate::{backend::files, io::with_context};
 
 /// What is known about a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,11 +34,10 @@ fn on<T>(verb: &str, path: &Path, result: io::Result<T>) -> io::Result<T> {
 ///
 /// When the pattern is malformed or a folder on the way cannot be read.
 pub fn list(pattern: &str) -> io::Result<Vec<PathBuf>> {
-    let paths = glob::glob(pattern)
-        .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, format!("pattern {pattern}: {error}")))?;
-    let mut found = paths
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| with_context(format_args!("list {pattern}"), error.into()))?;
+    let checked = glob::Pattern::new(pattern);
+    let checked = checked.map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error));
+    let found = checked.and_then(|parsed| files::list(pattern, &parsed));
+    let mut found = found.map_err(|error| with_context(format_args!("list {pattern}"), error))?;
     found.sort();
     Ok(found)
 }
@@ -48,19 +48,12 @@ pub fn list(pattern: &str) -> io::Result<Vec<PathBuf>> {
 ///
 /// The system's, naming the path.
 pub fn metadata(path: impl AsRef<Path>) -> io::Result<Metadata> {
-    let found = on("look at", path.as_ref(), fs::metadata(path.as_ref()))?;
-    let modified = found.modified().ok().and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
-    Ok(Metadata {
-        len: found.len(),
-        is_file: found.is_file(),
-        is_dir: found.is_dir(),
-        modified: modified.map(|since| Timestamp::from_millis(since.as_millis() as i64)),
-    })
+    on("look at", path.as_ref(), files::metadata(path.as_ref()))
 }
 
 /// Whether there is something at this path.
 pub fn exists(path: impl AsRef<Path>) -> bool {
-    path.as_ref().exists()
+    files::metadata(path.as_ref()).is_ok()
 }
 
 /// All bytes of a file.
@@ -69,7 +62,7 @@ pub fn exists(path: impl AsRef<Path>) -> bool {
 ///
 /// The system's, naming the path.
 pub fn read(path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
-    on("read", path.as_ref(), fs::read(path.as_ref()))
+    on("read", path.as_ref(), files::read(path.as_ref()))
 }
 
 /// All text of a file.
@@ -78,7 +71,7 @@ pub fn read(path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
 ///
 /// The system's, naming the path; [`io::ErrorKind::InvalidData`] if it is not UTF-8.
 pub fn read_to_string(path: impl AsRef<Path>) -> io::Result<String> {
-    on("read", path.as_ref(), fs::read_to_string(path.as_ref()))
+    on("read", path.as_ref(), files::read_to_string(path.as_ref()))
 }
 
 /// Replaces or creates a file.
@@ -87,7 +80,7 @@ pub fn read_to_string(path: impl AsRef<Path>) -> io::Result<String> {
 ///
 /// The system's, naming the path.
 pub fn write(path: impl AsRef<Path>, bytes: impl AsRef<[u8]>) -> io::Result<()> {
-    on("write", path.as_ref(), fs::write(path.as_ref(), bytes))
+    on("write", path.as_ref(), files::write(path.as_ref(), bytes.as_ref()))
 }
 
 /// Makes a folder and those above it. One that exists is not an error.
@@ -96,7 +89,7 @@ pub fn write(path: impl AsRef<Path>, bytes: impl AsRef<[u8]>) -> io::Result<()> 
 ///
 /// The system's, naming the path.
 pub fn create_dir_all(path: impl AsRef<Path>) -> io::Result<()> {
-    on("make folder", path.as_ref(), fs::create_dir_all(path.as_ref()))
+    on("make folder", path.as_ref(), files::create_dir_all(path.as_ref()))
 }
 
 /// The paths in a folder, sorted.
@@ -105,10 +98,7 @@ pub fn create_dir_all(path: impl AsRef<Path>) -> io::Result<()> {
 ///
 /// The system's, naming the path.
 pub fn read_dir(path: impl AsRef<Path>) -> io::Result<Vec<PathBuf>> {
-    let path = path.as_ref();
-    let entries = on("list", path, fs::read_dir(path))?;
-    let mut found =
-        on("list", path, entries.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>())?;
+    let mut found = on("list", path.as_ref(), files::read_dir(path.as_ref()))?;
     found.sort();
     Ok(found)
 }
@@ -119,7 +109,7 @@ pub fn read_dir(path: impl AsRef<Path>) -> io::Result<Vec<PathBuf>> {
 ///
 /// The system's, naming the path.
 pub fn remove_file(path: impl AsRef<Path>) -> io::Result<()> {
-    on("remove", path.as_ref(), fs::remove_file(path.as_ref()))
+    on("remove", path.as_ref(), files::remove_file(path.as_ref()))
 }
 
 /// Removes a folder and everything in it.
@@ -128,7 +118,7 @@ pub fn remove_file(path: impl AsRef<Path>) -> io::Result<()> {
 ///
 /// The system's, naming the path.
 pub fn remove_dir_all(path: impl AsRef<Path>) -> io::Result<()> {
-    on("remove", path.as_ref(), fs::remove_dir_all(path.as_ref()))
+    on("remove", path.as_ref(), files::remove_dir_all(path.as_ref()))
 }
 
 /// Renames a file; what had the new name is gone.
@@ -137,5 +127,5 @@ pub fn remove_dir_all(path: impl AsRef<Path>) -> io::Result<()> {
 ///
 /// The system's, naming the old path.
 pub fn rename(from: impl AsRef<Path>, to: impl AsRef<Path>) -> io::Result<()> {
-    on("rename", from.as_ref(), fs::rename(from.as_ref(), to.as_ref()))
+    on("rename", from.as_ref(), files::rename(from.as_ref(), to.as_ref()))
 }

@@ -2,9 +2,19 @@
 //!
 //! What was observed and what follows from it are apart: [`classify`] is pure, and a table tests it.
 
-use std::{fs, io};
+use std::io;
 
-use super::{available_cores, executor};
+use crate::backend;
+
+/// The numbers of the errors that say why (the same on every Linux).
+mod errno {
+    pub(super) const EPERM: i32 = 1;
+    pub(super) const ENOMEM: i32 = 12;
+    pub(super) const EACCES: i32 = 13;
+    pub(super) const ENOSYS: i32 = 38;
+    #[cfg(test)]
+    pub(super) const EMFILE: i32 = 24;
+}
 
 /// What a launch will need.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -73,12 +83,15 @@ pub struct Observed {
     pub cores: Vec<usize>,
 }
 
+/// Registered by glommio for its file types, which are not used here; its default pins 30 MiB a shard.
+pub(crate) const IO_MEMORY_BYTES: usize = 64 << 10;
+
 /// Below this glommio refuses to start, whatever it needs.
-const GLOMMIO_MEMLOCK_MIN: u64 = 512 << 10;
+pub(crate) const GLOMMIO_MEMLOCK_MIN: u64 = 512 << 10;
 
 /// What one shard locks: glommio registers its buffers in each of its three rings, and where the kernel charges
 /// rings themselves there are those three and ours. (At 8 MiB, measured, the 35th executor failed: 240 KiB each.)
-const MEMLOCK_PER_SHARD: u64 = 3 * executor::IO_MEMORY_BYTES as u64 + 3 * (16 << 10) + (16 << 10);
+const MEMLOCK_PER_SHARD: u64 = 3 * IO_MEMORY_BYTES as u64 + 3 * (16 << 10) + (16 << 10);
 
 /// Looks at the machine and says whether it can run this.
 ///
@@ -86,7 +99,7 @@ const MEMLOCK_PER_SHARD: u64 = 3 * executor::IO_MEMORY_BYTES as u64 + 3 * (16 <<
 ///
 /// [`Unfit`], the first that applies.
 pub fn check(spec: &ProbeSpec) -> Result<(), Unfit> {
-    classify(spec, &observe())
+    classify(spec, &backend::observe())
 }
 
 /// What follows from what was seen.
@@ -97,10 +110,10 @@ pub fn check(spec: &ProbeSpec) -> Result<(), Unfit> {
 pub fn classify(spec: &ProbeSpec, seen: &Observed) -> Result<(), Unfit> {
     match (seen.setup_errno, seen.disabled) {
         (None, _) => {}
-        (Some(libc::ENOSYS), _) => return Err(Unfit::NoIoUring),
-        (Some(libc::EPERM | libc::EACCES), Some(1 | 2)) => return Err(Unfit::IoUringDisabled),
-        (Some(libc::EPERM | libc::EACCES), _) => return Err(Unfit::IoUringForbidden),
-        (Some(libc::ENOMEM), _) => {} // Too little lockable memory: below.
+        (Some(errno::ENOSYS), _) => return Err(Unfit::NoIoUring),
+        (Some(errno::EPERM | errno::EACCES), Some(1 | 2)) => return Err(Unfit::IoUringDisabled),
+        (Some(errno::EPERM | errno::EACCES), _) => return Err(Unfit::IoUringForbidden),
+        (Some(errno::ENOMEM), _) => {} // Too little lockable memory: below.
         (Some(errno), _) => {
             return Err(Unfit::IoUringBroken(io::Error::from_raw_os_error(errno).to_string()));
         }
@@ -113,44 +126,14 @@ pub fn classify(spec: &ProbeSpec, seen: &Observed) -> Result<(), Unfit> {
             limit_kib: limit >> 10,
         });
     }
-    if seen.setup_errno == Some(libc::ENOMEM) {
-        return Err(Unfit::IoUringBroken(io::Error::from_raw_os_error(libc::ENOMEM).to_string()));
+    if seen.setup_errno == Some(errno::ENOMEM) {
+        return Err(Unfit::IoUringBroken(io::Error::from_raw_os_error(errno::ENOMEM).to_string()));
     }
     let missing = spec.cores.iter().find(|core| !seen.cores.contains(core));
     missing.map_or(Ok(()), |core| {
         let available = seen.cores.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
         Err(Unfit::CoreNotAvailable { core: *core, available })
     })
-}
-
-/// Looks at the machine.
-pub fn observe() -> Observed {
-    let setup = io_uring::IoUring::new(2);
-    let disabled = fs::read_to_string("/proc/sys/kernel/io_uring_disabled").ok();
-    Observed {
-        setup_errno: setup.err().map(|error| error.raw_os_error().unwrap_or(libc::EIO)),
-        disabled: disabled.and_then(|text| text.trim().parse().ok()),
-        memlock: memlock(),
-        cores: available_cores(),
-    }
-}
-
-/// The soft limit of lockable memory. Glommio looks at the limit even where a capability lifts it, so ours does too
-/// for that part; the sum over shards binds only those without the capability.
-fn memlock() -> Option<u64> {
-    let limits = fs::read_to_string("/proc/self/limits").ok()?;
-    let line = limits.lines().find(|line| line.starts_with("Max locked memory"))?;
-    let soft: u64 = line.split_whitespace().nth(3)?.parse().ok()?; // "unlimited" is no number.
-    (soft < GLOMMIO_MEMLOCK_MIN || !may_lock_any_amount()).then_some(soft)
-}
-
-/// Whether the process has CAP_IPC_LOCK.
-fn may_lock_any_amount() -> bool {
-    const CAP_IPC_LOCK: u32 = 14;
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
-    let bits = effective.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok());
-    bits.is_some_and(|bits| bits >> CAP_IPC_LOCK & 1 == 1)
 }
 
 #[cfg(test)]
@@ -172,18 +155,18 @@ mod tests {
         let failed = |errno, disabled| Observed { setup_errno: Some(errno), disabled, ..seen() };
         let memlock = |kib: u64| Observed { memlock: Some(kib << 10), ..seen() };
         check((2, &[0, 4]), seen(), "fit");
-        check((2, &[]), failed(libc::ENOSYS, None), "has no io_uring");
-        check((2, &[]), failed(libc::EPERM, Some(2)), "sysctl -w kernel.io_uring_disabled=0");
-        check((2, &[]), failed(libc::EPERM, Some(1)), "sysctl -w kernel.io_uring_disabled=0");
-        check((2, &[]), failed(libc::EPERM, Some(0)), "seccomp");
-        check((2, &[]), failed(libc::EACCES, None), "seccomp");
-        check((2, &[]), failed(libc::EMFILE, Some(0)), "io_uring cannot be used: Too many open files");
+        check((2, &[]), failed(errno::ENOSYS, None), "has no io_uring");
+        check((2, &[]), failed(errno::EPERM, Some(2)), "sysctl -w kernel.io_uring_disabled=0");
+        check((2, &[]), failed(errno::EPERM, Some(1)), "sysctl -w kernel.io_uring_disabled=0");
+        check((2, &[]), failed(errno::EPERM, Some(0)), "seccomp");
+        check((2, &[]), failed(errno::EACCES, None), "seccomp");
+        check((2, &[]), failed(errno::EMFILE, Some(0)), "io_uring cannot be used: Too many open files");
         check((2, &[]), memlock(512), "fit");
         check((2, &[]), memlock(511), "2 shards lock 512 KiB of memory, and the limit is 511 KiB");
         check((64, &[]), memlock(8 << 10), "ulimit -l 16384");
         check((64, &[]), memlock(16 << 10), "fit");
-        check((1, &[]), Observed { setup_errno: Some(libc::ENOMEM), ..memlock(64) }, "ulimit -l 512");
-        check((1, &[]), failed(libc::ENOMEM, Some(0)), "io_uring cannot be used: Cannot allocate");
+        check((1, &[]), Observed { setup_errno: Some(errno::ENOMEM), ..memlock(64) }, "ulimit -l 512");
+        check((1, &[]), failed(errno::ENOMEM, Some(0)), "io_uring cannot be used: Cannot allocate");
         check((2, &[1, 2]), seen(), "core 2 is not available to this process, which has 0,1,4");
     }
 }
