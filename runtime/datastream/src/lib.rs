@@ -1,1 +1,27 @@
-//! The DataStream API: builds the graph and the task factories.
+//! The DataStream API: what a program says, as a graph and the factories of its tasks.
+//!
+//! ```text
+//!   env.source(..).filter(..).key_by(..).count().print()
+//!        └────── vertex 0 ─────┘└─ edge ─┘└── vertex 1 ──┘      a factory each, built once per subtask
+//! ```
+//!
+//! # What is always true
+//!
+//! 1. Building a graph touches nothing in the world: no file, no clock, no thread.
+//! 2. Chain breaks are in the text of the program; see [`DataStream`].
+//! 3. Methods are Flink's, in snake case.
+
+mod builder;
+mod environment;
+mod keyed;
+mod sink;
+mod stream;
+mod tag;
+mod windowed;
+
+pub use builder::{EdgeParts, Exchange, GraphBuilder, GraphParts, OperatorParts, VertexParts};
+pub use environment::{Environment, SingleStream};
+pub use keyed::KeyedStream;
+pub use stream::{DataStream, FrameStream, SharedStream};
+pub use tag::OutputTag;
+pub use windowed::{AllWindowedStream, WindowedStream};

@@ -7,6 +7,14 @@ pub enum GraphError {
     /// No stream ends anywhere.
     #[error("nothing to run: no sink (end a stream with a sink such as `print()`)")]
     NoSink,
+    /// A stream leads nowhere.
+    #[error(
+        "the stream of `{operator}` does not end in a sink: add one such as `print()`, or remove the stream"
+    )]
+    OpenStream {
+        /// The last operator of the stream.
+        operator: String,
+    },
     /// Two operators have the same uid.
     #[error(
         "uid `{uid}` is used twice, by `{first}` and by `{second}`: give each operator its own"

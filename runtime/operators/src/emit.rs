@@ -106,7 +106,7 @@ impl<T: Record, O: Output<T>> Control for FanOut<T, O> {
 }
 
 /// An item lent to one of several outputs.
-struct Lent<'i, I>(&'i I);
+pub(crate) struct Lent<'i, I>(pub(crate) &'i I);
 
 impl<T: Record, I: Item<T>> Item<T> for Lent<'_, I> {
     #[inline]

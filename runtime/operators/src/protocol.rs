@@ -10,6 +10,8 @@
 //!    cursor. Links that are done pass the second call through.
 //! 3. `push` never stops: what one record expands to is taken in full, and paid for from the overdraft.
 
+use std::time::Duration;
+
 use wiesel_core::{Blame, Meta, Nanos, StopFlag, TaskFailure, Timestamp};
 use wiesel_record::{Item, Record};
 use wiesel_shard::Quantum;
@@ -89,8 +91,8 @@ pub trait OutputPort {
     /// Hands over what is open. Called when the task has nothing else to do.
     fn flush(&mut self);
 
-    /// Hands over what has been open since before `opened_before`.
-    fn flush_aged(&mut self, opened_before: Nanos);
+    /// Hands over what has been open for `age` or longer.
+    fn flush_aged(&mut self, now: Nanos, age: Duration);
 
     /// Nothing will follow. Called once, after the chain has finished.
     fn end(&mut self);

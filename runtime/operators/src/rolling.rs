@@ -84,7 +84,7 @@ where
 
     #[inline]
     fn prefetch(&self, hash: u64) {
-        self.table.prefetch(hash);
+        self.table.prefetch(self.table.spot(hash));
     }
 
     #[inline]

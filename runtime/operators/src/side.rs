@@ -1,6 +1,8 @@
 //! Side outputs: a second, typed way out of a vertex, for late records, bad lines, and what a process
 //! function puts aside. Rare by nature, so one dynamic call per record is paid here.
 
+use std::time::Duration;
+
 use wiesel_core::{Meta, Nanos, TaskFailure, Timestamp};
 use wiesel_record::{Record, Viewed};
 
@@ -31,8 +33,8 @@ impl<O: OutputPort> OutputPort for Erased<O> {
     fn flush(&mut self) {
         self.0.flush();
     }
-    fn flush_aged(&mut self, opened_before: Nanos) {
-        self.0.flush_aged(opened_before);
+    fn flush_aged(&mut self, now: Nanos, age: Duration) {
+        self.0.flush_aged(now, age);
     }
     fn end(&mut self) {
         self.0.end();

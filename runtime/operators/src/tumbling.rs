@@ -215,7 +215,7 @@ where
     #[inline]
     fn prefetch(&self, hash: u64) {
         if let Some(slice) = self.slices.get(self.recent) {
-            slice.table.prefetch(hash);
+            slice.table.prefetch(slice.table.spot(hash));
         }
     }
 

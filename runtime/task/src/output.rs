@@ -1,6 +1,6 @@
 //! A result partition as the end of a chain sees it.
 
-use std::marker::PhantomData;
+use std::{marker::PhantomData, time::Duration};
 
 use wiesel_core::{Blame, Meta, Nanos, TaskFailure, Timestamp};
 use wiesel_exchange::ResultPartition;
@@ -33,8 +33,8 @@ impl<T: Record> OutputPort for PartitionOutput<T> {
         self.partition.flush();
     }
 
-    fn flush_aged(&mut self, opened_before: Nanos) {
-        self.partition.flush_opened_before(opened_before);
+    fn flush_aged(&mut self, now: Nanos, age: Duration) {
+        self.partition.flush_older_than(now, age);
     }
 
     fn end(&mut self) {

@@ -20,7 +20,9 @@
 use std::time::Duration;
 
 use wiesel_core::{Blame, Nanos, TaskFailure, Timestamp};
-use wiesel_exchange::{GateElement, GateEvent, InputGate, ValveOutput, WatermarkValve};
+use wiesel_exchange::{
+    GateElement, GateEvent, InputGate, ValveOutput, WatermarkStatus, WatermarkValve,
+};
 use wiesel_operators::{
     Head, Mail, OutputPort, Pace, Polled, Progress, Snapshot, Status, TaskContext,
 };
@@ -75,6 +77,8 @@ pub struct Task {
     next_gate: usize,
     at_hand: Option<AtHand>,
     watermark: Option<Timestamp>,
+    /// To be told after the watermark at hand.
+    status: Option<WatermarkStatus>,
     /// The source has been told that a split is on its way.
     asked_for_split: bool,
     phase: Phase,
@@ -106,6 +110,7 @@ impl Task {
             next_gate: 0,
             at_hand: None,
             watermark: None,
+            status: None,
             asked_for_split: false,
             phase: Phase::Running,
             options,
@@ -180,7 +185,7 @@ impl Task {
             self.head.ports(&mut |port| port.flush());
             return if moved { Turn::Worked } else { Turn::Idle(None) };
         }
-        let turn = self.work(started);
+        let turn = self.work();
         if let Some(failure) = self.take_failure() {
             return Turn::Failed(failure);
         }
@@ -196,11 +201,8 @@ impl Task {
                 if moved { Turn::Worked } else { Turn::Idle(until) }
             }
             turn => {
-                let age = self.options.frame_age_max;
-                let now = shard.read_clock();
-                if let Some(opened_before) = now.0.checked_sub(age.as_nanos() as u64) {
-                    self.head.ports(&mut |port| port.flush_aged(Nanos(opened_before)));
-                }
+                let (now, age) = (shard.read_clock(), self.options.frame_age_max);
+                self.head.ports(&mut |port| port.flush_aged(now, age));
                 self.context.metrics().busy_ns.add(now.since(started).as_nanos() as u64);
                 turn
             }
@@ -208,8 +210,7 @@ impl Task {
     }
 
     /// Steps until the turn is over or there is nothing left to do.
-    fn work(&mut self, started: Nanos) -> Turn {
-        let _ = started;
+    fn work(&mut self) -> Turn {
         self.context.stop().clear();
         let quantum = self.context.shard().quantum(self.options.quantum);
         let mut pace = Pace::new(self.context.stop().clone(), quantum);
@@ -253,6 +254,12 @@ impl Task {
                 self.watermark = None;
             }
             return Step::Progressed;
+        }
+        if let Some(status) = self.status.take() {
+            self.head.status(match status {
+                WatermarkStatus::Active => Status::Active,
+                WatermarkStatus::Idle => Status::Idle,
+            });
         }
         if self.at_hand.is_some() {
             self.push_frame(pace);
@@ -324,13 +331,10 @@ impl Task {
                 GateEvent::End => {
                     self.ended[input] = true;
                 }
-                GateEvent::Barrier { .. } => {} // No coordinator injects one yet.
-                GateEvent::ProducerGone(channel) => {
-                    return Err(TaskFailure::new(
-                        Blame::Runtime,
-                        "read a channel",
-                        format!("the producer of channel {channel} of input {input} is gone"),
-                    ));
+                // A barrier, before there is a coordinator; or a producer that is gone.
+                unexpected => {
+                    let cause = format!("{unexpected:?} came on input {input}");
+                    return Err(TaskFailure::new(Blame::Runtime, "read a channel", cause));
                 }
             }
             return Ok(true);
@@ -344,9 +348,7 @@ impl Task {
             self.context.metrics().input_watermark_ms.set(watermark.as_millis());
             self.watermark = Some(watermark);
         }
-        if let Some(status) = merged.status {
-            self.head.status(status);
-        }
+        self.status = merged.status.or(self.status);
     }
 
     fn poll_source(&mut self, timer: Option<Nanos>, pace: &mut Pace) -> Step {
@@ -406,9 +408,9 @@ impl Task {
         failure.map(|failure| self.name(failure))
     }
 
-    /// Whether the merged inputs are idle.
-    pub fn status(&self) -> Status {
-        if self.valve.is_idle() { Status::Idle } else { Status::Active }
+    /// Whether the merged inputs are idle: they hold back no watermark.
+    pub fn is_idle(&self) -> bool {
+        self.valve.is_idle()
     }
 }
 

@@ -1,1 +1,0 @@
-//! The benchmark: ours against a hand-written loop.

@@ -1,0 +1,250 @@
+//! The graph while the program says it: vertices that are open, edges between them.
+//!
+//! A stream holds a handle to this and the number of its vertex. Operators that are chained only leave their
+//! name here; where a chain breaks, its factory is left as well and an edge leads to the next vertex.
+
+use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
+
+use wiesel_core::{Blame, TaskFailure};
+use wiesel_operators::{Head, side_output};
+use wiesel_record::Record;
+use wiesel_task::{BuildContext, TaskFactory};
+
+use crate::{sink::SinkPreparation, source::EnumeratorFactory};
+
+/// A handle to the graph under construction.
+#[derive(Clone, Default)]
+pub struct GraphBuilder(Rc<RefCell<GraphParts>>);
+
+/// What has been said so far.
+#[derive(Default)]
+pub struct GraphParts {
+    /// Vertices, by number.
+    pub vertices: Vec<VertexParts>,
+    /// Edges, in the order in which they were made.
+    pub edges: Vec<EdgeParts>,
+}
+
+/// One operator of a chain, for names, uids and plans.
+#[derive(Clone, Debug)]
+pub struct OperatorParts {
+    /// What it is: `Map`, `Source: posts`.
+    pub name: String,
+    /// What the program calls it.
+    pub uid: Option<String>,
+}
+
+/// One vertex: a chain.
+#[derive(Default)]
+pub struct VertexParts {
+    /// Its operators, front to back.
+    pub operators: Vec<OperatorParts>,
+    /// Subtasks, if the program says so; else the job's default.
+    pub parallelism: Option<u32>,
+    /// Key groups, if the program says so; else the job's.
+    pub max_parallelism: Option<u32>,
+    /// Runs at one subtask whatever the default is.
+    pub single: bool,
+    /// Which slots it may share.
+    pub slot_sharing_group: Option<String>,
+    /// It keeps state that a restart has to bring back.
+    pub is_stateful: bool,
+    /// The chain ends in a sink.
+    pub is_sink: bool,
+    /// Its operators look at event times.
+    pub reads_time: bool,
+    /// Makes the enumerator, if this is a source.
+    pub enumerator: Option<Box<dyn EnumeratorFactory>>,
+    /// Looks at the world before the job runs, if this ends in a sink that needs to.
+    pub preparation: Option<Box<dyn SinkPreparation>>,
+    /// Makes the chain, once its end is known.
+    pub factory: Option<Box<dyn TaskFactory>>,
+    side_wirings: Vec<SideWiring>,
+    /// Side outputs that its operators have declared, by tag.
+    sides: BTreeMap<String, SideParts>,
+}
+
+struct SideParts {
+    slot: usize,
+    type_name: &'static str,
+}
+
+/// How records find their subtask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exchange {
+    /// To the subtask of the same number; round robin where the numbers differ.
+    Forward,
+    /// By key group.
+    Hash,
+    /// Round robin.
+    Rebalance,
+    /// Round robin among the subtasks nearby.
+    Rescale,
+    /// At random.
+    Shuffle,
+    /// To every subtask.
+    Broadcast,
+    /// To the first subtask.
+    Global,
+    /// By a function of the program.
+    Custom,
+}
+
+/// One edge.
+pub struct EdgeParts {
+    /// The producer.
+    pub source: usize,
+    /// The consumer.
+    pub target: usize,
+    /// Which of the consumer's inputs.
+    pub input: usize,
+    /// How records find their subtask.
+    pub exchange: Exchange,
+    /// The function behind [`Exchange::Custom`].
+    pub custom: Option<wiesel_graph::CustomPartitioner>,
+    /// The side output that feeds it, if it is not the main one.
+    pub tag: Option<String>,
+    /// The record type, for plans.
+    pub type_name: &'static str,
+    /// The hash of its schema.
+    pub schema_hash: u64,
+}
+
+/// Wires one side output: which edge, which slot, and how for its type.
+#[derive(Clone, Copy)]
+struct SideWiring {
+    edge: usize,
+    slot: usize,
+    put: fn(&mut BuildContext, usize, usize) -> Result<(), TaskFailure>,
+}
+
+fn put_side<S: Record>(
+    build: &mut BuildContext,
+    edge: usize,
+    slot: usize,
+) -> Result<(), TaskFailure> {
+    let output = build.output::<S>(edge)?;
+    build.task().put_side::<S>(slot, side_output(output));
+    Ok(())
+}
+
+/// The last part of a type's path: `Post` for `my::jobs::Post`.
+pub(crate) fn short_type_name<T>() -> &'static str {
+    let full = std::any::type_name::<T>();
+    let plain = full.split('<').next().unwrap_or(full);
+    if plain.len() < full.len() { full } else { plain.rsplit("::").next().unwrap_or(plain) }
+}
+
+impl GraphBuilder {
+    /// An empty graph.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Reads or changes the parts.
+    pub fn with<R>(&self, change: impl FnOnce(&mut GraphParts) -> R) -> R {
+        change(&mut self.0.borrow_mut())
+    }
+
+    /// Opens a vertex whose first operator is `name`.
+    pub(crate) fn open_vertex(&self, name: impl Into<String>) -> usize {
+        self.with(|graph| {
+            let operators = vec![OperatorParts { name: name.into(), uid: None }];
+            graph.vertices.push(VertexParts { operators, ..VertexParts::default() });
+            graph.vertices.len() - 1
+        })
+    }
+
+    /// Changes vertex `vertex`.
+    pub(crate) fn vertex<R>(
+        &self,
+        vertex: usize,
+        change: impl FnOnce(&mut VertexParts) -> R,
+    ) -> R {
+        self.with(|graph| change(&mut graph.vertices[vertex]))
+    }
+
+    /// Chains an operator to `vertex`.
+    pub(crate) fn chained(&self, vertex: usize, name: &str) {
+        self.vertex(vertex, |vertex| {
+            vertex.operators.push(OperatorParts { name: name.to_owned(), uid: None });
+        });
+    }
+
+    /// Adds an edge; gives its number among the outputs of its producer.
+    pub(crate) fn edge(&self, edge: EdgeParts) -> usize {
+        self.with(|graph| {
+            let of_source = graph.edges.iter().filter(|other| other.source == edge.source);
+            let number = of_source.count();
+            graph.edges.push(edge);
+            number
+        })
+    }
+
+    /// Declares a side output of `vertex` and gives its slot.
+    pub(crate) fn declare_side<S: Record>(&self, vertex: usize, tag: &str) -> usize {
+        self.vertex(vertex, |vertex| {
+            let slot = vertex.sides.len();
+            let type_name = std::any::type_name::<S>();
+            vertex.sides.insert(tag.to_owned(), SideParts { slot, type_name });
+            slot
+        })
+    }
+
+    /// The slot of side output `tag`, if `vertex` declared it with this type.
+    pub(crate) fn side_slot<S: Record>(&self, vertex: usize, tag: &str) -> Option<usize> {
+        self.vertex(vertex, |vertex| {
+            let side = vertex.sides.get(tag)?;
+            (side.type_name == std::any::type_name::<S>()).then_some(side.slot)
+        })
+    }
+
+    /// Names the side outputs of `vertex`, for messages.
+    pub(crate) fn side_names(&self, vertex: usize) -> Vec<String> {
+        self.vertex(vertex, |vertex| vertex.sides.keys().cloned().collect())
+    }
+
+    /// Connects side output `tag` of `vertex` to the new vertex `target`.
+    pub(crate) fn connect_side<S: Record>(
+        &self,
+        vertex: usize,
+        slot: usize,
+        tag: &str,
+        target: usize,
+    ) {
+        let edge = self.edge(EdgeParts {
+            source: vertex,
+            target,
+            input: 0,
+            exchange: Exchange::Forward,
+            custom: None,
+            tag: Some(tag.to_owned()),
+            type_name: short_type_name::<S>(),
+            schema_hash: S::SCHEMA.hash,
+        });
+        let wiring = SideWiring { edge, slot, put: put_side::<S> };
+        self.vertex(vertex, |vertex| vertex.side_wirings.push(wiring));
+    }
+
+    /// Closes `vertex`: `make` builds its chain once the side outputs are wired.
+    pub(crate) fn close_vertex<F>(&self, vertex: usize, make: F)
+    where
+        F: Fn(&mut BuildContext) -> Result<Box<dyn Head>, TaskFailure> + Clone + Send + 'static,
+    {
+        self.vertex(vertex, |vertex| {
+            let wirings = vertex.side_wirings.clone();
+            vertex.factory = Some(Box::new(move |build: &mut BuildContext| {
+                for wiring in &wirings {
+                    (wiring.put)(build, wiring.edge, wiring.slot)?;
+                }
+                make(build)
+            }));
+        });
+    }
+}
+
+/// The error of a chain whose graph promised another number of outputs.
+pub(crate) fn wrong_outputs(found: usize) -> TaskFailure {
+    let cause = format!("the chain ends in one output, the graph has {found}");
+    TaskFailure::new(Blame::Runtime, "wire a chain", cause)
+}

@@ -1,0 +1,157 @@
+//! Where a program starts: sources on an empty graph, and the graph when everything is said.
+
+use std::marker::PhantomData;
+
+use wiesel_connectors::{Collection, Source};
+use wiesel_core::VertexId;
+use wiesel_graph::{GraphDefaults, GraphError, JobGraph, Partitioning, StreamEdge, StreamGraph};
+use wiesel_graph::{StreamOperator, StreamVertex};
+use wiesel_operators::{Nothing, Start};
+use wiesel_record::Record;
+use wiesel_task::TaskFactory;
+
+use crate::{
+    DataStream, Exchange, GraphBuilder, VertexParts,
+    builder::EdgeParts,
+    source::{EnumeratorFactory, SourceStart},
+};
+
+/// The name of the side output of a source for lines that it could not read.
+pub const BAD_LINES: &str = "bad-lines";
+
+/// A stream right behind its source.
+pub type SourceStream<S> =
+    DataStream<<S as Source>::Record, SourceStart<S>, Nothing<<S as Source>::Record>>;
+
+/// A stream that is only a head.
+pub type SingleStream<T, S> = DataStream<T, S, Nothing<<S as Start>::Out>>;
+
+/// The code behind a vertex: what the runtime builds from, opaque to the graph.
+#[derive(Clone)]
+pub struct VertexCode {
+    /// Builds the chain of a subtask.
+    pub task: Box<dyn TaskFactory>,
+    /// Makes the enumerator, if the chain starts at a source.
+    pub source: Option<Box<dyn EnumeratorFactory>>,
+    /// Looks at the world before the job runs, if the chain ends in a sink that needs to.
+    pub sink: Option<Box<dyn crate::sink::SinkPreparation>>,
+}
+
+/// Collects what the program says. `wiesel::StreamExecutionEnvironment` is this with a configuration and a
+/// cluster behind it.
+#[derive(Clone, Default)]
+pub struct Environment {
+    builder: GraphBuilder,
+}
+
+impl Environment {
+    /// An empty program.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A stream of what `source` reads.
+    pub fn source<S: Source>(&self, source: S) -> SourceStream<S> {
+        let vertex = self.builder.open_vertex(format!("Source: {}", source.describe()));
+        let slot = self.builder.declare_side::<String>(vertex, BAD_LINES);
+        let start = SourceStart::new(source, slot);
+        self.builder.vertex(vertex, |vertex| vertex.enumerator = Some(Box::new(start.clone())));
+        DataStream {
+            builder: self.builder.clone(),
+            vertex,
+            start,
+            chain: Nothing::new(),
+            has_time: false,
+            types: PhantomData,
+        }
+    }
+
+    /// A stream of records that the program has in memory: for tests and first steps.
+    pub fn from_collection<T: Record + Clone>(
+        &self,
+        records: impl IntoIterator<Item = T>,
+    ) -> SourceStream<Collection<T>>
+    where
+        Collection<T>: Source<Record = T>,
+    {
+        self.source(Collection::new(records.into_iter().collect()))
+    }
+
+    /// The graph of all that was said.
+    ///
+    /// # Errors
+    ///
+    /// If a stream does not end in a sink, or the graph cannot be run as it is.
+    pub fn job_graph(
+        &self,
+        name: &str,
+        defaults: &GraphDefaults,
+    ) -> Result<JobGraph<VertexCode>, GraphError> {
+        let graph = self.builder.with(|parts| -> Result<_, GraphError> {
+            let mut graph = StreamGraph::new();
+            for vertex in &parts.vertices {
+                graph.add_vertex(stream_vertex(vertex)?);
+            }
+            for edge in &parts.edges {
+                graph.add_edge(stream_edge(edge));
+            }
+            Ok(graph)
+        })?;
+        JobGraph::translate(name, &graph, defaults)
+    }
+}
+
+fn stream_vertex(vertex: &VertexParts) -> Result<StreamVertex<VertexCode>, GraphError> {
+    let last = vertex.operators.last().map_or("", |operator| &operator.name);
+    let Some(task) = vertex.factory.clone() else {
+        return Err(GraphError::OpenStream { operator: last.to_owned() });
+    };
+    let code = VertexCode {
+        task,
+        source: vertex.enumerator.clone(),
+        sink: vertex.preparation.clone(),
+    };
+    let mut operators: Vec<StreamOperator> = vertex
+        .operators
+        .iter()
+        .map(|operator| StreamOperator {
+            name: operator.name.clone(),
+            uid: operator.uid.clone(),
+            is_stateful: false,
+        })
+        .collect();
+    if let Some(head) = operators.first_mut() {
+        head.is_stateful = vertex.is_stateful;
+    }
+    let mut stream_vertex = StreamVertex::new(operators, code);
+    stream_vertex.parallelism = if vertex.single { Some(1) } else { vertex.parallelism };
+    stream_vertex.max_parallelism = vertex.max_parallelism;
+    stream_vertex.slot_sharing_group.clone_from(&vertex.slot_sharing_group);
+    stream_vertex.is_source = vertex.enumerator.is_some();
+    stream_vertex.is_sink = vertex.is_sink;
+    stream_vertex.reads_time = vertex.reads_time;
+    Ok(stream_vertex)
+}
+
+fn stream_edge(edge: &EdgeParts) -> StreamEdge {
+    let partitioning = match edge.exchange {
+        Exchange::Forward => None,
+        Exchange::Hash => Some(Partitioning::Hash),
+        Exchange::Rebalance => Some(Partitioning::Rebalance),
+        Exchange::Rescale => Some(Partitioning::Rescale),
+        Exchange::Shuffle => Some(Partitioning::Shuffle),
+        Exchange::Broadcast => Some(Partitioning::Broadcast),
+        Exchange::Global => Some(Partitioning::Global),
+        Exchange::Custom => edge.custom.clone().map(Partitioning::Custom),
+    };
+    StreamEdge {
+        source: VertexId(edge.source as u32),
+        target: VertexId(edge.target as u32),
+        input: edge.input as u32,
+        partitioning,
+        side_output: edge.tag.clone(),
+        needs_hash: false,
+        record: edge.type_name.to_owned(),
+        schema_hash: edge.schema_hash,
+    }
+}

@@ -1,0 +1,228 @@
+//! The head of a chain that starts at a source: it polls a reader and pushes what that collects.
+
+use std::marker::PhantomData;
+
+use wiesel_connectors::{
+    Discovery, ReaderContext, ReaderStatus, Source, SourceOutput, SourceReader, SplitEnumerator,
+    SplitPayload,
+};
+use wiesel_core::{Blame, Meta, Nanos, TaskFailure, Timestamp};
+use wiesel_operators::{
+    Head, Link, Mail, OutputPort, Pace, Polled, Progress, SideOutput, Snapshot, Start, Status,
+    TaskContext,
+};
+use wiesel_record::{Item, Record};
+use wiesel_wire::Frame;
+
+/// The name of unread splits in snapshots.
+const SPLITS: &str = "splits";
+
+/// Makes the enumerator of a source, in the JobMaster.
+pub trait EnumeratorFactory: Send {
+    /// Finds the splits for `parallelism` readers.
+    ///
+    /// # Errors
+    ///
+    /// If the input is not there or cannot be read.
+    fn enumerator(
+        &self,
+        parallelism: u32,
+        discovery: &dyn Discovery,
+    ) -> Result<Box<dyn SplitEnumerator>, TaskFailure>;
+
+    /// Another one like this.
+    fn clone_box(&self) -> Box<dyn EnumeratorFactory>;
+}
+
+impl Clone for Box<dyn EnumeratorFactory> {
+    fn clone(&self) -> Self {
+        self.as_ref().clone_box()
+    }
+}
+
+impl<S: Source> EnumeratorFactory for SourceStart<S> {
+    fn enumerator(
+        &self,
+        parallelism: u32,
+        discovery: &dyn Discovery,
+    ) -> Result<Box<dyn SplitEnumerator>, TaskFailure> {
+        self.source.enumerator(parallelism, discovery)
+    }
+
+    fn clone_box(&self) -> Box<dyn EnumeratorFactory> {
+        Box::new(self.clone())
+    }
+}
+
+/// A chain that starts at a source.
+#[derive(Clone)]
+pub struct SourceStart<S> {
+    source: S,
+    /// The slot of the side output for lines that cannot be read.
+    bad_lines_slot: usize,
+}
+
+impl<S: Source> SourceStart<S> {
+    pub(crate) fn new(source: S, bad_lines_slot: usize) -> Self {
+        Self { source, bad_lines_slot }
+    }
+}
+
+impl<S: Source> Start for SourceStart<S> {
+    type Out = S::Record;
+    type Head<D: Link<S::Record>> = SourceHead<S::Record, S::Reader, D>;
+
+    fn head<D: Link<S::Record>>(
+        self,
+        next: D,
+        context: &TaskContext,
+    ) -> Result<Self::Head<D>, TaskFailure> {
+        let reader = self.source.reader(&ReaderContext {
+            subtask: context.id().subtask,
+            parallelism: context.parallelism(),
+            metrics: context.metrics().clone(),
+        });
+        let bad_lines = context.take_side::<String>(self.bad_lines_slot);
+        Ok(SourceHead { reader, bad_lines, context: context.clone(), next, types: PhantomData })
+    }
+}
+
+/// Drives a reader.
+pub struct SourceHead<T, R, D> {
+    reader: R,
+    bad_lines: Option<Box<dyn SideOutput<String>>>,
+    context: TaskContext,
+    next: D,
+    types: PhantomData<fn() -> T>,
+}
+
+/// Pushes what the reader collects.
+struct Push<'p, D> {
+    next: &'p mut D,
+    bad_lines: &'p mut Option<Box<dyn SideOutput<String>>>,
+    pace: &'p mut Pace,
+    count: u64,
+}
+
+impl<T: Record, D: Link<T>> SourceOutput<T> for Push<'_, D> {
+    #[inline]
+    fn collect<I: Item<T>>(&mut self, item: I, time: Option<Timestamp>) -> bool {
+        self.count += 1;
+        self.next.push(item, Meta { time, hash: None });
+        self.pace.is_over()
+    }
+
+    fn skip(&mut self) -> bool {
+        self.pace.is_over()
+    }
+
+    fn bad_line(&mut self, line: &str) -> bool {
+        if let Some(bad_lines) = self.bad_lines {
+            bad_lines.emit(line, Meta::NONE);
+        }
+        self.pace.is_over()
+    }
+}
+
+impl<T: Record, R: SourceReader<T>, D: Link<T>> Head for SourceHead<T, R, D> {
+    fn open(&mut self) -> Result<(), TaskFailure> {
+        self.next.open()
+    }
+
+    fn frame(
+        &mut self,
+        _input: usize,
+        _frame: &Frame,
+        _cursor: &mut usize,
+        _pace: &mut Pace,
+    ) -> Progress {
+        unreachable!("a source has no inputs")
+    }
+
+    fn watermark(&mut self, watermark: Timestamp, _pace: &mut Pace) -> Progress {
+        if let Some(bad_lines) = &mut self.bad_lines {
+            bad_lines.watermark(watermark);
+        }
+        self.next.watermark(watermark)
+    }
+
+    fn status(&mut self, status: Status) {
+        self.next.status(status);
+    }
+
+    fn poll(&mut self, pace: &mut Pace) -> Polled {
+        let mut push =
+            Push { next: &mut self.next, bad_lines: &mut self.bad_lines, pace, count: 0 };
+        let polled = self.reader.poll(self.context.shard(), &mut push);
+        self.context.metrics().records_in.add(push.count);
+        match polled {
+            Ok(ReaderStatus::MoreAvailable) => Polled::Again,
+            Ok(ReaderStatus::Waiting(until)) => Polled::Waiting(until),
+            Ok(ReaderStatus::NeedSplit) => Polled::NeedsSplit,
+            Ok(ReaderStatus::Finished) => Polled::Finished,
+            Err(failure) => {
+                self.context.fail(failure);
+                Polled::Again
+            }
+        }
+    }
+
+    fn mail(&mut self, mail: Mail) -> Result<(), TaskFailure> {
+        match mail {
+            Mail::Split(split) => self.reader.add_split(SplitPayload(split)),
+            Mail::NoMoreSplits => {
+                self.reader.no_more_splits();
+                Ok(())
+            }
+        }
+    }
+
+    fn next_timer(&self) -> Option<Timestamp> {
+        None
+    }
+
+    fn advance_time(&mut self, _now: Timestamp, _pace: &mut Pace) -> Progress {
+        Progress::Done
+    }
+
+    fn tick(&mut self, now: Nanos) {
+        self.next.tick(now);
+    }
+
+    fn finish(&mut self, _pace: &mut Pace) -> Progress {
+        self.next.finish()
+    }
+
+    fn ports(&mut self, visit: &mut dyn FnMut(&mut dyn OutputPort)) {
+        self.next.ports(visit);
+        if let Some(bad_lines) = &mut self.bad_lines {
+            visit(bad_lines.as_mut());
+        }
+    }
+
+    fn snapshot(&mut self, snapshot: &mut Snapshot) {
+        for split in self.reader.unread() {
+            snapshot.put(SPLITS, None, split.0);
+        }
+        self.next.snapshot(snapshot);
+    }
+
+    /// Splits are dealt out round robin: which reader had them does not matter.
+    fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {
+        let parallelism = self.context.parallelism().max(1) as usize;
+        let mine = self.context.id().subtask.index();
+        let splits: Vec<_> =
+            snapshot.operator(SPLITS).skip(mine).step_by(parallelism).map(<[u8]>::to_vec).collect();
+        for split in splits {
+            self.reader.add_split(SplitPayload(split)).map_err(|failure| TaskFailure {
+                blame: Blame::Environment,
+                ..failure
+            })?;
+        }
+        self.next.restore(snapshot)
+    }
+
+    fn position(&self) -> Option<String> {
+        self.reader.position()
+    }
+}

@@ -1,0 +1,524 @@
+//! A stream of records: what the program chains operators on.
+//!
+//! ```text
+//!   stream.filter(..).map(..)      grows the chain: one type, one vertex
+//!   .key_by(..)  .rebalance()      breaks it: an edge, and a new vertex behind it
+//! ```
+//!
+//! # What is always true
+//!
+//! 1. Where a chain breaks is in the text of the program: `key_by`, partitioners, `union`, `share`, windows,
+//!    `start_new_chain`, `parallelism`. Nothing re-chains it later.
+//! 2. A stream is used once. [`share`](DataStream::share) gives one that can be used several times.
+//! 3. User functions are `Fn + Clone + Send + 'static`: each subtask has its own clone, and none has state.
+
+use std::{error::Error, marker::PhantomData};
+
+use wiesel_core::{TaskFailure, Timestamp};
+use wiesel_operators::{
+    AssignWatermarksTo, Chain, End, FanOut, FilterBy, FlatMapTo, FrameStart, Head, KeyByTo, Link, MapTo,
+    Nothing, ProcessFunction, ProcessTo, ProjectTo, Start, Tee, TryFilterBy, TryFlatMapTo, TryMapTo, WatermarkGenerator,
+    WatermarkStrategy,
+};
+use wiesel_record::{FnView, Key, Out, Record};
+use wiesel_task::BuildContext;
+
+use crate::{
+    KeyedStream, OutputTag,
+    builder::{EdgeParts, Exchange, GraphBuilder, short_type_name, wrong_outputs},
+};
+
+/// A stream of `T`, made by the chain `C` behind the head `S`.
+///
+/// The two last parameters are never written: closures and chains infer them.
+#[must_use = "a stream does nothing until it ends in a sink"]
+pub struct DataStream<T: Record, S: Start, C: Chain<S::Out, Out = T>> {
+    pub(crate) builder: GraphBuilder,
+    pub(crate) vertex: usize,
+    pub(crate) start: S,
+    pub(crate) chain: C,
+    /// Whether records carry event times.
+    pub(crate) has_time: bool,
+    pub(crate) types: PhantomData<fn() -> T>,
+}
+
+/// A stream at the start of a vertex, right behind an exchange.
+pub type FrameStream<T> = DataStream<T, FrameStart<T>, Nothing<T>>;
+
+impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
+    /// Grows the chain.
+    fn chained<O: Record, D: Chain<S::Out, Out = O>>(
+        self,
+        name: &str,
+        grow: impl FnOnce(C) -> D,
+    ) -> DataStream<O, S, D> {
+        self.builder.chained(self.vertex, name);
+        DataStream {
+            builder: self.builder,
+            vertex: self.vertex,
+            start: self.start,
+            chain: grow(self.chain),
+            has_time: self.has_time,
+            types: PhantomData,
+        }
+    }
+
+    /// Builds a value from each record.
+    ///
+    /// ```
+    /// # use wiesel_datastream::Environment;
+    /// # let env = Environment::new();
+    /// env.from_collection([1_u64, 2]).map(|n| n * 10).print();
+    /// ```
+    pub fn map<O: Record, F>(self, function: F) -> DataStream<O, S, MapTo<C, F, O>>
+    where
+        F: for<'a> Fn(T::View<'a>) -> O + Clone + Send + 'static,
+    {
+        self.chained("Map", |chain| MapTo::new(chain, function))
+    }
+
+    /// Builds a value from each record; an error fails the job with operator, subtask and source position.
+    pub fn try_map<O: Record, E, F>(self, function: F) -> DataStream<O, S, TryMapTo<C, F, O, E>>
+    where
+        E: Into<Box<dyn Error + Send + Sync>> + 'static,
+        F: for<'a> Fn(T::View<'a>) -> Result<O, E> + Clone + Send + 'static,
+    {
+        self.chained("TryMap", |chain| TryMapTo::new(chain, function))
+    }
+
+    /// Passes on a view of each record: nothing is built. `O` is named, since a view does not tell its record.
+    ///
+    /// ```
+    /// # use wiesel_datastream::Environment;
+    /// # let env = Environment::new();
+    /// env.from_collection([(1_u64, "a".to_owned())]).project::<String>(|(_, name)| name).print();
+    /// ```
+    pub fn project<O: Record>(
+        self,
+        function: impl for<'a> FnView<'a, T::View<'a>, O::View<'a>> + Clone + Send + 'static,
+    ) -> DataStream<O, S, impl Chain<S::Out, Out = O>> {
+        self.chained("Project", |chain| ProjectTo::new(chain, function))
+    }
+
+    /// Keeps the records for which `function` is true.
+    pub fn filter<F>(self, function: F) -> DataStream<T, S, FilterBy<C, F>>
+    where
+        F: for<'a> Fn(T::View<'a>) -> bool + Clone + Send + 'static,
+    {
+        self.chained("Filter", |chain| FilterBy::new(chain, function))
+    }
+
+    /// Keeps the records for which `function` is true; an error fails the job.
+    pub fn try_filter<E, F>(self, function: F) -> DataStream<T, S, TryFilterBy<C, F, E>>
+    where
+        E: Into<Box<dyn Error + Send + Sync>> + 'static,
+        F: for<'a> Fn(T::View<'a>) -> Result<bool, E> + Clone + Send + 'static,
+    {
+        self.chained("TryFilter", |chain| TryFilterBy::new(chain, function))
+    }
+
+    /// Any number of views out of each record.
+    ///
+    /// ```
+    /// # use wiesel_datastream::Environment;
+    /// # let env = Environment::new();
+    /// env.from_collection(["to be or".to_owned()])
+    ///     .flat_map::<String>(|line, out| line.split(' ').for_each(|word| out.emit(word)))
+    ///     .print();
+    /// ```
+    pub fn flat_map<O: Record>(
+        self,
+        function: impl for<'a, 'e> Fn(T::View<'a>, &'e mut dyn Out<O>) + Clone + Send + 'static,
+    ) -> DataStream<O, S, impl Chain<S::Out, Out = O>> {
+        self.chained("FlatMap", |chain| FlatMapTo::new(chain, function))
+    }
+
+    /// Any number of views out of each record; an error fails the job.
+    pub fn try_flat_map<O: Record, E>(
+        self,
+        function: impl for<'a, 'e> Fn(T::View<'a>, &'e mut dyn Out<O>) -> Result<(), E>
+        + Clone
+        + Send
+        + 'static,
+    ) -> DataStream<O, S, impl Chain<S::Out, Out = O>>
+    where
+        E: Into<Box<dyn Error + Send + Sync>> + 'static,
+    {
+        self.chained("TryFlatMap", |chain| TryFlatMapTo::new(chain, function))
+    }
+
+    /// Gives each record its event time, and the stream its watermarks.
+    pub fn watermarks<G, F>(
+        self,
+        strategy: WatermarkStrategy<G>,
+        time_of: F,
+    ) -> DataStream<T, S, AssignWatermarksTo<C, F, G>>
+    where
+        G: WatermarkGenerator,
+        F: for<'a> Fn(T::View<'a>) -> Timestamp + Clone + Send + 'static,
+    {
+        let stream =
+            self.chained("Watermarks", |chain| AssignWatermarksTo::new(chain, strategy, time_of));
+        DataStream { has_time: true, ..stream }
+    }
+
+    /// Names the last operator: its state is found by this after the program has changed.
+    pub fn uid(self, uid: &str) -> Self {
+        self.builder.vertex(self.vertex, |vertex| {
+            if let Some(operator) = vertex.operators.last_mut() {
+                operator.uid = Some(uid.to_owned());
+            }
+        });
+        self
+    }
+
+    /// Says what the last operator is called in plans and messages.
+    pub fn name(self, name: &str) -> Self {
+        self.builder.vertex(self.vertex, |vertex| {
+            if let Some(operator) = vertex.operators.last_mut() {
+                operator.name = name.to_owned();
+            }
+        });
+        self
+    }
+
+    /// How many subtasks run the chain that this operator is in: all of it, back to the last break.
+    pub fn set_parallelism(self, parallelism: u32) -> Self {
+        self.builder.vertex(self.vertex, |vertex| vertex.parallelism = Some(parallelism));
+        self
+    }
+
+    /// Key groups of the chain that this operator is in.
+    pub fn set_max_parallelism(self, max_parallelism: u32) -> Self {
+        self.builder
+            .vertex(self.vertex, |vertex| vertex.max_parallelism = Some(max_parallelism));
+        self
+    }
+
+    /// Vertices of different groups do not share slots.
+    pub fn slot_sharing_group(self, group: &str) -> Self {
+        self.builder
+            .vertex(self.vertex, |vertex| vertex.slot_sharing_group = Some(group.to_owned()));
+        self
+    }
+
+    /// Ends the vertex in the single output edge that was or will be made for it.
+    fn close<D: Chain<S::Out, Out = T>>(
+        builder: &GraphBuilder,
+        vertex: usize,
+        start: S,
+        chain: D,
+    ) {
+        builder.close_vertex(vertex, move |build: &mut BuildContext| {
+            let mut outputs = build.rest::<T>();
+            let (Some(output), true) = (outputs.pop(), outputs.is_empty()) else {
+                return Err(wrong_outputs(outputs.len()));
+            };
+            let end = End::new(output, build.task());
+            let link = chain.clone().finish(end, build.task());
+            Ok(Box::new(start.clone().head(link, build.task())?) as Box<dyn Head>)
+        });
+    }
+
+    /// Ends the vertex in links of another kind: a sink.
+    pub(crate) fn close_in<D: Link<T>>(
+        self,
+        make: impl Fn(&mut BuildContext) -> Result<D, TaskFailure> + Clone + Send + 'static,
+    ) {
+        let Self { builder, vertex, start, chain, .. } = self;
+        builder.vertex(vertex, |vertex| vertex.is_sink = true);
+        builder.close_vertex(vertex, move |build: &mut BuildContext| {
+            let end = make(build)?;
+            let link = chain.clone().finish(end, build.task());
+            Ok(Box::new(start.clone().head(link, build.task())?) as Box<dyn Head>)
+        });
+    }
+
+    /// Ends the vertex in an edge to input `input` of `target`.
+    pub(crate) fn close_to(self, exchange: Exchange, target: usize, input: usize) {
+        self.close_custom(exchange, None, target, input);
+    }
+
+    fn close_custom(
+        self,
+        exchange: Exchange,
+        custom: Option<wiesel_graph::CustomPartitioner>,
+        target: usize,
+        input: usize,
+    ) {
+        let edge = forward_edge::<T>(self.vertex, target);
+        self.builder.edge(EdgeParts { input, exchange, custom, ..edge });
+        Self::close(&self.builder, self.vertex, self.start, self.chain);
+    }
+
+    /// A new vertex behind an edge of this kind.
+    fn exchanged(
+        self,
+        exchange: Exchange,
+        custom: Option<wiesel_graph::CustomPartitioner>,
+    ) -> FrameStream<T> {
+        let (builder, has_time) = (self.builder.clone(), self.has_time);
+        let vertex = builder.open_vertex(format!("{exchange:?}"));
+        self.close_custom(exchange, custom, vertex, 0);
+        frame_stream(builder, vertex, has_time)
+    }
+
+    /// Breaks the chain: what follows runs as tasks of its own, on the same subtasks.
+    pub fn start_new_chain(self) -> FrameStream<T> {
+        self.exchanged(Exchange::Forward, None)
+    }
+
+    /// Breaks the chain: what follows runs on `parallelism` subtasks.
+    pub fn parallelism(self, parallelism: u32) -> FrameStream<T> {
+        self.exchanged(Exchange::Forward, None).set_parallelism(parallelism)
+    }
+
+    /// Deals records out round robin.
+    pub fn rebalance(self) -> FrameStream<T> {
+        self.exchanged(Exchange::Rebalance, None)
+    }
+
+    /// Deals records out round robin among the subtasks nearby.
+    pub fn rescale(self) -> FrameStream<T> {
+        self.exchanged(Exchange::Rescale, None)
+    }
+
+    /// Deals records out at random.
+    pub fn shuffle(self) -> FrameStream<T> {
+        self.exchanged(Exchange::Shuffle, None)
+    }
+
+    /// Gives every subtask every record.
+    pub fn broadcast(self) -> FrameStream<T> {
+        self.exchanged(Exchange::Broadcast, None)
+    }
+
+    /// Gives all records to the first subtask.
+    pub fn global(self) -> FrameStream<T> {
+        self.exchanged(Exchange::Global, None)
+    }
+
+    /// Keeps records on the subtask of the same number; the numbers of both sides must be equal.
+    pub fn forward(self) -> FrameStream<T> {
+        self.exchanged(Exchange::Forward, None)
+    }
+
+    /// Partitions by key: everything after this sees the records of one key on one subtask, in order.
+    ///
+    /// ```
+    /// # use wiesel_datastream::Environment;
+    /// # let env = Environment::new();
+    /// env.from_collection(["a".to_owned(), "b".to_owned()])
+    ///     .key_by::<String>(|word| word) // the key is a `&str`: nothing is allocated to look it up
+    ///     .count()
+    ///     .print();
+    /// ```
+    pub fn key_by<K: Key>(
+        self,
+        key_of: impl for<'a> FnView<'a, T::View<'a>, K::View<'a>> + Clone + Send + 'static,
+    ) -> KeyedStream<
+        T,
+        K,
+        impl for<'a> FnView<'a, T::View<'a>, K::View<'a>> + Clone + Send + 'static,
+    > {
+        let (builder, has_time) = (self.builder.clone(), self.has_time);
+        let vertex = builder.open_vertex(format!("KeyBy<{}>", short_type_name::<K>()));
+        let edge = forward_edge::<T>(self.vertex, vertex);
+        builder.edge(EdgeParts { exchange: Exchange::Hash, ..edge });
+        let chain = KeyByTo::<C, K, _>::new(self.chain, key_of.clone());
+        Self::close(&builder, self.vertex, self.start, chain);
+        KeyedStream::new(builder, vertex, key_of, has_time)
+    }
+
+    /// Partitions by a function of the key's hash and the number of subtasks.
+    pub fn partition_custom<K: Key>(
+        self,
+        partitioner: impl Fn(u64, u32) -> u32 + Send + Sync + 'static,
+        key_of: impl for<'a> FnView<'a, T::View<'a>, K::View<'a>> + Clone + Send + 'static,
+    ) -> FrameStream<T> {
+        let (builder, has_time) = (self.builder.clone(), self.has_time);
+        let vertex = builder.open_vertex("Custom");
+        let custom: wiesel_graph::CustomPartitioner = std::sync::Arc::new(partitioner);
+        let edge = forward_edge::<T>(self.vertex, vertex);
+        builder.edge(EdgeParts { exchange: Exchange::Custom, custom: Some(custom), ..edge });
+        let chain = KeyByTo::<C, K, _>::new(self.chain, key_of);
+        Self::close(&builder, self.vertex, self.start, chain);
+        frame_stream(builder, vertex, has_time)
+    }
+
+    /// The records of both streams, in no order between them.
+    pub fn union<S2: Start, C2: Chain<S2::Out, Out = T>>(
+        self,
+        other: DataStream<T, S2, C2>,
+    ) -> FrameStream<T> {
+        let (builder, has_time) = (self.builder.clone(), self.has_time && other.has_time);
+        let vertex = builder.open_vertex("Union");
+        // Both edges carry the columns that the merged stream has.
+        DataStream { has_time, ..self }.close_to(Exchange::Forward, vertex, 0);
+        DataStream { has_time, ..other }.close_to(Exchange::Forward, vertex, 1);
+        frame_stream(builder, vertex, has_time)
+    }
+
+    /// A stream that can be used several times: each use is a vertex of its own.
+    pub fn share(self) -> SharedStream<T> {
+        let Self { builder, vertex, start, chain, has_time, .. } = self;
+        builder.close_vertex(vertex, move |build: &mut BuildContext| {
+            let outputs = build.rest::<T>();
+            let end = FanOut::new(outputs, build.task());
+            let link = chain.clone().finish(end, build.task());
+            Ok(Box::new(start.clone().head(link, build.task())?) as Box<dyn Head>)
+        });
+        SharedStream { builder, vertex, has_time, types: PhantomData }
+    }
+
+    /// Two branches, fused into this vertex: each is a chain of its own over every record.
+    ///
+    /// A branch is a chain without breaks; what comes out of it goes on as a stream.
+    ///
+    /// ```
+    /// # use wiesel_datastream::Environment;
+    /// # let env = Environment::new();
+    /// let numbers = env.from_collection([1_u64, 2, 3]);
+    /// let (even, odd) = numbers.split(|n| n.filter(|n| n % 2 == 0), |n| n.filter(|n| n % 2 == 1));
+    /// even.print();
+    /// odd.map(|n| n + 1).print();
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If a branch breaks the chain (`rebalance`, `start_new_chain`, …): do that with what `split` returns.
+    pub fn split<A: Record, CA: Chain<T, Out = A>, B: Record, CB: Chain<T, Out = B>>(
+        self,
+        first: impl FnOnce(FrameStream<T>) -> DataStream<A, FrameStart<T>, CA>,
+        second: impl FnOnce(FrameStream<T>) -> DataStream<B, FrameStart<T>, CB>,
+    ) -> (FrameStream<A>, FrameStream<B>) {
+        let Self { builder, vertex, start, chain, has_time, .. } = self;
+        let branch = || frame_stream::<T>(builder.clone(), vertex, has_time);
+        let (first, second) = (first(branch()), second(branch()));
+        assert!(
+            first.vertex == vertex && second.vertex == vertex,
+            "a branch of `split` breaks the chain: break it behind the split"
+        );
+        let (target_a, target_b) = (builder.open_vertex("Split"), builder.open_vertex("Split"));
+        let edge_a = builder.edge(forward_edge::<A>(vertex, target_a));
+        let edge_b = builder.edge(forward_edge::<B>(vertex, target_b));
+        let (time_a, time_b) = (first.has_time, second.has_time);
+        let (chain_a, chain_b) = (first.chain, second.chain);
+        builder.close_vertex(vertex, move |build: &mut BuildContext| {
+            let end_a = End::new(build.output::<A>(edge_a)?, build.task());
+            let end_b = End::new(build.output::<B>(edge_b)?, build.task());
+            let link_a = chain_a.clone().finish(end_a, build.task());
+            let link_b = chain_b.clone().finish(end_b, build.task());
+            let link = chain.clone().finish(Tee::new(link_a, link_b), build.task());
+            Ok(Box::new(start.clone().head(link, build.task())?) as Box<dyn Head>)
+        });
+        (frame_stream(builder.clone(), target_a, time_a), frame_stream(builder, target_b, time_b))
+    }
+
+    /// Processes record by record, with the event time at hand.
+    pub fn process<F: ProcessFunction<T>>(
+        self,
+        function: F,
+    ) -> DataStream<F::Out, S, ProcessTo<C, F>> {
+        self.builder.vertex(self.vertex, |vertex| vertex.reads_time = true);
+        self.chained("Process", |chain| ProcessTo::new(chain, function, None))
+    }
+
+    /// As [`process`](Self::process); what the function puts aside is in
+    /// [`get_side_output`](Self::get_side_output) of what this returns.
+    pub fn process_with_side<F: ProcessFunction<T>>(
+        self,
+        function: F,
+        tag: &OutputTag<F::Side>,
+    ) -> DataStream<F::Out, S, ProcessTo<C, F>> {
+        self.builder.vertex(self.vertex, |vertex| vertex.reads_time = true);
+        let slot = self.builder.declare_side::<F::Side>(self.vertex, tag.id());
+        self.chained("Process", |chain| ProcessTo::new(chain, function, Some(slot)))
+    }
+
+    /// What the last vertex put aside under `tag`.
+    ///
+    /// # Panics
+    ///
+    /// If no operator of this chain declared `tag` with this type: the program is wrong, whatever the data.
+    pub fn get_side_output<O: Record>(&self, tag: &OutputTag<O>) -> FrameStream<O> {
+        let Some(slot) = self.builder.side_slot::<O>(self.vertex, tag.id()) else {
+            let known = self.builder.side_names(self.vertex).join(", ");
+            panic!(
+                "no operator of this chain has a side output `{}` of {}; it has: {}",
+                tag.id(),
+                short_type_name::<O>(),
+                if known.is_empty() { "none" } else { &known },
+            );
+        };
+        let target = self.builder.open_vertex(format!("SideOutput: {}", tag.id()));
+        self.builder.connect_side::<O>(self.vertex, slot, tag.id(), target);
+        frame_stream(self.builder.clone(), target, self.has_time)
+    }
+}
+
+/// A stream that starts at the exchange in front of `vertex`.
+pub(crate) fn frame_stream<T: Record>(
+    builder: GraphBuilder,
+    vertex: usize,
+    has_time: bool,
+) -> FrameStream<T> {
+    DataStream {
+        builder,
+        vertex,
+        start: FrameStart::new(),
+        chain: Nothing::new(),
+        has_time,
+        types: PhantomData,
+    }
+}
+
+/// An edge to the subtask of the same number.
+fn forward_edge<T: Record>(source: usize, target: usize) -> EdgeParts {
+    EdgeParts {
+        source,
+        target,
+        input: 0,
+        exchange: Exchange::Forward,
+        custom: None,
+        tag: None,
+        type_name: short_type_name::<T>(),
+        schema_hash: T::SCHEMA.hash,
+    }
+}
+
+/// A stream that can be used several times.
+///
+/// ```
+/// # use wiesel_datastream::Environment;
+/// # let env = Environment::new();
+/// let numbers = env.from_collection([1_u64, 2, 3]).share();
+/// numbers.stream().filter(|n| n % 2 == 0).print();
+/// numbers.stream().filter(|n| n % 2 == 1).print();
+/// ```
+pub struct SharedStream<T: Record> {
+    builder: GraphBuilder,
+    vertex: usize,
+    has_time: bool,
+    types: PhantomData<fn() -> T>,
+}
+
+impl<T: Record> Clone for SharedStream<T> {
+    fn clone(&self) -> Self {
+        Self {
+            builder: self.builder.clone(),
+            vertex: self.vertex,
+            has_time: self.has_time,
+            types: PhantomData,
+        }
+    }
+}
+
+impl<T: Record> SharedStream<T> {
+    /// One use of the stream.
+    pub fn stream(&self) -> FrameStream<T> {
+        let target = self.builder.open_vertex("Shared");
+        self.builder.edge(forward_edge::<T>(self.vertex, target));
+        frame_stream(self.builder.clone(), target, self.has_time)
+    }
+}

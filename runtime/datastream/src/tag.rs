@@ -1,0 +1,31 @@
+//! The name and type of a side output.
+
+use std::marker::PhantomData;
+
+use wiesel_record::Record;
+
+/// Names a side output with records of type `T`.
+///
+/// ```
+/// use wiesel_datastream::OutputTag;
+///
+/// let late = OutputTag::<u64>::new("late");
+/// assert_eq!(late.id(), "late");
+/// ```
+#[derive(Clone, Debug)]
+pub struct OutputTag<T> {
+    id: String,
+    types: PhantomData<fn() -> T>,
+}
+
+impl<T: Record> OutputTag<T> {
+    /// A tag. Within one vertex each has its own name.
+    pub fn new(id: &str) -> Self {
+        Self { id: id.to_owned(), types: PhantomData }
+    }
+
+    /// The name.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+}
