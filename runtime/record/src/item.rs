@@ -37,7 +37,7 @@ pub trait Item<T: Record> {
     ///
     /// # Errors
     /// [`Full`] if it does not fit; the writer is then where it was.
-    #[inline]
+    #[inline(always)]
     fn write(&self, writer: &mut RecordWriter<'_>) -> Result<Region, Full> {
         writer.write::<T>(self.view())
     }

