@@ -58,14 +58,16 @@ impl Door {
     /// The shard goes to sleep: after this it looks at its rings once more, then waits for the bell.
     #[inline]
     pub(crate) fn fall_asleep(&self) {
-        self.0.asleep.store(true, Ordering::Relaxed);
+        // A swap where a store would do: it costs a sleeper nothing that counts, and loom orders swaps totally, where
+        // it lets a knock read a store that its own load has passed.
+        self.0.asleep.swap(true, Ordering::AcqRel);
         fence(Ordering::SeqCst); // Invariant 1: `asleep` is visible before the last look.
     }
 
     /// The shard is awake, whatever woke it.
     #[inline]
     pub(crate) fn wake_up(&self) {
-        self.0.asleep.store(false, Ordering::Relaxed);
+        self.0.asleep.swap(false, Ordering::AcqRel);
     }
 
     pub(crate) fn bell(&self) -> &Bell {
@@ -83,7 +85,11 @@ impl Door {
 
 impl fmt::Debug for Door {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Door({})", if self.0.asleep.load(Ordering::Relaxed) { "asleep" } else { "awake" })
+        write!(
+            f,
+            "Door({})",
+            if self.0.asleep.load(Ordering::Relaxed) { "asleep" } else { "awake" }
+        )
     }
 }
 
@@ -95,7 +101,9 @@ mod loom_tests {
     /// A consumer that sleeps by the protocol gets `count` values from `producers` threads; a lost wake-up is a
     /// deadlock, which loom reports.
     fn check(producers: usize, count: usize) {
-        loom::model(move || {
+        let mut model = loom::model::Builder::new();
+        model.preemption_bound = Some(3);
+        model.check(move || {
             let door = Door::with_bell(Bell::new());
             let mut rings = Vec::new();
             let mut threads = Vec::new();
@@ -113,7 +121,11 @@ mod loom_tests {
             let mut missing = producers * count;
             let mut look = |missing: &mut usize| {
                 let before = *missing;
-                rings.iter_mut().for_each(|from| while from.pop().is_some() { *missing -= 1 });
+                rings.iter_mut().for_each(|from| {
+                    while from.pop().is_some() {
+                        *missing -= 1
+                    }
+                });
                 *missing < before
             };
             while missing > 0 {

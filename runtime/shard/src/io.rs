@@ -149,19 +149,47 @@ impl fmt::Debug for File {
 
 /// What a backend is asked to do.
 pub(crate) enum Request {
-    Open { path: PathBuf },
-    Create { path: PathBuf, mode: CreateMode },
+    Open {
+        path: PathBuf,
+    },
+    Create {
+        path: PathBuf,
+        mode: CreateMode,
+    },
     /// Without an offset: from a stream.
-    Read { file: File, offset: Option<u64>, buffer: Vec<u8> },
+    Read {
+        file: File,
+        offset: Option<u64>,
+        buffer: Vec<u8>,
+    },
     /// All of the buffer; without an offset: to a stream.
-    Write { file: File, offset: Option<u64>, buffer: Vec<u8> },
-    Sync { file: File },
-    SyncDirectory { path: PathBuf },
-    Rename { from: PathBuf, to: PathBuf },
-    Remove { path: PathBuf },
-    MakeDirectory { path: PathBuf },
-    Connect { address: SocketAddr },
-    Accept { listener: File },
+    Write {
+        file: File,
+        offset: Option<u64>,
+        buffer: Vec<u8>,
+    },
+    Sync {
+        file: File,
+    },
+    SyncDirectory {
+        path: PathBuf,
+    },
+    Rename {
+        from: PathBuf,
+        to: PathBuf,
+    },
+    Remove {
+        path: PathBuf,
+    },
+    MakeDirectory {
+        path: PathBuf,
+    },
+    Connect {
+        address: SocketAddr,
+    },
+    Accept {
+        listener: File,
+    },
 }
 
 impl Request {

@@ -109,7 +109,10 @@ impl Launch {
     ///
     /// If the specs are not numbered from zero.
     pub fn new(specs: Vec<ShardSpec>) -> io::Result<Self> {
-        assert!(specs.iter().enumerate().all(|(at, spec)| spec.id.index() == at), "ids are positions");
+        assert!(
+            specs.iter().enumerate().all(|(at, spec)| spec.id.index() == at),
+            "ids are positions"
+        );
         let control = ShardSpec {
             id: ShardId(u32::try_from(specs.len()).expect("fewer than 2^32 shards")),
             core: None,
@@ -168,7 +171,9 @@ pub enum StartError {
         source: io::Error,
     },
     /// The core cannot be had.
-    #[error("cannot pin {name} to core {core}: give the process that core (taskset -c) or use fewer shards")]
+    #[error(
+        "cannot pin {name} to core {core}: give the process that core (taskset -c) or use fewer shards"
+    )]
     Core {
         /// Which shard.
         name: String,

@@ -30,7 +30,9 @@ pub struct ProbeSpec {
 #[non_exhaustive]
 pub enum Unfit {
     /// The kernel has no io_uring.
-    #[error("the kernel has no io_uring: a kernel of 5.15 or newer with CONFIG_IO_URING is needed (uname -r)")]
+    #[error(
+        "the kernel has no io_uring: a kernel of 5.15 or newer with CONFIG_IO_URING is needed (uname -r)"
+    )]
     NoIoUring,
     /// An administrator has switched io_uring off.
     #[error("io_uring is disabled: sysctl -w kernel.io_uring_disabled=0")]
@@ -146,7 +148,8 @@ mod tests {
 
     fn check(spec: (usize, &[usize]), seen: Observed, expected: &str) {
         let spec = ProbeSpec { shards: spec.0, cores: spec.1.to_vec() };
-        let found = classify(&spec, &seen).map_or_else(|unfit| unfit.to_string(), |()| "fit".into());
+        let found =
+            classify(&spec, &seen).map_or_else(|unfit| unfit.to_string(), |()| "fit".into());
         assert!(found.contains(expected), "{found:?} has no {expected:?}");
     }
 
@@ -160,12 +163,20 @@ mod tests {
         check((2, &[]), failed(errno::EPERM, Some(1)), "sysctl -w kernel.io_uring_disabled=0");
         check((2, &[]), failed(errno::EPERM, Some(0)), "seccomp");
         check((2, &[]), failed(errno::EACCES, None), "seccomp");
-        check((2, &[]), failed(errno::EMFILE, Some(0)), "io_uring cannot be used: Too many open files");
+        check(
+            (2, &[]),
+            failed(errno::EMFILE, Some(0)),
+            "io_uring cannot be used: Too many open files",
+        );
         check((2, &[]), memlock(512), "fit");
         check((2, &[]), memlock(511), "2 shards lock 512 KiB of memory, and the limit is 511 KiB");
         check((64, &[]), memlock(8 << 10), "ulimit -l 16384");
         check((64, &[]), memlock(16 << 10), "fit");
-        check((1, &[]), Observed { setup_errno: Some(errno::ENOMEM), ..memlock(64) }, "ulimit -l 512");
+        check(
+            (1, &[]),
+            Observed { setup_errno: Some(errno::ENOMEM), ..memlock(64) },
+            "ulimit -l 512",
+        );
         check((1, &[]), failed(errno::ENOMEM, Some(0)), "io_uring cannot be used: Cannot allocate");
         check((2, &[1, 2]), seen(), "core 2 is not available to this process, which has 0,1,4");
     }

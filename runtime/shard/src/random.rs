@@ -55,7 +55,10 @@ mod tests {
     fn the_reference_sequence_comes_out() {
         let random = Random::new(1_234_567);
         let drawn = [random.next(), random.next(), random.next()];
-        assert_eq!(drawn, [6_457_827_717_110_365_317, 3_203_168_211_198_807_973, 9_817_491_932_198_370_423]);
+        assert_eq!(
+            drawn,
+            [6_457_827_717_110_365_317, 3_203_168_211_198_807_973, 9_817_491_932_198_370_423]
+        );
     }
 
     #[cfg(sim)]

@@ -80,11 +80,7 @@ pub fn ring<T>(slots: usize) -> (Producer<T>, Consumer<T>) {
         mask: length - 1,
         capacity: slots,
     });
-    let producer = Producer {
-        shared: Arc::clone(&shared),
-        tail: 0,
-        head_seen: Cell::new(0),
-    };
+    let producer = Producer { shared: Arc::clone(&shared), tail: 0, head_seen: Cell::new(0) };
     let consumer = Consumer { shared, head: 0, tail_seen: Cell::new(0) };
     (producer, consumer)
 }

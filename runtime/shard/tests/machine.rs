@@ -19,8 +19,8 @@ use std::{
 
 use wiesel_core::{Nanos, ShardId, millis, seconds};
 use wiesel_shard::{
-    CreateMode, Door, File, Io, Launch, Next, Outcome, Program, Report, Shard, ShardSpec,
-    Token, available_cores, fs,
+    CreateMode, Door, File, Io, Launch, Next, Outcome, Program, Report, Shard, ShardSpec, Token,
+    available_cores, fs,
     ring::{Consumer, Producer, ring},
 };
 
@@ -99,7 +99,9 @@ impl Program for Relay {
 
 /// A number goes round all shards until it is `last`.
 fn go_round(specs: &[ShardSpec], last: u64) {
-    run(|| round(Launch::new(specs.to_vec()).expect("descriptors"), last)).outcome().expect("no panic");
+    run(|| round(Launch::new(specs.to_vec()).expect("descriptors"), last))
+        .outcome()
+        .expect("no panic");
 }
 
 fn round(mut launch: Launch, last: u64) -> Launch {
@@ -285,7 +287,8 @@ fn a_file_is_written_renamed_and_read_back() {
         launch.program(ShardId(0), move |_| {
             let (mut step, mut file, mut offset, mut read) = (0, None, 0, Vec::new());
             script(move |io, last| {
-                let last = last.map(|outcome| outcome.map_err(|error| (error.kind(), error.to_string())));
+                let last =
+                    last.map(|outcome| outcome.map_err(|error| (error.kind(), error.to_string())));
                 step += 1;
                 Some(match step {
                     1 => io.create(&draft, CreateMode::New),
@@ -310,7 +313,10 @@ fn a_file_is_written_renamed_and_read_back() {
                     7 => {
                         let (kind, text) = last?.expect_err("renamed away");
                         assert_eq!(kind, ErrorKind::NotFound);
-                        assert!(text.starts_with("open ") && text.contains("draft: No such file"), "{text}");
+                        assert!(
+                            text.starts_with("open ") && text.contains("draft: No such file"),
+                            "{text}"
+                        );
                         io.create(&path, CreateMode::New)
                     }
                     8 => {
@@ -340,7 +346,9 @@ fn a_file_is_written_renamed_and_read_back() {
                     12 => io.remove(&path),
                     13 => {
                         assert!(matches!(last, Some(Ok(Outcome::Done))));
-                        assert!(fs::metadata(&made).is_ok_and(|made| made.is_dir) && !fs::exists(&path));
+                        assert!(
+                            fs::metadata(&made).is_ok_and(|made| made.is_dir) && !fs::exists(&path)
+                        );
                         seen.store(1, Ordering::Relaxed);
                         return None;
                     }
@@ -533,7 +541,10 @@ mod pipes {
                 let mut written = 0;
                 script(move |io, last| {
                     if let Some(outcome) = last {
-                        assert_eq!(outcome.expect("written").into_bytes().1, piece(written - 1).len());
+                        assert_eq!(
+                            outcome.expect("written").into_bytes().1,
+                            piece(written - 1).len()
+                        );
                     }
                     written += 1;
                     (written <= pieces).then(|| io.write_stream(&to, piece(written - 1)))
@@ -586,7 +597,9 @@ mod pipes {
             launch.program(ShardId(0), move |_| {
                 let to = File::from_fd("a pipe", writer.into());
                 script(move |io, last| {
-                    let Some(outcome) = last else { return Some(io.write_stream(&to, b"x".to_vec())) };
+                    let Some(outcome) = last else {
+                        return Some(io.write_stream(&to, b"x".to_vec()));
+                    };
                     let error = outcome.expect_err("nobody reads");
                     assert_eq!(error.kind(), ErrorKind::BrokenPipe);
                     assert_eq!(error.to_string(), "write a pipe: Broken pipe (os error 32)");

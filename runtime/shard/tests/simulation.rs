@@ -132,7 +132,8 @@ fn lost_wake_ups_are_found() {
         let (seed, error) = found.unwrap_or_else(|| panic!("{mutant:?} was not found"));
         assert!(matches!(error, SimError::Deadlock { .. }), "{mutant:?}: {error}");
         assert!(error.to_string().starts_with(&format!("seed {seed}: nothing left to happen")));
-        let again = simulate(seed, Policy::Mixed, mesh(3, 1, 20, mutant)).expect_err("the seed replays");
+        let again =
+            simulate(seed, Policy::Mixed, mesh(3, 1, 20, mutant)).expect_err("the seed replays");
         assert_eq!(again, error);
     }
 }
@@ -208,7 +209,7 @@ fn the_standard_streams_are_the_disks() {
         // What `cat` does.
         launch.program(ShardId(0), move |_| {
             let (from, to) = (File::stdin(), File::stdout());
-            let mut token = None::<Token>;
+            let (mut token, mut reading) = (None::<Token>, true);
             Box::new(move |shard: &Shard| {
                 let io = shard.io();
                 let read = || io.read_stream(&from, Vec::with_capacity(1_000));
@@ -217,12 +218,19 @@ fn the_standard_streams_are_the_disks() {
                 };
                 token = Some(match completion {
                     Ok(Outcome::Bytes { count: 0, .. }) => return Next::Done,
-                    Ok(Outcome::Bytes { buffer, .. }) if buffer.capacity() == 1_000 => {
-                        io.write_stream(&to, [&buffer[..], &[]].concat())
+                    Ok(Outcome::Bytes { buffer, .. }) if reading => {
+                        reading = false;
+                        io.write_stream(&to, buffer)
                     }
-                    Ok(_) => read(),
+                    Ok(_) => {
+                        reading = true;
+                        read()
+                    }
                     Err(error) => {
-                        assert!(closed && error.to_string() == "write stdout: broken pipe", "{error}");
+                        assert!(
+                            closed && error.to_string() == "write stdout: broken pipe",
+                            "{error}"
+                        );
                         return Next::Done;
                     }
                 });

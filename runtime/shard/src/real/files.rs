@@ -14,7 +14,8 @@ use wiesel_core::Timestamp;
 use crate::fs::Metadata;
 
 pub(crate) fn list(pattern: &str, _parsed: &glob::Pattern) -> io::Result<Vec<PathBuf>> {
-    let paths = glob::glob(pattern).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+    let paths =
+        glob::glob(pattern).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
     Ok(paths.collect::<Result<Vec<_>, _>>()?)
 }
 

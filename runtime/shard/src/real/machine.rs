@@ -53,7 +53,8 @@ impl Machine {
     pub fn start(launch: Launch) -> Result<Self, StartError> {
         available_cores(); // Before any thread is pinned.
         let doors: Arc<[Door]> = all_doors(&launch).into();
-        let counters: Vec<_> = launch.places.iter().map(|place| Arc::clone(&place.counters)).collect();
+        let counters: Vec<_> =
+            launch.places.iter().map(|place| Arc::clone(&place.counters)).collect();
         let watched = launch.places.iter().map(|place| Watched {
             name: place.spec.name.clone(),
             door: place.door.clone(),
@@ -111,7 +112,8 @@ impl Machine {
             })
         };
         let shards = self.threads.into_iter();
-        let shards = shards.map(|(spec, thread)| ended(Some(spec.id), &spec.name, thread)).collect();
+        let shards =
+            shards.map(|(spec, thread)| ended(Some(spec.id), &spec.name, thread)).collect();
         let control = ended(None, "control", self.control);
         drop(self.watchdog);
         Report { shards, control }

@@ -14,5 +14,7 @@ use crate::io::with_context;
 /// When the text is not `host:port`, or the name is not known.
 pub fn resolve(address: &str) -> io::Result<Vec<SocketAddr>> {
     let found = address.to_socket_addrs();
-    found.map(Iterator::collect).map_err(|error| with_context(format_args!("resolve {address}"), error))
+    found
+        .map(Iterator::collect)
+        .map_err(|error| with_context(format_args!("resolve {address}"), error))
 }

@@ -46,7 +46,11 @@ impl Pace {
             }
             // Its time has come: as good as work.
             Next::Idle { until: Some(until) } if until <= now => {
-                if due { Step::Pass } else { Step::Turn }
+                if due {
+                    Step::Pass
+                } else {
+                    Step::Turn
+                }
             }
             Next::Idle { .. } => {
                 let since = *self.idle_since.get_or_insert(now);
@@ -105,7 +109,11 @@ mod tests {
         use Next::{Again, Done};
         let idle = Next::IDLE;
         let until = |us: u64| Next::Idle { until: Some(Nanos(us * 1_000)) };
-        check(50, &[(Again, 1), (idle, 10), (idle, 40), (idle, 60), (idle, 61), (idle, 111)], "tssZsZ");
+        check(
+            50,
+            &[(Again, 1), (idle, 10), (idle, 40), (idle, 60), (idle, 61), (idle, 111)],
+            "tssZsZ",
+        );
         check(50, &[(idle, 10), (Again, 40), (idle, 50), (idle, 99), (idle, 100)], "stssZ");
         check(0, &[(Again, 1), (idle, 2), (idle, 3), (Done, 4)], "tZZE");
         check(0, &[(until(5), 1), (until(5), 5), (until(5), 9)], "Ztt");

@@ -21,7 +21,10 @@ use std::{
 use wiesel_core::Nanos;
 
 use super::pace::{Pace, Step};
-use crate::{Door, Launch, Maker, Next, PARK_MAX, Panicked, Program, Shard, ShardSpec, program::panic_message};
+use crate::{
+    Door, Launch, Maker, Next, PARK_MAX, Panicked, Program, Shard, ShardSpec,
+    program::panic_message,
+};
 
 /// How a thread rests.
 pub(super) trait Rest {
@@ -43,7 +46,12 @@ pub(super) struct Runner {
 }
 
 impl Runner {
-    pub(super) fn new(shard: Shard, spec: ShardSpec, make: Option<Maker>, is_control: bool) -> Self {
+    pub(super) fn new(
+        shard: Shard,
+        spec: ShardSpec,
+        make: Option<Maker>,
+        is_control: bool,
+    ) -> Self {
         let mut runner = Self { shard, program: None, spec, panicked: None, is_control };
         if let Some(make) = make {
             let shard = runner.shard.clone();

@@ -127,7 +127,9 @@ fn make_ring() -> io::Result<IoUring> {
     match made {
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
             FALLBACK.call_once(|| {
-                tracing::warn!("io_uring without DEFER_TASKRUN (kernel before 6.1): completions interrupt");
+                tracing::warn!(
+                    "io_uring without DEFER_TASKRUN (kernel before 6.1): completions interrupt"
+                );
             });
             IoUring::new(ENTRIES)
         }
@@ -314,7 +316,10 @@ impl Ring {
             }
             thread::sleep(Duration::from_millis(1));
         }
-        tracing::warn!(operations = self.ops.in_flight(), "operations did not end; their buffers are leaked");
+        tracing::warn!(
+            operations = self.ops.in_flight(),
+            "operations did not end; their buffers are leaked"
+        );
     }
 }
 
@@ -342,9 +347,9 @@ impl Op {
             Request::Read { file, .. } | Request::Accept { listener: file } if self.polling => {
                 opcode::PollAdd::new(types::Fd(file.0.handle.fd), libc::POLLIN as u32).build()
             }
-            Request::Open { .. } => opcode::OpenAt::new(here, path(0))
-                .flags(libc::O_RDONLY | libc::O_CLOEXEC)
-                .build(),
+            Request::Open { .. } => {
+                opcode::OpenAt::new(here, path(0)).flags(libc::O_RDONLY | libc::O_CLOEXEC).build()
+            }
             Request::Create { mode, .. } => {
                 let how = match mode {
                     CreateMode::New => libc::O_EXCL,
@@ -374,7 +379,9 @@ impl Op {
             Request::SyncDirectory { .. } => opcode::Fsync::new(self.own_fd()).build(),
             Request::Rename { .. } => opcode::RenameAt::new(here, path(0), here, path(1)).build(),
             Request::Remove { .. } => opcode::UnlinkAt::new(here, path(0)).build(),
-            Request::MakeDirectory { .. } => opcode::MkDirAt::new(here, path(0)).mode(0o777).build(),
+            Request::MakeDirectory { .. } => {
+                opcode::MkDirAt::new(here, path(0)).mode(0o777).build()
+            }
             Request::Connect { .. } => {
                 let address = self.address.as_deref().expect("a connect has an address");
                 opcode::Connect::new(

@@ -56,7 +56,10 @@ pub(super) fn start(watched: Vec<Watched>) -> std::io::Result<mpsc::Sender<()>> 
                 let running = shard.counters.state() == ProgramState::Running;
                 if stand.look(shard.counters.turns.get(), running) {
                     shard.counters.stalls.add(1);
-                    tracing::warn!(shard = shard.name, "no turn ended for a second; ringing its bell");
+                    tracing::warn!(
+                        shard = shard.name,
+                        "no turn ended for a second; ringing its bell"
+                    );
                     shard.door.force();
                 }
             }
@@ -77,7 +80,10 @@ mod tests {
             assert_eq!(seen.collect::<Vec<_>>(), expected, "{script:?}");
         };
         check(&[(1, true), (1, true), (2, true), (2, true)], &[false; 4]);
-        check(&[(1, true), (1, true), (1, true), (1, true), (1, true)], &[false, false, true, false, true]);
+        check(
+            &[(1, true), (1, true), (1, true), (1, true), (1, true)],
+            &[false, false, true, false, true],
+        );
         check(&[(5, true), (5, false), (5, false), (5, false)], &[false; 4]);
         check(&[(0, true), (0, true)], &[false, true]);
     }

@@ -288,7 +288,10 @@ pub(crate) mod files {
             let kind = |result: io::Result<()>| result.expect_err("refused").kind();
             assert_eq!(kind(crate::fs::write("no/x", "")), io::ErrorKind::NotFound);
             assert_eq!(kind(crate::fs::read("data").map(drop)), io::ErrorKind::IsADirectory);
-            assert_eq!(kind(crate::fs::create_dir_all("data/a.txt/x")), io::ErrorKind::AlreadyExists);
+            assert_eq!(
+                kind(crate::fs::create_dir_all("data/a.txt/x")),
+                io::ErrorKind::AlreadyExists
+            );
             crate::fs::rename("data/a.txt", "data/deep/c.txt").expect("renamed");
             assert_eq!(names("data/deep/*"), "data/deep/b.txt data/deep/c.txt");
             crate::fs::remove_dir_all("data/deep").expect("removed");

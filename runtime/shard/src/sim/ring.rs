@@ -214,7 +214,9 @@ impl Op {
                 _ => Some(Err(io::ErrorKind::InvalidInput.into())),
             },
             Request::Connect { address } => Some(connect(world, *address)),
-            Request::Open { path } => Some(disk.open(path).map(|file| Effect::content(file, false))),
+            Request::Open { path } => {
+                Some(disk.open(path).map(|file| Effect::content(file, false)))
+            }
             Request::Create { path, mode } => {
                 let (new, truncate) = (*mode == CreateMode::New, *mode == CreateMode::Truncate);
                 let append = *mode == CreateMode::Append;
@@ -234,7 +236,9 @@ impl Op {
         Ok(match (effect, self.request) {
             (Effect::Opened(handle), request) => {
                 let name = match request {
-                    Request::Open { path } | Request::Create { path, .. } => path.display().to_string(),
+                    Request::Open { path } | Request::Create { path, .. } => {
+                        path.display().to_string()
+                    }
                     Request::Accept { listener } => format!("a peer of {}", listener.name()),
                     Request::Connect { address } => address.to_string(),
                     other => unreachable!("{} opens nothing", other.describe()),

@@ -101,7 +101,10 @@ mod tests {
                 turns[schedule.choose(&[0, 2, 3, 4], &draws)] += 1;
             }
             assert_eq!(turns[1], 0, "{policy:?}");
-            assert!([0, 2, 3, 4].iter().all(|index| turns[*index] > 1_000), "{policy:?}: {turns:?}");
+            assert!(
+                [0, 2, 3, 4].iter().all(|index| turns[*index] > 1_000),
+                "{policy:?}: {turns:?}"
+            );
         }
     }
 

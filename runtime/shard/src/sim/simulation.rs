@@ -56,12 +56,7 @@ pub struct SimConfig {
 impl SimConfig {
     /// Mixed policies, ten million steps, the disk that is installed on this thread.
     pub fn with_seed(seed: u64) -> Self {
-        Self {
-            seed,
-            policy: Policy::Mixed,
-            steps_max: 10_000_000,
-            disk: SimDisk::installed(),
-        }
+        Self { seed, policy: Policy::Mixed, steps_max: 10_000_000, disk: SimDisk::installed() }
     }
 
     /// With this policy.
@@ -196,7 +191,11 @@ impl Simulation {
             .chain([(launch.control, true)])
             .enumerate()
             .map(|(index, (place, is_control))| {
-                Actor::new(place, is_control, Services::new(Rc::clone(&world), mix(seed) ^ (index as u64) << 8))
+                Actor::new(
+                    place,
+                    is_control,
+                    Services::new(Rc::clone(&world), mix(seed) ^ (index as u64) << 8),
+                )
             })
             .collect::<Vec<_>>();
         let mut schedule = Schedule::new(config.policy);
@@ -209,7 +208,9 @@ impl Simulation {
                 matches!(actor.state, State::New | State::Awake | State::Dozing).then_some(index)
             }));
             if runnable.is_empty() {
-                let Some(next) = actors.iter_mut().filter_map(Actor::next_event).min() else { break };
+                let Some(next) = actors.iter_mut().filter_map(Actor::next_event).min() else {
+                    break;
+                };
                 let late = world.draws.spread(1, WAKE_NS.1) - 1;
                 world.now.set(world.now.get().max(next) + late);
                 continue;
@@ -300,7 +301,8 @@ impl Actor {
             let delay = world.draws.spread(WAKE_NS.0, WAKE_NS.1);
             self.wakes_at.get_or_insert(world.now.get() + delay);
         }
-        if self.state == State::Asleep && self.next_event().is_some_and(|at| at <= world.now.get()) {
+        if self.state == State::Asleep && self.next_event().is_some_and(|at| at <= world.now.get())
+        {
             self.place.counters.wakes.add(1);
             self.wake();
         }
