@@ -3,8 +3,9 @@
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::{
-    Attribute, Data, DeriveInput, Error, Fields, GenericParam, Generics, Ident, LitInt, Member,
-    Path, Result, Type, Visibility, ext::IdentExt, parse_quote, spanned::Spanned,
+    Attribute, Data, DeriveInput, Error, Fields, GenericArgument, GenericParam, Generics, Ident,
+    LitInt, Member, Path, PathArguments, Result, Type, Visibility, ext::IdentExt, parse_quote,
+    spanned::Spanned,
 };
 
 use crate::paths;
@@ -49,21 +50,25 @@ pub struct Field {
 }
 
 impl Field {
-    /// `<Type as Record>`.
-    pub fn as_record(&self, krate: &Path) -> TokenStream {
-        self.as_trait(krate, "Record")
+    /// `<Type as Record>::member`.
+    pub fn record(&self, krate: &Path, member: &str) -> TokenStream {
+        self.path(krate, "Record", member)
     }
 
-    /// `<Type as Trait>`, all of it at the place of the type: there the compiler then says what is
-    /// wrong with it, and says it once.
-    fn as_trait(&self, krate: &Path, name: &str) -> TokenStream {
-        let (ty, name) = (&self.ty, Ident::new(name, self.ty.span()));
-        let krate = krate.to_token_stream().into_iter().map(|mut token| {
-            token.set_span(self.ty.span());
-            token
-        });
-        let krate: TokenStream = krate.collect();
-        quote_spanned!(self.ty.span()=> <#ty as #krate::#name>)
+    /// A path through a trait, all of it at the place of the type: there the compiler then says
+    /// what is wrong with it, and not at the derive.
+    fn path(&self, krate: &Path, name: &str, member: &str) -> TokenStream {
+        let (ty, span) = (&self.ty, self.ty.span());
+        let (name, member) = (Ident::new(name, span), Ident::new(member, span));
+        let krate: TokenStream = krate
+            .to_token_stream()
+            .into_iter()
+            .map(|mut token| {
+                token.set_span(span);
+                token
+            })
+            .collect();
+        quote_spanned!(span=> <#ty as #krate::#name>::#member)
     }
 
     /// Its name in the schema.
@@ -171,7 +176,7 @@ impl Variant {
             .into_iter()
             .enumerate()
             .map(|(index, field)| {
-                owns(&field.ty)?;
+                refuse(&field.ty)?;
                 Ok(Field {
                     docs: self::docs(&field.attrs),
                     member: field.ident.map_or_else(|| Member::from(index), Member::from),
@@ -192,14 +197,14 @@ impl Variant {
         self.fields.iter().map(|field| &field.binding).collect()
     }
 
-    /// `<Type as Record>` of each field.
-    pub fn records(&self, krate: &Path) -> Vec<TokenStream> {
-        self.fields.iter().map(|field| field.as_record(krate)).collect()
+    /// `<Type as Record>::member` of each field.
+    pub fn records(&self, krate: &Path, member: &str) -> Vec<TokenStream> {
+        self.fields.iter().map(|field| field.record(krate, member)).collect()
     }
 
-    /// `<Type as Key>` of each field.
-    pub fn keys(&self, krate: &Path) -> Vec<TokenStream> {
-        self.fields.iter().map(|field| field.as_trait(krate, "Key")).collect()
+    /// `<Type as Key>::member` of each field.
+    pub fn keys(&self, krate: &Path, member: &str) -> Vec<TokenStream> {
+        self.fields.iter().map(|field| field.path(krate, "Key", member)).collect()
     }
 }
 
@@ -257,15 +262,34 @@ fn bound(mut generics: Generics, krate: &Path) -> Result<Generics> {
     Ok(generics)
 }
 
-/// Refuses a field that borrows: its error would otherwise be about lifetimes, and far away.
-fn owns(ty: &Type) -> Result<()> {
-    match ty {
-        Type::Reference(_) => Err(Error::new(
-            ty.span(),
-            "a record owns its data: write `String` for `&str`, `Vec<T>` for `&[T]`",
-        )),
-        _ => Ok(()),
-    }
+/// Refuses by name what is no record in any program. The trait refuses it too, but says so once for
+/// every line that was generated.
+fn refuse(ty: &Type) -> Result<()> {
+    let hint = match ty {
+        Type::Reference(_) => {
+            "a record owns its data: write `String` for `&str`, `Vec<T>` for `&[T]`"
+        }
+        Type::Path(path) => {
+            let Some(segment) = path.path.segments.last() else { return Ok(()) };
+            if let PathArguments::AngleBracketed(arguments) = &segment.arguments {
+                for argument in &arguments.args {
+                    if let GenericArgument::Type(ty) = argument {
+                        refuse(ty)?;
+                    }
+                }
+            }
+            match segment.ident.to_string().as_str() {
+                "usize" => "a record looks the same on every machine: write `u64` for `usize`",
+                "isize" => "a record looks the same on every machine: write `i64` for `isize`",
+                "HashMap" | "BTreeMap" => "a record has no maps: write `Vec<(K, V)>`",
+                "HashSet" | "BTreeSet" => "a record has no sets: write `Vec<T>`",
+                "Rc" | "Arc" => "a record shares nothing: write the type inside",
+                _ => return Ok(()),
+            }
+        }
+        _ => return Ok(()),
+    };
+    Err(Error::new(ty.span(), hint))
 }
 
 fn docs(attributes: &[Attribute]) -> Vec<Attribute> {

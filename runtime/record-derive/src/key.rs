@@ -32,19 +32,19 @@ pub fn derive(input: &Input) -> TokenStream {
     };
     let is_enum = input.is_enum;
     let hash = arms(&|index, variant| {
-        let (keys, bindings) = (variant.keys(krate), variant.bindings());
+        let (keys, bindings) = (variant.keys(krate, "hash_key"), variant.bindings());
         let variant = is_enum.then(|| quote!(hasher.word(#index as u64);));
-        quote!(#variant #(#keys::hash_key(#bindings, hasher);)*)
+        quote!(#variant #(#keys(#bindings, hasher);)*)
     });
     let append = arms(&|index, variant| {
-        let (keys, bindings) = (variant.keys(krate), variant.bindings());
+        let (keys, bindings) = (variant.keys(krate, "append_key"), variant.bindings());
         let variant = is_enum.then(|| quote!(#private::append_variant(#index, out);));
-        quote!(#variant #(#keys::append_key(#bindings, out);)*)
+        quote!(#variant #(#keys(#bindings, out);)*)
     });
     let build = |variant: &Variant| {
         let (path, members, keys) =
-            (input.path(view, variant), variant.members(), variant.keys(krate));
-        quote!(#path { #(#members: #keys::read_key(bytes, arena)?),* })
+            (input.path(view, variant), variant.members(), variant.keys(krate, "read_key"));
+        quote!(#path { #(#members: #keys(bytes, arena)?),* })
     };
     let read = if is_enum {
         let arms = (0_u32..).zip(&input.variants).map(|(index, variant)| {
@@ -60,11 +60,12 @@ pub fn derive(input: &Input) -> TokenStream {
     } else {
         build(&input.variants[0])
     };
-    let keys: Vec<_> = input.variants.iter().flat_map(|variant| variant.keys(krate)).collect();
+    let keys: Vec<_> =
+        input.variants.iter().flat_map(|variant| variant.keys(krate, "FIXED")).collect();
     let fixed = match (is_enum, keys.is_empty()) {
         (true, true) => quote!(#std::option::Option::Some(4)), // The index of the variant.
         (true, false) => quote!(#std::option::Option::None),
-        (false, _) => quote!(#private::sum(&[#(#keys::FIXED),*])),
+        (false, _) => quote!(#private::sum(&[#(#keys),*])),
     };
     quote! {
         #[automatically_derived]

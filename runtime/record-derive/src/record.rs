@@ -1,8 +1,8 @@
 //! `#[derive(Record)]`.
 
 use proc_macro2::TokenStream;
-use quote::{ToTokens, format_ident, quote};
-use syn::{Ident, Type};
+use quote::{ToTokens, format_ident, quote, quote_spanned};
+use syn::{Ident, Type, spanned::Spanned};
 
 use crate::input::{Field, Input, Style, Variant};
 
@@ -35,8 +35,8 @@ fn view(input: &Input) -> TokenStream {
             Some(Plain::Same) if !first => field.ty.to_token_stream(),
             Some(Plain::Text) => quote!(&'a #std::primitive::str),
             _ => {
-                let record = field.as_record(krate);
-                quote!(#record::View<'a>)
+                let view = field.record(krate, "View");
+                quote_spanned!(field.ty.span()=> #view<'a>)
             }
         }
     };
@@ -133,10 +133,7 @@ fn archived(input: &Input) -> TokenStream {
         #[repr(#repr)]
     };
     let doc = format!("The archive of [`{ident}`], as it lies in a frame.");
-    let mut field_type = |field: &Field| {
-        let record = field.as_record(krate);
-        quote!(#record::Archived)
-    };
+    let mut field_type = |field: &Field| field.record(krate, "Archived");
     let definition =
         definition(input, &archived, &doc, &attributes, &input.generics, &mut field_type);
     let (impl_generics, arguments, wheres) = input.generics.split_for_impl();
@@ -212,17 +209,16 @@ fn record(input: &Input) -> TokenStream {
     let (view_l, view_s) = (input.view_type(&quote!('l)), input.view_type(&quote!('s)));
 
     let convert = |from: TokenStream, to: TokenStream, method: &str| {
-        let method = format_ident!("{method}");
         let arms: Vec<_> = input
             .variants
             .iter()
             .map(|variant| {
                 let (from, to) = (input.path(&from, variant), input.path(&to, variant));
                 let (members, bindings, records) =
-                    (variant.members(), variant.bindings(), variant.records(krate));
+                    (variant.members(), variant.bindings(), variant.records(krate, method));
                 quote! {
                     #from { #(#members: #bindings),* } => #to {
-                        #(#members: #records::#method(#bindings)),*
+                        #(#members: #records(#bindings)),*
                     }
                 }
             })
@@ -235,7 +231,8 @@ fn record(input: &Input) -> TokenStream {
     let from_view_arms = convert(viewed.clone(), owned, "from_view");
     let shrink_arms = convert(viewed.clone(), viewed, "shrink");
 
-    let records: Vec<_> = input.fields().map(|field| field.as_record(krate)).collect();
+    let packed = input.fields().map(|field| field.record(krate, "PACKED"));
+    let aligns = input.fields().map(|field| field.record(krate, "ALIGN"));
     let fields = schema_fields(input);
     let migrates_from = match &input.from {
         Some(old) => quote!(Some(<#old as #krate::Record>::SCHEMA.hash)),
@@ -260,10 +257,10 @@ fn record(input: &Input) -> TokenStream {
                 hash: #private::hash_fields(#name, Self::FIELDS),
                 migrates_from: #std::option::Option::#migrates_from,
             };
-            const PACKED: bool = true #(&& #records::PACKED)*;
+            const PACKED: bool = true #(&& #packed)*;
             const ALIGN: usize = #private::max_align(&[
                 #std::mem::align_of::<#archived #arguments>(),
-                #(#records::ALIGN),*
+                #(#aligns),*
             ]);
 
             #[inline]
@@ -316,7 +313,7 @@ fn schema_fields(input: &Input) -> Vec<TokenStream> {
             fields.push(quote!(#krate::Field { name: #prefix, type_name: "", hash: 0 }));
         }
         for field in &variant.fields {
-            let (record, mut name) = (field.as_record(krate), field.name());
+            let (schema, mut name) = (field.record(krate, "SCHEMA"), field.name());
             if input.is_enum {
                 name = format!("{prefix}.{name}");
             }
@@ -325,7 +322,7 @@ fn schema_fields(input: &Input) -> Vec<TokenStream> {
                 #krate::Field {
                     name: #name,
                     type_name: #type_name,
-                    hash: #record::SCHEMA.hash,
+                    hash: #schema.hash,
                 }
             });
         }
@@ -346,22 +343,22 @@ fn parts(input: &Input, archived: &Ident) -> (TokenStream, TokenStream, TokenStr
     let std = quote!(#private::std);
     let (impl_generics, arguments, wheres) = input.generics.split_for_impl();
     let tuple = |variant: &Variant| {
-        let records = variant.records(krate);
-        quote!((#(#records::Parts,)*))
+        let records = variant.records(krate, "Parts");
+        quote!((#(#records,)*))
     };
     let write = |variant: &Variant| {
-        let (records, bindings) = (variant.records(krate), variant.bindings());
-        quote!((#(#records::write_parts(#bindings, writer)?,)*))
+        let (records, bindings) = (variant.records(krate, "write_parts"), variant.bindings());
+        quote!((#(#records(#bindings, writer)?,)*))
     };
     let resolve = |variant: &Variant, members: &[TokenStream]| {
         let (records, bindings, parts) =
-            (variant.records(krate), variant.bindings(), bindings("p", variant));
+            (variant.records(krate, "resolve"), variant.bindings(), bindings("p", variant));
         quote! {#(
             // SAFETY: a field of `out`, whose bytes are initialised and stay so.
             let field = unsafe {
                 #private::Place::from_field_unchecked(out, &raw mut (*out.ptr()).#members)
             };
-            #records::resolve(#bindings, #parts, field);
+            #records(#bindings, #parts, field);
         )*}
     };
     if !input.is_enum {
@@ -388,7 +385,7 @@ fn parts(input: &Input, archived: &Ident) -> (TokenStream, TokenStream, TokenStr
         let (tuple, write) = (tuple(variant), write(variant));
         let parts = self::bindings("p", variant);
         let layout = format_ident!("Layout{}", ident);
-        let records = variant.records(krate);
+        let records = variant.records(krate, "Archived");
         // The first member is the tag.
         let members_out: Vec<_> =
             (1..=records.len()).map(|index| syn::Index::from(index).to_token_stream()).collect();
@@ -400,7 +397,7 @@ fn parts(input: &Input, archived: &Ident) -> (TokenStream, TokenStream, TokenStr
             #[allow(non_camel_case_types, dead_code)]
             struct #layout #generics (
                 u8,
-                #(#records::Archived,)*
+                #(#records,)*
                 #std::marker::PhantomData<#archived #arguments>,
             ) #wheres;
         });
@@ -451,7 +448,7 @@ fn from(input: &Input) -> TokenStream {
     let Input { ident, krate, .. } = input;
     let Some(old) = &input.from else { return quote!() };
     let (impl_generics, arguments, wheres) = input.generics.split_for_impl();
-    let from = quote::quote_spanned!(syn::spanned::Spanned::span(old)=>
+    let from = quote_spanned!(old.span()=>
         <#ident #arguments as #krate::__private::std::convert::From<#old>>::from(old)
     );
     quote! {

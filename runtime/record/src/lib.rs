@@ -87,6 +87,14 @@ pub mod __private {
 /// }
 /// ```
 ///
+/// ```compile_fail,E0277
+/// struct Inner;
+/// #[derive(wiesel_record::Record)]
+/// struct Outer {
+///     inner: Inner,
+/// }
+/// ```
+///
 /// ```compile_fail,E0080
 /// use wiesel_record::Record;
 /// println!("{}", <Vec<()>>::ALIGN); // Says no more than its length.

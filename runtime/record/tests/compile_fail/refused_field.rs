@@ -1,3 +1,5 @@
+use std::collections::HashMap;
+
 use wiesel_record::Record;
 
 #[derive(Record)]
@@ -8,6 +10,14 @@ struct Line<'a> {
 #[derive(Record)]
 struct Word {
     text: &'static str,
+}
+
+#[derive(Record)]
+struct Count(Option<usize>);
+
+#[derive(Record)]
+enum Counts {
+    All { by_name: HashMap<String, u64> },
 }
 
 fn main() {}
