@@ -228,6 +228,16 @@ pub fn random_maps(code: &str) -> Vec<(usize, &'static str)> {
     found
 }
 
+/// The code that jobs run: without the tests at the end of a file, test files, and programs that measure. They may
+/// look behind the seam's back.
+pub fn without_tests(file: &Source) -> &str {
+    let apart = ["/tests/", "/examples/", "/benches/"].iter().any(|part| file.path.contains(part));
+    if apart || file.path.ends_with("/tests.rs") {
+        return "";
+    }
+    file.code.find("\nmod tests {").map_or(&file.code, |end| &file.code[..end])
+}
+
 /// One `unsafe` block, function or impl.
 pub struct UnsafePlace {
     pub line: usize,
