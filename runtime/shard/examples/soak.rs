@@ -100,7 +100,18 @@ fn pair(name: &str, spin: Duration, pause: Duration, length: Duration) {
         launch.program(ShardId(u32::from(!asks)), move |shard| {
             let (next_at, until) = (shard.now(), shard.now() + length);
             let round_trips = Vec::with_capacity(1 << 20);
-            Box::new(End { from, to, peer, asks, asked_at: None, next_at, pause, until, round_trips, result })
+            Box::new(End {
+                from,
+                to,
+                peer,
+                asks,
+                asked_at: None,
+                next_at,
+                pause,
+                until,
+                round_trips,
+                result,
+            })
         });
     }
     let before = cpu_time();
@@ -255,7 +266,8 @@ fn mixed(length: Duration, count: usize, spin: Option<Duration>) -> bool {
 }
 
 fn main() -> ExitCode {
-    let arguments = std::env::args().skip(1).filter_map(|text| text.parse().ok()).collect::<Vec<u64>>();
+    let arguments =
+        std::env::args().skip(1).filter_map(|text| text.parse().ok()).collect::<Vec<u64>>();
     let argument = |index: usize| arguments.get(index).copied();
     let length = seconds(argument(0).unwrap_or(5));
     let count = argument(1).map_or_else(|| available_cores().len(), |count| count.max(1) as usize);

@@ -27,6 +27,12 @@
 //!
 //! The README has the reasons for the shape of the loop, and its limits.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "this is the seam to the machine"
+)]
+
 #[cfg(not(loom))]
 mod counters;
 mod door;

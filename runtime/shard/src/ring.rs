@@ -351,7 +351,9 @@ mod loom_tests {
     use super::*;
 
     fn check(slots: usize, count: usize) {
-        loom::model(move || {
+        let mut model = loom::model::Builder::new();
+        model.preemption_bound = Some(4);
+        model.check(move || {
             let (mut to, mut from) = ring(slots);
             let pusher = loom::thread::spawn(move || {
                 for value in 0..count {

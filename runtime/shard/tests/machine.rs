@@ -3,6 +3,7 @@
 //! Nothing here sleeps: programs poll, and give up when the shard's clock passes a limit far beyond need. Under
 //! `--cfg sim` each test runs under a hundred seeds.
 
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "tests of the seam")]
 #![cfg(not(loom))]
 
 use std::{
@@ -195,7 +196,7 @@ fn timers_come_in_time_and_not_before() {
                 if fired == 20 { Next::Done } else { Next::Again }
             }) as Box<dyn Program>
         };
-        let other = timer.clone();
+        let other = timer;
         launch.program(ShardId(0), move |_| timer());
         launch.control(move |_| other());
         launch

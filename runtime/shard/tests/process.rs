@@ -1,5 +1,6 @@
 //! What needs a process of its own: limits and signals. The test program starts itself again, as one of its parts.
 
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "tests of the seam")]
 #![cfg(not(any(sim, loom)))]
 
 use std::{
@@ -38,7 +39,10 @@ fn plays_its_part() {
     match env::var(PART).as_deref() {
         Ok("probe") => {
             let spec = ProbeSpec { shards: 2, cores: vec![0, 1] };
-            println!("probe: {}", probe::check(&spec).map_or_else(|e| e.to_string(), |()| "fit".into()));
+            println!(
+                "probe: {}",
+                probe::check(&spec).map_or_else(|e| e.to_string(), |()| "fit".into())
+            );
         }
         Ok("polite") => wait_for_signal(true),
         Ok("stubborn") => wait_for_signal(false),

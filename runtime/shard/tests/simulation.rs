@@ -1,5 +1,6 @@
 //! What the simulated machine promises: a seed replays, lost wake-ups are found, every policy works.
 
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "tests of the seam")]
 #![cfg(all(sim, not(loom)))]
 
 use std::{collections::BTreeSet, env, process::Command};

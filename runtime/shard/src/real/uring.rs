@@ -436,7 +436,7 @@ impl Op {
         Some(Ok(count))
     }
 
-    fn finish(self: Box<Self>, result: io::Result<usize>) -> Completion {
+    fn finish(self, result: io::Result<usize>) -> Completion {
         let what = match &result {
             Ok(_) => String::new(),
             Err(_) => self.request.describe(),
