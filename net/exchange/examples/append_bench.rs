@@ -25,10 +25,10 @@ fn hash(i: u64) -> u64 {
 }
 
 /// Appends to a partition and reads its frames as soon as it says stop. Returns records and a sum over them.
-fn exchange<T: Record>(
+fn exchange<'w, T: Record>(
     shape: FrameShape,
     records: u64,
-    make: impl Fn(u64, &mut dyn FnMut(Viewed<'_, T>)),
+    make: impl Fn(u64) -> T::View<'w>,
     sum: impl Fn(T::View<'_>) -> u64,
 ) -> (u64, u64) {
     let pool = FramePool::new(CHANNELS * (CREDITS + 2), 0);
@@ -61,23 +61,25 @@ fn exchange<T: Record>(
     };
     for i in 0..records {
         let meta = Meta::at(Timestamp::from_millis(i as i64)).with_hash(hash(i));
-        make(i, &mut |item| partition.append::<T, _>(&item, meta));
+        partition.append::<T, _>(&Viewed(make(i)), meta);
         if stop.is_set() {
             stop.clear();
             drain(&mut partition);
         }
     }
-    partition.flush();
-    drain(&mut partition);
-    assert!(partition.is_drained() && pool.outstanding() == 0);
+    partition.end();
+    while !partition.is_drained() {
+        drain(&mut partition);
+    }
+    assert_eq!(pool.outstanding(), 0);
     (count, total)
 }
 
 /// The encoding alone: append to one frame, again and again.
-fn encode<T: Record>(
+fn encode<'w, T: Record>(
     shape: FrameShape,
     records: u64,
-    make: impl Fn(u64, &mut dyn FnMut(Viewed<'_, T>)),
+    make: impl Fn(u64) -> T::View<'w>,
 ) -> u64 {
     let pool = FramePool::new(1, 0);
     let mut frames = pool.reserve(1).expect("the pool is large enough");
@@ -86,24 +88,23 @@ fn encode<T: Record>(
     let mut count = 0;
     for i in 0..records {
         let meta = Meta::at(Timestamp::from_millis(i as i64)).with_hash(hash(i));
-        make(i, &mut |item| {
-            if writer.append::<T, _>(&item, meta, &mut scratch).is_err() {
-                count += u64::from(writer.count());
-                let full = std::mem::replace(&mut writer, FrameWriter::without_frame(shape));
-                writer = FrameWriter::open(black_box(full.close()), shape);
-                writer.append::<T, _>(&item, meta, &mut scratch).expect("an empty frame has room");
-            }
-        });
+        let item = Viewed::<T>(make(i));
+        if writer.append::<T, _>(&item, meta, &mut scratch).is_err() {
+            count += u64::from(writer.count());
+            let full = std::mem::replace(&mut writer, FrameWriter::without_frame(shape));
+            writer = FrameWriter::open(black_box(full.close()), shape);
+            writer.append::<T, _>(&item, meta, &mut scratch).expect("an empty frame has room");
+        }
     }
     count += u64::from(writer.count());
     frames.give(writer.close());
     count
 }
 
-fn report<T: Record>(
+fn report<'w, T: Record>(
     name: &str,
     records: u64,
-    make: impl Fn(u64, &mut dyn FnMut(Viewed<'_, T>)) + Copy,
+    make: impl Fn(u64) -> T::View<'w> + Copy,
     sum: impl Fn(T::View<'_>) -> u64 + Copy,
 ) {
     for (columns, shape) in [
@@ -131,22 +132,17 @@ fn report<T: Record>(
 fn main() {
     let records = std::env::args().nth(1).map_or(RECORDS, |n| n.parse().expect("a number"));
     let words: Vec<String> = (0..1_000).map(|i| format!("a word of 24 bytes {i:05}")).collect();
-    report::<(u64, u64)>(
-        "packed 16 B",
-        records,
-        |i, emit| emit(Viewed((i, i * 3))),
-        |(a, b)| a ^ b,
-    );
+    report::<(u64, u64)>("packed 16 B", records, |i| (i, i * 3), |(a, b)| a ^ b);
     report::<String>(
         "string 24 B",
         records,
-        |i, emit| emit(Viewed(words[i as usize % 1_000].as_str())),
+        |i| words[i as usize % 1_000].as_str(),
         |word| u64::from(word.as_bytes()[23]),
     );
     report::<(u64, String)>(
         "u64 and string 24 B",
         records,
-        |i, emit| emit(Viewed((i, words[i as usize % 1_000].as_str()))),
+        |i| (i, words[i as usize % 1_000].as_str()),
         |(i, word)| i ^ u64::from(word.as_bytes()[23]),
     );
 }

@@ -18,16 +18,21 @@
 mod channel;
 mod element;
 mod gate;
+mod lane;
 mod outbox;
 mod overdraft;
 mod partition;
+mod partition_options;
 mod partitioner;
+mod retired;
 mod valve;
 
 pub use channel::{BARRIERS_MAX, ChannelReceiver, ChannelSender, EVENTS_MAX, channel};
 pub use element::Element;
 pub use gate::{GateElement, GateEvent, GateMetrics, InputGate};
 pub use overdraft::{ExchangeError, OVERDRAFT_BYTES_MAX_OPTION, Overdraft};
-pub use partition::{PartitionMetrics, PartitionOptions, ResultPartition, RetiredPartition};
+pub use partition::ResultPartition;
+pub use partition_options::{PartitionMetrics, PartitionOptions};
 pub use partitioner::{CustomPartitioner, Partitioner};
+pub use retired::RetiredPartition;
 pub use valve::{ValveOutput, WatermarkStatus, WatermarkValve};

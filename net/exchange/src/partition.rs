@@ -18,7 +18,7 @@
 //!    if every channel has a frame open: a task that waits for frames does not wait for itself.
 //! 4. Memory: its pool's frames, the overdraft, and jumbo frames within the pool's allowance.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use wiesel_core::{Meta, Nanos, StopFlag, Timestamp};
 use wiesel_record::{Full, Item, Record, RegionBuf, Scratch};
@@ -27,48 +27,12 @@ use wiesel_wire::{
 };
 
 use crate::{
-    ChannelSender, ExchangeError, Overdraft, Partitioner,
+    ChannelSender, ExchangeError, Overdraft, PartitionMetrics, PartitionOptions, RetiredPartition,
     element::{Element, InputFrame},
+    lane::Lane,
     outbox::Outbox,
     partitioner::Route,
 };
-
-/// What a partition is, beside its channels and frames.
-#[derive(Clone, Debug)]
-pub struct PartitionOptions {
-    /// How records are spread.
-    pub partitioner: Partitioner,
-    /// What its frames look like.
-    pub shape: FrameShape,
-    /// The producing subtask: where `rebalance` starts.
-    pub subtask: u32,
-    /// For `shuffle`.
-    pub seed: u64,
-    /// The largest frame, in bytes; rounded down to a power of two.
-    pub record_bytes_max: usize,
-}
-
-impl PartitionOptions {
-    /// The frames that a partition with `channels` channels must own.
-    ///
-    /// A broadcast has one frame open and one on its way, whatever the number of channels.
-    pub fn frames_reserved(partitioner: &Partitioner, channels: usize) -> usize {
-        if partitioner.is_broadcast() { 2 } else { channels + 1 }
-    }
-}
-
-/// What a partition has sent, since it was made.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PartitionMetrics {
-    /// Frames that left, jumbo frames included; a broadcast frame counts once.
-    pub frames_out: u64,
-    /// Header, record and index bytes of those frames.
-    pub bytes_out: u64,
-    /// Times that `stop` was set because there was no credit or no frame.
-    pub stops: u64,
-    /// Records in those frames.
-    records_closed: u64,
-}
 
 /// One output edge of one subtask.
 ///
@@ -126,16 +90,6 @@ pub struct ResultPartition {
     metrics: PartitionMetrics,
 }
 
-/// A frame under way to being full, for one channel or for all.
-struct Lane {
-    writer: FrameWriter,
-    sequence: u64,
-    /// When a check for old frames first saw it.
-    seen_at: Option<Nanos>,
-    /// It was to be flushed when there was no credit.
-    flush_wanted: bool,
-}
-
 impl ResultPartition {
     /// A partition over `channels`, which owns `frames`. `stop` and `overdraft` are the task's.
     ///
@@ -154,16 +108,11 @@ impl ResultPartition {
         let route =
             Route::new(&options.partitioner, channels.len() as u32, options.subtask, options.seed);
         let broadcast = options.partitioner.is_broadcast();
-        let lane = |_| Lane {
-            writer: FrameWriter::without_frame(options.shape),
-            sequence: 0,
-            seen_at: None,
-            flush_wanted: false,
-        };
+        let lanes = if broadcast { 1 } else { channels.len() };
         let max = options.record_bytes_max.clamp(FRAME_BYTES, JUMBO_BYTES_LIMIT);
         Self {
             route,
-            lanes: (0..if broadcast { 1 } else { channels.len() }).map(lane).collect(),
+            lanes: (0..lanes).map(|_| Lane::new(options.shape)).collect(),
             outboxes: channels.into_iter().map(Outbox::new).collect(),
             shape: options.shape,
             broadcast,
@@ -185,7 +134,7 @@ impl ResultPartition {
     ///
     /// What goes wrong (the record is too large, the overdraft used up) sets `stop` and is kept for
     /// [`take_failure`](Self::take_failure).
-    #[inline]
+    #[inline(always)]
     pub fn append<T: Record, I: Item<T>>(&mut self, item: &I, meta: Meta) {
         let index = self.route.channel(meta) as usize;
         if let Some(lane) = self.lanes.get_mut(index)
@@ -203,12 +152,8 @@ impl ResultPartition {
             self.active(); // The end of time counts on idle channels too, so they have to listen.
         }
         for index in 0..self.lanes.len() {
-            let writer = &mut self.lanes[index].writer;
-            if writer.is_empty() {
+            if !self.lanes[index].carry(watermark) {
                 self.offer(index, &|| Element::Watermark(watermark));
-            } else {
-                writer
-                    .set_watermark(writer.watermark().map_or(watermark, |old| old.max(watermark)));
             }
         }
     }
@@ -252,7 +197,7 @@ impl ResultPartition {
 
     /// As [`flush`](Self::flush), for frames that have been open for at least `age`: since a call of this first saw
     /// them, so that no append reads a clock.
-    pub fn flush_older_than(&mut self, now: Nanos, age: std::time::Duration) -> bool {
+    pub fn flush_older_than(&mut self, now: Nanos, age: Duration) -> bool {
         self.flush_if(|lane| now.since(*lane.seen_at.get_or_insert(now)) >= age)
     }
 
@@ -315,7 +260,7 @@ impl ResultPartition {
     /// Gives up: forgets what was not sent, and only collects frames from here on.
     pub fn retire(mut self) -> RetiredPartition {
         self.give_up();
-        RetiredPartition(self)
+        RetiredPartition::new(self)
     }
 
     #[cold]
@@ -397,10 +342,9 @@ impl ResultPartition {
 
     /// Sends a lane's frame, now or when there is credit.
     fn close(&mut self, index: usize) {
-        let lane = &mut self.lanes[index];
-        let writer = std::mem::replace(&mut lane.writer, FrameWriter::without_frame(self.shape));
-        (lane.seen_at, lane.flush_wanted) = (None, false);
-        self.send(index, writer.close());
+        if let Some(frame) = self.lanes[index].take(self.shape) {
+            self.send(index, frame);
+        }
     }
 
     fn send(&mut self, index: usize, mut frame: Frame) {
@@ -529,11 +473,8 @@ impl ResultPartition {
     /// Takes the frames of the lanes home, with what is in them.
     fn release_open(&mut self) {
         for index in 0..self.lanes.len() {
-            self.lanes[index].flush_wanted = false;
-            let closed = FrameWriter::without_frame(self.shape);
-            let writer = std::mem::replace(&mut self.lanes[index].writer, closed);
-            if writer.has_frame() {
-                self.take_frame_home(writer.close());
+            if let Some(frame) = self.lanes[index].take(self.shape) {
+                self.take_frame_home(frame);
             }
         }
     }
@@ -562,21 +503,5 @@ impl std::fmt::Debug for ResultPartition {
             .field("frames", &self.frames)
             .field("metrics", &self.metrics)
             .finish_non_exhaustive()
-    }
-}
-
-/// A partition that only waits for its frames. Drop it when it is drained.
-#[derive(Debug)]
-pub struct RetiredPartition(ResultPartition);
-
-impl RetiredPartition {
-    /// Takes frames that came back. Says whether there were any.
-    pub fn poll(&mut self) -> bool {
-        self.0.poll()
-    }
-
-    /// Whether every frame is home, or its holder is gone.
-    pub fn is_drained(&self) -> bool {
-        self.0.is_drained()
     }
 }

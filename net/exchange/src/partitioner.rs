@@ -14,7 +14,7 @@
 
 use std::{fmt, ops::Range, sync::Arc};
 
-use wiesel_core::{KeyGroup, Meta, key_group_of};
+use wiesel_core::{KeyGroup, MAX_PARALLELISM_DEFAULT, Meta, key_group_of};
 
 /// A user's partitioner: from the hash of the key and the number of channels to a channel.
 pub type CustomPartitioner = Arc<dyn Fn(u64, u32) -> u32 + Send + Sync>;
@@ -198,7 +198,12 @@ impl Route {
         match self {
             Self::One | Self::All => 0,
             Self::Hash { max_parallelism, owners } => {
-                let group = key_group_of(hash_of(meta), *max_parallelism);
+                let hash = hash_of(meta);
+                // A modulus that the compiler knows is a mask; one that it does not know is a division.
+                let group = match *max_parallelism {
+                    MAX_PARALLELISM_DEFAULT => key_group_of(hash, MAX_PARALLELISM_DEFAULT),
+                    other => key_group_of(hash, other),
+                };
                 owners[usize::from(group.0)]
             }
             Self::Turn { next, channels } => {

@@ -52,20 +52,18 @@ const _: () = assert!(END_COLUMN_BYTES.is_multiple_of(8));
 const _: () = assert!(FRAME_BYTES.is_power_of_two() && JUMBO_BYTES_LIMIT.is_power_of_two());
 
 /// What the frames of an edge look like: fixed when the job is planned, the same at both ends.
+///
+/// Its fields always agree with each other, since [`of`](Self::of) is the only way to make one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FrameShape {
     /// The hash of the record type's schema: who reads a frame checks it.
-    pub schema: u64,
-    /// The size of a record if they are a packed array; `None` if each has a region of its own length.
-    pub packed_size: Option<u32>,
-    /// The alignment of a record's region, in bytes.
-    pub align: u32,
+    pub(crate) schema: u64,
     /// The size of a record's root: the last bytes of its region.
-    pub root_size: u32,
-    /// Whether records carry their event time.
-    pub has_time: bool,
-    /// Whether records carry the hash of their key.
-    pub has_hash: bool,
+    pub(crate) root_size: u32,
+    /// Whether records are a packed array of roots; else each has a region of its own length.
+    pub(crate) packed: bool,
+    pub(crate) has_time: bool,
+    pub(crate) has_hash: bool,
 }
 
 impl FrameShape {
@@ -73,20 +71,33 @@ impl FrameShape {
     pub const fn of<T: Record>(has_time: bool, has_hash: bool) -> Self {
         assert!(T::ALIGN <= HEADER_BYTES && size_of::<T::Archived>() <= u32::MAX as usize);
         let root_size = size_of::<T::Archived>() as u32;
-        Self {
-            schema: T::SCHEMA.hash,
-            packed_size: if T::PACKED { Some(root_size) } else { None },
-            align: T::ALIGN as u32,
-            root_size,
-            has_time,
-            has_hash,
-        }
+        Self { schema: T::SCHEMA.hash, root_size, packed: T::PACKED, has_time, has_hash }
+    }
+
+    /// Whether records carry their event time.
+    pub const fn has_time(&self) -> bool {
+        self.has_time
+    }
+
+    /// Whether records carry the hash of their key.
+    pub const fn has_hash(&self) -> bool {
+        self.has_hash
+    }
+
+    /// The size of a record if they are a packed array; `None` if each has a region of its own length.
+    pub const fn packed_size(&self) -> Option<u32> {
+        if self.packed { Some(self.root_size) } else { None }
+    }
+
+    /// The hash of the record type's schema.
+    pub const fn schema(&self) -> u64 {
+        self.schema
     }
 
     /// The columns of an index block.
     #[inline]
     pub(crate) const fn block(&self) -> BlockLayout {
-        BlockLayout::new(self.packed_size.is_some(), self.has_time, self.has_hash)
+        BlockLayout::new(self.packed, self.has_time, self.has_hash)
     }
 
     /// The smallest frame, if any up to `bytes_max`, in which a record whose region has `region_bytes` surely
@@ -149,8 +160,11 @@ mod tests {
     #[test]
     fn a_shape_is_that_of_its_type() {
         let shape = FrameShape::of::<(u64, u64)>(true, false);
-        assert_eq!((shape.packed_size, shape.align, shape.root_size), (Some(16), 8, 16));
-        assert_eq!(FrameShape::of::<String>(false, false).packed_size, None);
+        assert_eq!(
+            (shape.packed_size(), shape.has_time(), shape.has_hash()),
+            (Some(16), true, false)
+        );
+        assert_eq!(FrameShape::of::<String>(false, false).packed_size(), None);
         assert_ne!(shape.schema, FrameShape::of::<(u64, i64)>(true, false).schema);
     }
 

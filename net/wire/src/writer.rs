@@ -15,8 +15,11 @@
 //! 2. All records of a frame are of the type that its shape was made for.
 //! 3. A writer without a frame is full. So whoever appends has one case to handle, not two.
 
+use std::slice;
+
+use rkyv::Place;
 use wiesel_core::{Meta, Timestamp};
-use wiesel_record::{Full, Item, Record, RecordWriter, Region, Scratch};
+use wiesel_record::{Full, Item, Record, RecordWriter, Scratch};
 
 use crate::{
     Frame, FrameShape,
@@ -122,7 +125,7 @@ impl FrameWriter {
     /// # Panics
     ///
     /// If the frame was opened for another type.
-    #[inline]
+    #[inline(always)]
     pub fn append<T: Record, I: Item<T>>(
         &mut self,
         item: &I,
@@ -136,33 +139,67 @@ impl FrameWriter {
             left = BLOCK_RECORDS as u32;
         }
         let slot = BLOCK_RECORDS - left as usize;
-        let region = self.write::<T, I>(item, limit, scratch)?;
-        let block = &mut self.frame.bytes_mut()[limit..];
-        if !T::PACKED {
-            put(block, slot * size_of::<u32>(), region.end.to_le_bytes());
-        }
+        let end = if T::PACKED {
+            self.write_packed::<T, I>(item, limit, scratch)?
+        } else {
+            // SAFETY: `limit` is inside the frame, and `self` is borrowed alone.
+            let room = unsafe { slice::from_raw_parts_mut(self.frame.as_ptr(), limit) };
+            let region = item.write(&mut RecordWriter::new(room, self.cursor, scratch))?;
+            assert!(region.end as usize <= limit, "a region is inside the room that it was given");
+            // SAFETY: there is a column of region ends, since the shape is that of `T`.
+            unsafe { self.put(limit + slot * size_of::<u32>(), region.end.to_le_bytes()) };
+            region.end as usize
+        };
         if self.shape.has_time {
-            let time = meta.time_column().to_le_bytes();
-            put(block, self.block.time + slot * size_of::<i64>(), time);
+            let place = limit + self.block.time + slot * size_of::<i64>();
+            // SAFETY: there is a column of times.
+            unsafe { self.put(place, meta.time_column().to_le_bytes()) };
         }
         if self.shape.has_hash {
-            let hash = meta.hash.unwrap_or(0).to_le_bytes();
-            put(block, self.block.hash + slot * size_of::<u64>(), hash);
+            let place = limit + self.block.hash + slot * size_of::<u64>();
+            // SAFETY: there is a column of hashes.
+            unsafe { self.put(place, meta.hash.unwrap_or(0).to_le_bytes()) };
         }
-        (self.limit, self.cursor) = (limit, region.end as usize);
+        (self.limit, self.cursor) = (limit, end);
         (self.count, self.block_left) = (self.count + 1, left - 1);
         Ok(())
     }
 
-    #[inline]
-    fn write<T: Record, I: Item<T>>(
+    /// Writes a record that is only its root. Its place is known, so all that [`RecordWriter`] does beside is left out.
+    #[inline(always)]
+    fn write_packed<T: Record, I: Item<T>>(
         &mut self,
         item: &I,
         limit: usize,
         scratch: &mut Scratch,
-    ) -> Result<Region, Full> {
-        let room = &mut self.frame.bytes_mut()[..limit];
-        item.write(&mut RecordWriter::new(room, self.cursor, scratch))
+    ) -> Result<usize, Full> {
+        let (start, end) = (self.cursor, self.cursor + size_of::<T::Archived>());
+        if end > limit {
+            return Err(Full);
+        }
+        let view = item.view();
+        let parts = T::write_parts(view, &mut RecordWriter::new(&mut [], 0, scratch))?;
+        // SAFETY: `start..end` is inside the frame and before the index. The base is aligned to a page, the first
+        // record to 64, and the size of a root is a multiple of its alignment: so `root` is aligned. Its bytes are
+        // initialised and zeroed, as `resolve` wants them, and borrowed until it returns.
+        unsafe {
+            let root = self.frame.as_ptr().add(start).cast::<T::Archived>();
+            root.write_bytes(0, 1);
+            T::resolve(view, parts, Place::new_unchecked(start, root));
+        }
+        Ok(end)
+    }
+
+    /// Writes a number into a column of the lowest index block.
+    ///
+    /// # Safety
+    ///
+    /// `place..place + N` is inside the frame.
+    #[inline(always)]
+    unsafe fn put<const N: usize>(&mut self, place: usize, value: [u8; N]) {
+        debug_assert!(place + N <= self.frame.capacity());
+        // SAFETY: inside the frame, which `self` owns; a byte array may be written to any address.
+        unsafe { self.frame.as_ptr().add(place).cast::<[u8; N]>().write(value) };
     }
 
     /// Where the limit is once there is room for 32 records more in the index.
@@ -185,7 +222,7 @@ impl FrameWriter {
         let flags = bit(self.watermark.is_some(), flag::WATERMARK)
             | bit(self.shape.has_time, flag::TIME)
             | bit(self.shape.has_hash, flag::HASH)
-            | bit(self.shape.packed_size.is_some(), flag::PACKED);
+            | bit(self.shape.packed, flag::PACKED);
         let watermark = self.watermark.map_or(0, Timestamp::as_millis);
         let capacity = self.frame.capacity() as u32;
         let frame = &mut self.frame;
@@ -200,9 +237,4 @@ impl FrameWriter {
         frame.put(at::ROOT_SIZE, self.shape.root_size.to_le_bytes());
         self.frame
     }
-}
-
-#[inline]
-fn put<const N: usize>(block: &mut [u8], offset: usize, value: [u8; N]) {
-    block[offset..offset + N].copy_from_slice(&value);
 }
