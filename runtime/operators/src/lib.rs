@@ -42,7 +42,7 @@ mod window;
 
 pub use all_windows::{AllWindows, AllWindowsStart};
 pub use chain::{Chain, Nothing, Start};
-pub use context::TaskContext;
+pub use context::{RowSources, TaskContext};
 pub use emit::{End, FanOut};
 pub use filter::{Filter, FilterBy, TryFilter, TryFilterBy};
 pub use flat_map::{FlatMap, FlatMapTo, TryFlatMap, TryFlatMapTo};

@@ -3,11 +3,32 @@
 use std::fmt;
 
 use wiesel_core::{Blame, TaskFailure};
-use wiesel_exchange::{InputGate, ResultPartition};
+use wiesel_exchange::{
+    ChannelSender, InputGate, Overdraft, PartitionOptions, Partitioner, ResultPartition,
+};
 use wiesel_operators::{Head, TaskContext};
 use wiesel_record::Record;
+use wiesel_wire::{FrameShape, LocalPool};
 
 use crate::PartitionOutput;
+
+/// An output edge of one subtask, complete but for the type of its records.
+pub struct PartitionPlan {
+    /// How records are spread.
+    pub partitioner: Partitioner,
+    /// Frames have the column of event times.
+    pub has_time: bool,
+    /// Frames have the column of key hashes.
+    pub has_hash: bool,
+    /// The largest record, in bytes.
+    pub record_bytes_max: usize,
+    /// In order of the partition.
+    pub channels: Vec<ChannelSender>,
+    /// The frames that are its own.
+    pub frames: LocalPool,
+    /// What its task may write beyond its credits; shared by all partitions of the task.
+    pub overdraft: Overdraft,
+}
 
 /// The channel ends of one subtask: a gate per input and a partition per output edge, in the order of the
 /// graph's edges.
@@ -16,18 +37,18 @@ pub struct TaskWiring {
     /// One per input of the head.
     pub gates: Vec<InputGate>,
     /// One per output edge of the vertex.
-    pub partitions: Vec<ResultPartition>,
+    pub partitions: Vec<PartitionPlan>,
 }
 
 /// What a factory builds from.
 pub struct BuildContext {
     task: TaskContext,
-    partitions: Vec<Option<ResultPartition>>,
+    partitions: Vec<Option<PartitionPlan>>,
 }
 
 impl BuildContext {
     /// The build of one subtask, whose output edges are `partitions`.
-    pub fn new(task: TaskContext, partitions: Vec<ResultPartition>) -> Self {
+    pub fn new(task: TaskContext, partitions: Vec<PartitionPlan>) -> Self {
         Self { task, partitions: partitions.into_iter().map(Some).collect() }
     }
 
@@ -36,23 +57,39 @@ impl BuildContext {
         &self.task
     }
 
-    /// Takes the partitions of all output edges that are left: those of the main output.
-    pub fn rest<T: Record>(&mut self) -> Vec<PartitionOutput<T>> {
-        self.partitions.iter_mut().filter_map(Option::take).map(PartitionOutput::new).collect()
-    }
-
-    /// Takes the partition of output edge `index`, for records of type `T`.
+    /// Takes output edge `index`, for records of type `T`.
     ///
     /// # Errors
     ///
     /// If there is no such edge or it was taken before: the graph and the factory disagree.
     pub fn output<T: Record>(&mut self, index: usize) -> Result<PartitionOutput<T>, TaskFailure> {
-        let partition = self.partitions.get_mut(index).and_then(Option::take).ok_or_else(|| {
+        let plan = self.partitions.get_mut(index).and_then(Option::take).ok_or_else(|| {
             let cause = format!("output edge {index} of {} is not there", self.task.uid());
             TaskFailure::new(Blame::Runtime, "wire a chain", cause)
         })?;
-        Ok(PartitionOutput::new(partition))
+        Ok(open::<T>(&self.task, plan))
     }
+
+    /// Takes all output edges that are left: those of the main output.
+    pub fn rest<T: Record>(&mut self) -> Vec<PartitionOutput<T>> {
+        let rest = self.partitions.iter_mut().filter_map(Option::take);
+        rest.map(|plan| open::<T>(&self.task, plan)).collect()
+    }
+}
+
+/// The partition, now that its record type is known.
+fn open<T: Record>(task: &TaskContext, plan: PartitionPlan) -> PartitionOutput<T> {
+    let options = PartitionOptions {
+        partitioner: plan.partitioner,
+        shape: FrameShape::of::<T>(plan.has_time, plan.has_hash),
+        subtask: task.id().subtask.0,
+        seed: task.shard().random(),
+        record_bytes_max: plan.record_bytes_max,
+    };
+    let stop = task.stop().clone();
+    let partition =
+        ResultPartition::new(&options, plan.channels, plan.frames, stop, plan.overdraft);
+    PartitionOutput::new(partition)
 }
 
 /// Builds the chain of one vertex, once per subtask, on the shard that runs it.

@@ -19,6 +19,6 @@ mod factory;
 mod output;
 mod task;
 
-pub use factory::{BuildContext, TaskFactory, TaskWiring};
+pub use factory::{BuildContext, PartitionPlan, TaskFactory, TaskWiring};
 pub use output::PartitionOutput;
 pub use task::{Task, TaskOptions, Turn};

@@ -64,6 +64,8 @@ enum Phase {
     Finishing { watermark_done: bool },
     Draining,
     Finished,
+    /// A producer is gone without an end: waits to be cancelled.
+    Orphaned,
 }
 
 /// One subtask.
@@ -220,6 +222,7 @@ impl Task {
                 Phase::Running => self.step(&mut pace),
                 Phase::Finishing { watermark_done } => self.finish(watermark_done, &mut pace),
                 Phase::Draining | Phase::Finished => return Turn::Worked,
+                Phase::Orphaned => return Turn::Idle(None),
             };
             match step {
                 Step::Progressed => worked = true,
@@ -331,7 +334,8 @@ impl Task {
                 GateEvent::End => {
                     self.ended[input] = true;
                 }
-                // A barrier, before there is a coordinator; or a producer that is gone.
+                // It failed, and said so to the JobMaster, who will cancel this task: there is nothing to add.
+                GateEvent::ProducerGone(_) => self.phase = Phase::Orphaned,
                 unexpected => {
                     let cause = format!("{unexpected:?} came on input {input}");
                     return Err(TaskFailure::new(Blame::Runtime, "read a channel", cause));

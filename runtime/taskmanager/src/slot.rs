@@ -1,0 +1,73 @@
+//! One deployed task and what may happen to it: started, given turns, cancelled, failed.
+//!
+//! User code runs here, so here panics are caught: once per turn, never per record.
+
+use std::{
+    any::Any,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
+
+use wiesel_core::{Blame, TaskFailure, metrics::TaskMetrics};
+use wiesel_operators::Mail;
+use wiesel_rpc::Attempt;
+use wiesel_task::{Task, Turn};
+
+/// A task in its slot.
+pub(crate) struct Slot {
+    pub(crate) attempt: Attempt,
+    pub(crate) metrics: Arc<TaskMetrics>,
+    task: Task,
+    pub(crate) is_started: bool,
+}
+
+impl Slot {
+    pub(crate) fn new(attempt: Attempt, metrics: Arc<TaskMetrics>, task: Task) -> Self {
+        Self { attempt, metrics, task, is_started: false }
+    }
+
+    /// Opens the operators.
+    pub(crate) fn start(&mut self) -> Result<(), TaskFailure> {
+        self.is_started = true;
+        self.guarded(Task::open)?
+    }
+
+    /// Gives the task a turn.
+    pub(crate) fn turn(&mut self) -> Turn {
+        match self.guarded(Task::turn) {
+            Ok(turn) => turn,
+            Err(failure) => Turn::Failed(failure),
+        }
+    }
+
+    /// Hands over a message for a source.
+    pub(crate) fn mail(&mut self, mail: Mail) -> Result<(), TaskFailure> {
+        self.guarded(|task| task.mail(mail))?
+    }
+
+    /// Gives everything back. A panic on the way is part of what is being cleaned up.
+    pub(crate) fn dispose(self) {
+        let task = self.task;
+        drop(catch_unwind(AssertUnwindSafe(|| drop(task))));
+    }
+
+    /// Runs code of the task; a panic becomes a failure and the task must not be called again.
+    fn guarded<R>(&mut self, run: impl FnOnce(&mut Task) -> R) -> Result<R, TaskFailure> {
+        let task = &mut self.task;
+        catch_unwind(AssertUnwindSafe(|| run(task))).map_err(|panic| {
+            let cause = format!("panicked: {}", panic_text(panic.as_ref()));
+            let failure = TaskFailure::new(Blame::Job, "run a task", cause);
+            // The position is read from what the panic left behind: guarded as well.
+            let unnamed = TaskFailure::new(Blame::Job, "run a task", "panicked");
+            catch_unwind(AssertUnwindSafe(|| task.name(failure))).unwrap_or(unnamed)
+        })
+    }
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
+        (Some(text), _) => text,
+        (_, Some(text)) => text,
+        _ => "without a message",
+    }
+}

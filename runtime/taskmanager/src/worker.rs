@@ -1,0 +1,314 @@
+//! The program of a shard: mail, then a turn for each task, then reports.
+//!
+//! # What is always true
+//!
+//! 1. A report is never lost: what the ring does not take waits, in order. Only heartbeats are skipped.
+//! 2. Messages for another job, or for an attempt that is not here, are dropped (fencing).
+//! 3. The worker is done when the JobMaster's end of its mailbox is gone and no task is left.
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use wiesel_core::{Blame, JobId, Nanos, TaskFailure, TaskId, metrics::TaskMetrics};
+use wiesel_exchange::{InputGate, Overdraft, PartitionOptions, Partitioner};
+use wiesel_graph::{JobGraph, Partitioning};
+use wiesel_operators::{Mail, RowSources, TaskContext};
+use wiesel_rpc::{
+    Attempt, Envelope, FailureReport, TaskDeployment, TaskManagerId, TaskMetricsReport, TaskState,
+    ToJobMaster, ToTaskManager,
+};
+use wiesel_shard::{
+    Door, Next, Program, Shard,
+    ring::{Consumer, Producer},
+};
+use wiesel_task::{BuildContext, PartitionPlan, Task, TaskFactory, TaskOptions, Turn};
+use wiesel_wire::FramePool;
+
+use crate::{ChannelEnds, ChannelId, slot::Slot};
+
+/// How a worker runs its tasks.
+#[derive(Clone, Copy, Debug)]
+pub struct WorkerOptions {
+    /// Turns of tasks.
+    pub task: TaskOptions,
+    /// What one task may write beyond its credits.
+    pub overdraft_bytes_max: usize,
+    /// The largest record.
+    pub record_bytes_max: usize,
+    /// How often metrics are sent.
+    pub heartbeat_every: Duration,
+}
+
+/// All that a worker starts with.
+pub struct WorkerSpec {
+    /// Which process this is.
+    pub task_manager: TaskManagerId,
+    /// The job that it works for.
+    pub job: JobId,
+    /// This worker's own copy of the graph, with the code of the tasks.
+    pub graph: JobGraph<Box<dyn TaskFactory>>,
+    /// The channel ends of this shard.
+    pub channels: ChannelEnds,
+    /// Frames of this shard's pool: the sum of what its partitions reserve, and what floats.
+    pub frames: usize,
+    /// From the JobMaster.
+    pub mailbox: Consumer<Envelope<ToTaskManager>>,
+    /// To the JobMaster.
+    pub outbox: Producer<Envelope<ToJobMaster>>,
+    /// Wakes the JobMaster.
+    pub job_master: Door,
+    /// How tasks are run.
+    pub options: WorkerOptions,
+    /// What stands behind state tables, for tests with rows that are absent.
+    pub row_sources: Option<fn(TaskId) -> RowSources>,
+}
+
+/// A slot and its tasks.
+pub struct Worker {
+    spec: WorkerSpec,
+    shard: Shard,
+    pool: FramePool,
+    slots: Vec<Slot>,
+    reports: VecDeque<ToJobMaster>,
+    heartbeat_at: Nanos,
+}
+
+impl Worker {
+    /// A worker on `shard`. Allocates all frames.
+    pub fn new(spec: WorkerSpec, shard: Shard) -> Self {
+        let pool = FramePool::new(spec.frames, spec.options.record_bytes_max);
+        let heartbeat_at = shard.now() + spec.options.heartbeat_every;
+        Self { spec, shard, pool, slots: Vec::new(), reports: VecDeque::new(), heartbeat_at }
+    }
+
+    fn handle(&mut self, message: ToTaskManager) {
+        match message {
+            ToTaskManager::Deploy(deployment) => {
+                let attempt = deployment.attempt;
+                match self.deploy(*deployment) {
+                    Ok(slot) => {
+                        self.slots.push(slot);
+                        self.reports.push_back(ToJobMaster::Deployed(attempt));
+                    }
+                    Err(failure) => self.report_failure(attempt, &failure),
+                }
+            }
+            ToTaskManager::Start(attempt) => {
+                let Some(at) = self.slot_of(attempt) else { return };
+                match self.slots[at].start() {
+                    Ok(()) => self.report_state(attempt, TaskState::Running),
+                    Err(failure) => self.end(at, Some(&failure), TaskState::Failed),
+                }
+            }
+            ToTaskManager::Split(attempt, split) => self.mail(attempt, Mail::Split(split)),
+            ToTaskManager::NoMoreSplits(attempt) => self.mail(attempt, Mail::NoMoreSplits),
+            ToTaskManager::Cancel(attempt) => {
+                if let Some(at) = self.slot_of(attempt) {
+                    self.end(at, None, TaskState::Canceled);
+                }
+            }
+        }
+    }
+
+    fn mail(&mut self, attempt: Attempt, mail: Mail) {
+        let Some(at) = self.slot_of(attempt) else { return };
+        if let Err(failure) = self.slots[at].mail(mail) {
+            self.end(at, Some(&failure), TaskState::Failed);
+        }
+    }
+
+    fn slot_of(&self, attempt: Attempt) -> Option<usize> {
+        self.slots.iter().position(|slot| slot.attempt == attempt)
+    }
+
+    /// Builds a task and wires its channels.
+    fn deploy(&mut self, deployment: TaskDeployment) -> Result<Slot, TaskFailure> {
+        let TaskDeployment { attempt, .. } = deployment;
+        let named = |cause: String| TaskFailure::new(Blame::Runtime, "deploy a task", cause);
+        if deployment.fingerprint != self.spec.graph.fingerprint().0 {
+            return Err(named("this worker was built from another program".to_owned()));
+        }
+        let vertex = self.spec.graph.vertex(attempt.task.vertex);
+        let metrics = Arc::new(TaskMetrics::default());
+        let context = TaskContext::new(
+            attempt.task,
+            vertex.uid(),
+            deployment.parallelism,
+            deployment.max_parallelism,
+            self.shard.clone(),
+            Arc::clone(&metrics),
+        );
+        if let Some(row_sources) = self.spec.row_sources {
+            context.set_row_sources(row_sources(attempt.task));
+        }
+        let missing = || named("the other end of a channel was taken before".to_owned());
+        let mut gates = Vec::with_capacity(deployment.gates.len());
+        for gate in &deployment.gates {
+            let receivers = gate.channels.iter().map(|channel| {
+                let (producer, consumer) = (channel.peer.task, attempt.task);
+                let id = ChannelId { edge: gate.edge, producer, consumer };
+                self.spec.channels.receiver(id).ok_or_else(missing)
+            });
+            gates.push(InputGate::new(receivers.collect::<Result<_, _>>()?));
+        }
+        let overdraft = Overdraft::new(self.spec.options.overdraft_bytes_max);
+        let mut plans = Vec::with_capacity(deployment.partitions.len());
+        for partition in &deployment.partitions {
+            let edge = &self.spec.graph.edges[partition.edge as usize];
+            let max_parallelism = self.spec.graph.vertex(edge.target).max_parallelism;
+            let partitioner = partitioner_of(&edge.partitioning, max_parallelism);
+            let senders = partition.channels.iter().map(|channel| {
+                let (producer, consumer) = (attempt.task, channel.peer.task);
+                let id = ChannelId { edge: partition.edge, producer, consumer };
+                self.spec.channels.sender(id).ok_or_else(missing)
+            });
+            let channels: Vec<_> = senders.collect::<Result<_, _>>()?;
+            let frames = PartitionOptions::frames_reserved(&partitioner, channels.len());
+            let frames = self.pool.reserve(frames).map_err(|error| {
+                TaskFailure::new(Blame::Job, "reserve the frames of a partition", error)
+            })?;
+            plans.push(PartitionPlan {
+                partitioner,
+                has_time: edge.has_time,
+                has_hash: edge.has_hash,
+                record_bytes_max: self.spec.options.record_bytes_max,
+                channels,
+                frames,
+                overdraft: overdraft.clone(),
+            });
+        }
+        let mut build = BuildContext::new(context.clone(), plans);
+        let head = vertex.factory.build(&mut build).map_err(|failure| {
+            failure.uid(context.uid()).subtask(attempt.task.subtask)
+        })?;
+        let task = Task::new(context, head, gates, self.spec.options.task);
+        Ok(Slot::new(attempt, metrics, task))
+    }
+
+    /// Gives each task a turn; says whether one worked, and when the next wants one at the latest.
+    fn run_tasks(&mut self) -> (bool, Option<Nanos>) {
+        let (mut worked, mut until) = (false, None::<Nanos>);
+        let mut at = 0;
+        while at < self.slots.len() {
+            if !self.slots[at].is_started {
+                at += 1;
+                continue;
+            }
+            let attempt = self.slots[at].attempt;
+            match self.slots[at].turn() {
+                Turn::Worked => worked = true,
+                Turn::Idle(None) => {}
+                Turn::Idle(Some(time)) => until = Some(until.map_or(time, |until| until.min(time))),
+                Turn::NeedsSplit => {
+                    worked = true;
+                    self.reports.push_back(ToJobMaster::RequestSplit(attempt));
+                }
+                Turn::Finished => {
+                    worked = true;
+                    self.end(at, None, TaskState::Finished);
+                    continue;
+                }
+                Turn::Failed(failure) => {
+                    worked = true;
+                    self.end(at, Some(&failure), TaskState::Failed);
+                    continue;
+                }
+            }
+            at += 1;
+        }
+        (worked, until)
+    }
+
+    /// Ends a task: last figures, then the report, then everything goes back.
+    fn end(&mut self, at: usize, failure: Option<&TaskFailure>, state: TaskState) {
+        let slot = self.slots.remove(at);
+        let report = TaskMetricsReport::read(slot.attempt, &slot.metrics);
+        self.reports.push_back(ToJobMaster::Heartbeat(self.spec.task_manager, vec![report]));
+        match failure {
+            Some(failure) => self.report_failure(slot.attempt, failure),
+            None => self.report_state(slot.attempt, state),
+        }
+        self.send_reports(); // Before the channels close: the cause is told before its effects.
+        slot.dispose();
+    }
+
+    fn report_state(&mut self, attempt: Attempt, state: TaskState) {
+        self.reports.push_back(ToJobMaster::State(attempt, state));
+    }
+
+    fn report_failure(&mut self, attempt: Attempt, failure: &TaskFailure) {
+        self.reports.push_back(ToJobMaster::Failed(attempt, FailureReport::from(failure)));
+    }
+
+    fn heartbeat(&mut self) {
+        let now = self.shard.now();
+        if now < self.heartbeat_at {
+            return;
+        }
+        self.heartbeat_at = now + self.spec.options.heartbeat_every;
+        if self.reports.is_empty() && !self.slots.is_empty() {
+            let read = |slot: &Slot| TaskMetricsReport::read(slot.attempt, &slot.metrics);
+            let metrics = self.slots.iter().map(read).collect();
+            self.reports.push_back(ToJobMaster::Heartbeat(self.spec.task_manager, metrics));
+        }
+    }
+
+    /// Sends what waits; says whether anything was sent.
+    fn send_reports(&mut self) -> bool {
+        let mut sent = false;
+        while let Some(message) = self.reports.pop_front() {
+            let envelope = Envelope { job: self.spec.job, message };
+            if let Err(Envelope { message, .. }) = self.spec.outbox.push(envelope) {
+                self.reports.push_front(message);
+                break;
+            }
+            sent = true;
+        }
+        if sent {
+            self.spec.job_master.knock();
+        }
+        sent
+    }
+}
+
+impl Program for Worker {
+    fn turn(&mut self, _shard: &Shard) -> Next {
+        let mut worked = false;
+        while let Some(envelope) = self.spec.mailbox.pop() {
+            worked = true;
+            if envelope.job == self.spec.job {
+                self.handle(envelope.message);
+            }
+        }
+        let (tasks_worked, until) = self.run_tasks();
+        self.heartbeat();
+        worked |= tasks_worked | self.send_reports();
+        if worked {
+            return Next::Again;
+        }
+        if self.spec.mailbox.is_closed() {
+            // Nobody is left to hear about the tasks.
+            std::mem::take(&mut self.slots).into_iter().for_each(Slot::dispose);
+            return Next::Done;
+        }
+        let until = match until {
+            Some(until) if !self.slots.is_empty() => Some(until.min(self.heartbeat_at)),
+            None if !self.slots.is_empty() => Some(self.heartbeat_at),
+            until => until,
+        };
+        Next::Idle { until }
+    }
+}
+
+/// The exchange's word for the graph's.
+pub(crate) fn partitioner_of(partitioning: &Partitioning, max_parallelism: u32) -> Partitioner {
+    match partitioning {
+        Partitioning::Forward => Partitioner::Forward,
+        Partitioning::Hash => Partitioner::Hash { max_parallelism },
+        Partitioning::Rebalance => Partitioner::Rebalance,
+        Partitioning::Rescale => Partitioner::Rescale,
+        Partitioning::Shuffle => Partitioner::Shuffle,
+        Partitioning::Broadcast => Partitioner::Broadcast,
+        Partitioning::Global => Partitioner::Global,
+        Partitioning::Custom(choose) => Partitioner::Custom(choose.clone()),
+    }
+}
