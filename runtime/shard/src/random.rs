@@ -31,7 +31,7 @@ pub(crate) const fn mix(word: u64) -> u64 {
 impl Random {
     /// A number below `end`.
     pub(crate) fn below(&self, end: u64) -> u64 {
-        (u128::from(self.next()) * u128::from(end) >> 64) as u64
+        ((u128::from(self.next()) * u128::from(end)) >> 64) as u64
     }
 
     /// A number from `first` to `last`, small ones far more often: each power of two between them is as likely.

@@ -40,7 +40,7 @@ impl Program for Node {
         let mut quantum = shard.quantum(millis(1));
         let mut worked = false;
         let seen = match self.mutant {
-            Mutant::OneRingUnseen if self.from.len() > 1 && shard.random() % 4 == 0 => 1,
+            Mutant::OneRingUnseen if self.from.len() > 1 && shard.random().is_multiple_of(4) => 1,
             _ => 0,
         };
         for (from, back) in &mut self.from[seen..] {

@@ -295,7 +295,7 @@ pub(crate) mod files {
             crate::fs::rename("data/a.txt", "data/deep/c.txt").expect("renamed");
             assert_eq!(names("data/deep/*"), "data/deep/b.txt data/deep/c.txt");
             crate::fs::remove_dir_all("data/deep").expect("removed");
-            assert_eq!(crate::fs::read_dir("data").expect("a folder"), [PathBuf::new(); 0]);
+            assert!(crate::fs::read_dir("data").expect("a folder").is_empty());
         }
     }
 }
