@@ -7,6 +7,7 @@
 
 use std::{cell::Cell, rc::Rc};
 
+use wiesel_record::{Record, RegionBuf};
 use wiesel_wire::RECORD_BYTES_MAX_OPTION;
 
 /// The option that a user raises for records that expand into more.
@@ -51,6 +52,20 @@ pub enum ExchangeError {
         /// How many channels there are.
         channels: u32,
     },
+}
+
+impl ExchangeError {
+    /// The error for a record that fits no frame. Measures it, up to twice the limit: its memory is needed only here.
+    pub(crate) fn too_large<T: Record>(view: T::View<'_>, frame_bytes_max: usize) -> Self {
+        let mut region = RegionBuf::new();
+        let exact = region.write::<T>(view, 2 * frame_bytes_max).is_ok();
+        Self::RecordTooLarge {
+            record: T::SCHEMA.name,
+            record_bytes: if exact { region.as_bytes().len() } else { 2 * frame_bytes_max },
+            exact,
+            frame_bytes_max,
+        }
+    }
 }
 
 fn at_least(bytes: usize, exact: bool) -> String {

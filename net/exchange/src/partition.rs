@@ -21,7 +21,7 @@
 use std::{sync::Arc, time::Duration};
 
 use wiesel_core::{Meta, Nanos, StopFlag, Timestamp};
-use wiesel_record::{Full, Item, Record, RegionBuf, Scratch};
+use wiesel_record::{Full, Item, Record, Scratch};
 use wiesel_wire::{
     FRAME_BYTES, Frame, FrameShape, FrameWriter, JUMBO_BYTES_LIMIT, JUMBO_BYTES_MIN, LocalPool,
 };
@@ -314,15 +314,7 @@ impl ResultPartition {
             self.take_frame_home(frame);
             capacity *= 2;
         }
-        let frame_bytes_max = self.frame_bytes_max;
-        let mut region = RegionBuf::new();
-        let measured = region.write::<T>(item.view(), 2 * frame_bytes_max).is_ok();
-        Err(ExchangeError::RecordTooLarge {
-            record: T::SCHEMA.name,
-            record_bytes: if measured { region.as_bytes().len() } else { 2 * frame_bytes_max },
-            exact: measured,
-            frame_bytes_max,
-        })
+        Err(ExchangeError::too_large::<T>(item.view(), self.frame_bytes_max))
     }
 
     /// Gives a lane an empty frame: the partition's, a floating one, or borrowed.

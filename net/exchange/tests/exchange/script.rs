@@ -3,7 +3,7 @@
 use wiesel_core::{Meta, Nanos, StopFlag, Timestamp, millis};
 use wiesel_exchange::{GateEvent, InputGate, Partitioner};
 use wiesel_record::{List, Viewed};
-use wiesel_wire::{FramePool, FrameShape, FrameView};
+use wiesel_wire::{FRAME_BYTES, FramePool, FrameShape, FrameView};
 
 use crate::{RECORD_BYTES_MAX, options, partition};
 
@@ -159,7 +159,7 @@ fn what_cannot_be_appended_is_a_failure_that_says_what_to_do() {
         let failure = partition.take_failure().unwrap().to_string();
         assert_eq!(partition.take_failure(), None, "it is given once");
         drop((partition, receivers));
-        assert_eq!((pool.outstanding(), pool.bytes_held() <= 11 * 32 << 10), (0, true));
+        assert_eq!((pool.outstanding(), pool.bytes_held() <= (3 + 8) * FRAME_BYTES), (0, true));
         failure
     };
     let wild = Partitioner::Custom(std::sync::Arc::new(|_, channels| channels));
