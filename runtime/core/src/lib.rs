@@ -18,6 +18,8 @@ mod meta;
 pub mod metrics;
 mod stop;
 mod time;
+#[cfg(feature = "serde")]
+mod time_serde;
 
 pub use failure::{Blame, TaskFailure};
 pub use ids::{ChannelIndex, JobId, ShardId, SubtaskIndex, TaskId, VertexId};

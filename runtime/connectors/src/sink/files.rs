@@ -1,0 +1,213 @@
+//! Files in a folder: one part for each subtask.
+//!
+//! ```text
+//!   out/part-0   out/part-1   …      complete and on the disk when the job has finished; before that, a beginning
+//! ```
+//!
+//! # What is always true
+//!
+//! 1. A folder that holds something is refused, unless `overwrite` is set; then its `part-*` files are removed, and
+//!    nothing else. That is decided once, in `prepare`.
+//! 2. Every subtask writes its part, if only an empty one.
+
+use std::{
+    io,
+    marker::PhantomData,
+    path::{Path, PathBuf},
+};
+
+use serde::Serialize;
+use wiesel_core::{Blame, TaskFailure};
+use wiesel_record::{Item, Record};
+use wiesel_shard::Shard;
+
+use super::{
+    AsCsv, AsJson, AsLines, Encode, Sink, SinkWriter, WriterContext, WriterStatus,
+    outbox::Outbox,
+    stdout::{LineWriter, writes_lines},
+};
+use crate::Discovery;
+
+/// A sink of text files in a folder.
+///
+/// ```
+/// use wiesel_connectors::FileSink;
+///
+/// let lines = FileSink::lines("out/words");
+/// let pairs = FileSink::<(String, u64), _>::csv("out/counts", false).overwrite(true);
+/// # let _ = (lines, pairs);
+/// ```
+#[derive(Debug)]
+pub struct FileSink<T, E> {
+    folder: PathBuf,
+    overwrite: bool,
+    encode: E,
+    types: PhantomData<fn(T)>,
+}
+
+impl FileSink<String, AsLines> {
+    /// Strings as lines.
+    pub fn lines(folder: impl Into<PathBuf>) -> Self {
+        Self::new(folder, AsLines)
+    }
+}
+
+impl<T: Record + Serialize> FileSink<T, AsJson<T>> {
+    /// JSON lines.
+    pub fn json(folder: impl Into<PathBuf>) -> Self {
+        Self::new(folder, AsJson::new())
+    }
+}
+
+impl<T: Record + Serialize> FileSink<T, AsCsv<T>> {
+    /// CSV; with `header`, each part that is not empty begins with the names of the fields.
+    pub fn csv(folder: impl Into<PathBuf>, header: bool) -> Self {
+        Self::new(folder, AsCsv::new(header))
+    }
+}
+
+impl<T: Record, E: Encode<T>> FileSink<T, E> {
+    /// Records as `encode` writes them.
+    pub fn new(folder: impl Into<PathBuf>, encode: E) -> Self {
+        Self { folder: folder.into(), overwrite: false, encode, types: PhantomData }
+    }
+
+    /// Whether part files of an earlier job may be replaced.
+    #[must_use]
+    pub fn overwrite(self, overwrite: bool) -> Self {
+        Self { overwrite, ..self }
+    }
+}
+
+impl<T, E: Clone> Clone for FileSink<T, E> {
+    fn clone(&self) -> Self {
+        Self {
+            folder: self.folder.clone(),
+            encode: self.encode.clone(),
+            types: PhantomData,
+            ..*self
+        }
+    }
+}
+
+impl<T: Record, E: Encode<T>> Sink for FileSink<T, E> {
+    type Record = T;
+    type Writer = FileWriter<E>;
+
+    fn prepare(&self, discovery: &dyn Discovery) -> Result<(), TaskFailure> {
+        let folder = &self.folder;
+        let fail = |cause: String| {
+            let doing = format!("write to {}", folder.display());
+            TaskFailure::new(Blame::Job, doing, cause)
+        };
+        let system = |error: io::Error| fail(error.to_string());
+        match discovery.metadata(folder) {
+            Ok(found) if found.is_dir => {}
+            Ok(_) => return Err(fail("it is not a folder; name one that is, or a new one".into())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return discovery.create_dir_all(folder).map_err(system);
+            }
+            Err(error) => return Err(system(error)),
+        }
+        let held = discovery.read_dir(folder).map_err(system)?;
+        if !held.is_empty() && !self.overwrite {
+            let hint = "choose another, or replace its part files with .overwrite(true)";
+            return Err(fail(format!("the folder is not empty; {hint}")));
+        }
+        held.iter()
+            .filter(|path| is_part(path))
+            .try_for_each(|path| discovery.remove_file(path))
+            .map_err(system)
+    }
+
+    fn writer(&self, context: &WriterContext) -> FileWriter<E> {
+        let path = self.folder.join(format!("part-{}", context.subtask));
+        FileWriter { lines: LineWriter::new(self.encode.clone(), Outbox::file(path)) }
+    }
+
+    fn describe(&self) -> String {
+        format!("{} in {}", self.encode.name(), self.folder.display())
+    }
+}
+
+fn is_part(path: &Path) -> bool {
+    let name = path.file_name().map(|name| name.to_string_lossy());
+    let number = name.as_ref().and_then(|name| name.strip_prefix("part-"));
+    number.is_some_and(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
+}
+
+/// See [`FileSink`].
+pub struct FileWriter<E> {
+    lines: LineWriter<E>,
+}
+
+writes_lines!(FileWriter);
+
+#[cfg(all(test, not(sim)))]
+#[allow(clippy::disallowed_methods)] // The tests look at the files behind the seam's back.
+mod tests {
+    use std::fs;
+
+    use wiesel_core::SubtaskIndex;
+    use wiesel_record::Viewed;
+
+    use super::*;
+    use crate::MachineDiscovery;
+
+    fn write_all(sink: &FileSink<String, AsLines>, subtask: u32, lines: &[&str]) {
+        let shard = Shard::detached();
+        let context = WriterContext { subtask: SubtaskIndex(subtask), parallelism: 2 };
+        let mut writer = sink.writer(&context);
+        let mut pauses = 0;
+        for line in lines {
+            writer.write(Viewed::<String>(line));
+            while SinkWriter::<String>::wants_pause(&writer) {
+                pauses += 1;
+                shard.look();
+                SinkWriter::<String>::poll(&mut writer, &shard).expect("a disk");
+            }
+        }
+        assert_eq!(pauses > 0, lines.len() > 1_000);
+        SinkWriter::<String>::finish(&mut writer);
+        loop {
+            shard.look();
+            let status = SinkWriter::<String>::poll(&mut writer, &shard).expect("a disk");
+            if status == WriterStatus::Finished {
+                return;
+            }
+        }
+    }
+
+    #[test]
+    fn each_subtask_writes_its_part() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let sink = FileSink::lines(folder.path().join("a/b"));
+        sink.prepare(&MachineDiscovery).expect("a new folder");
+        let line = "weasel ".repeat(20);
+        let many = vec![line.as_str(); 5_000];
+        write_all(&sink, 0, &many);
+        write_all(&sink, 1, &[]);
+        let read = |part: &str| fs::read_to_string(folder.path().join("a/b").join(part));
+        let part = read("part-0").expect("a part");
+        assert!(part.lines().count() == 5_000 && part.lines().all(|read| read == line));
+        assert_eq!(read("part-1").ok().as_deref(), Some(""));
+    }
+
+    #[test]
+    fn a_folder_in_use_is_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let sink = FileSink::lines(folder.path());
+        sink.prepare(&MachineDiscovery).expect("an empty folder");
+        for name in ["part-0", "part-x", "notes"] {
+            fs::write(folder.path().join(name), "old").expect("a disk");
+        }
+        let refused = sink.prepare(&MachineDiscovery).expect_err("not empty").source.to_string();
+        assert!(refused.contains("not empty") && refused.contains("overwrite"), "{refused}");
+        let overwriting = sink.clone().overwrite(true);
+        overwriting.prepare(&MachineDiscovery).expect("allowed");
+        let left = MachineDiscovery.read_dir(folder.path()).expect("a folder");
+        assert_eq!(left, ["notes", "part-x"].map(|name| folder.path().join(name)));
+        let file = FileSink::lines(folder.path().join("notes")).overwrite(true);
+        assert!(file.prepare(&MachineDiscovery).is_err());
+    }
+}

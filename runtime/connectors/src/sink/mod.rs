@@ -1,0 +1,101 @@
+//! The roles of a sink: what prepares the ground, and the writers on the shards.
+//!
+//! ```text
+//!   JobMaster                        a shard
+//!   Sink::prepare ── once, before ─▶ Sink::writer ─▶ SinkWriter: write, write … ─▶ buffer ─poll─▶ file
+//!      looks at the world                                wants_pause ◀── full ──┘
+//! ```
+//!
+//! # What is always true
+//!
+//! 1. `write` never waits: it appends to a buffer. `poll` moves bytes, with one operation on its way.
+//! 2. A writer that wants a pause still takes what it is given; whoever goes on regardless pays with memory.
+//! 3. After `finish`, `poll` says [`WriterStatus::Finished`] only when everything is where it belongs.
+
+mod collect;
+mod encode;
+mod files;
+mod outbox;
+mod stdout;
+
+use wiesel_core::{SubtaskIndex, TaskFailure};
+use wiesel_record::{Item, Record};
+use wiesel_shard::Shard;
+
+use crate::Discovery;
+
+pub use collect::{CollectSink, CollectWriter, CollectedRecords};
+pub use encode::{AsCsv, AsDebug, AsJson, AsLines, Encode, EncodeError, Formatted};
+pub use files::{FileSink, FileWriter};
+pub use stdout::{StdoutSink, StdoutWriter};
+
+/// Where records go. Part of the graph: plain data, cloned for every subtask.
+pub trait Sink: Clone + Send + 'static {
+    /// What it takes.
+    type Record: Record;
+
+    /// What writes it, on a shard.
+    type Writer: SinkWriter<Self::Record>;
+
+    /// Prepares the ground for all writers. Called in the JobMaster, once, before any of them is made.
+    ///
+    /// # Errors
+    ///
+    /// If the ground is not fit; the error says what to do.
+    fn prepare(&self, discovery: &dyn Discovery) -> Result<(), TaskFailure> {
+        let _ = discovery;
+        Ok(())
+    }
+
+    /// Makes the writer of one subtask, on its shard.
+    fn writer(&self, context: &WriterContext) -> Self::Writer;
+
+    /// What `explain` calls it: `CSV files in out/`.
+    fn describe(&self) -> String;
+}
+
+/// What a writer is told about the task it writes for.
+#[derive(Clone, Copy, Debug)]
+pub struct WriterContext {
+    /// Which subtask.
+    pub subtask: SubtaskIndex,
+    /// Of how many.
+    pub parallelism: u32,
+}
+
+/// What a writer did when it was polled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WriterStatus {
+    /// Something moved.
+    Moved,
+    /// A completion will come.
+    Waiting,
+    /// Nothing is on its way, and nothing has to be.
+    Idle,
+    /// It was told to finish, and everything is written.
+    Finished,
+    /// Nobody reads what is written any more (a closed pipe). Not a failure: the job should end quietly.
+    Closed,
+}
+
+/// Writes records, on a shard.
+pub trait SinkWriter<T: Record>: 'static {
+    /// Takes a record. A failure is kept for the next `poll`.
+    fn write<I: Item<T>>(&mut self, item: I);
+
+    /// Whether it should be given nothing for now. Asked after every record.
+    fn wants_pause(&self) -> bool;
+
+    /// Nothing else will come for a while: what is in the buffer should be on its way.
+    fn flush(&mut self);
+
+    /// Moves bytes, without waiting.
+    ///
+    /// # Errors
+    ///
+    /// If a record could not be encoded or bytes not be written. The writer must not be used again.
+    fn poll(&mut self, shard: &Shard) -> Result<WriterStatus, TaskFailure>;
+
+    /// Nothing will follow. To be polled until it is [`WriterStatus::Finished`].
+    fn finish(&mut self);
+}
