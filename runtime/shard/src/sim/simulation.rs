@@ -140,7 +140,7 @@ pub enum SimError {
 ///     Ok::<_, std::io::Error>(Simulation::new(SimConfig::with_seed(seed)).run(launch))
 /// };
 /// let (one, two) = (run(7).unwrap().unwrap(), run(7).unwrap().unwrap());
-/// assert_eq!((one.steps, one.trace_hash), (30, two.trace_hash));
+/// assert_eq!((one.steps, one.trace_hash), (two.steps, two.trace_hash));
 /// ```
 pub struct Simulation {
     config: SimConfig,
