@@ -14,7 +14,7 @@
 
 use wiesel_core::{ChannelIndex, KeyGroupRange, SubtaskIndex, TaskId, VertexId};
 
-use crate::{JobGraph, Partitioning, SlotIndex, regions, slots};
+use crate::{Fingerprint, JobGraph, Partitioning, SlotIndex, regions, slots};
 
 /// An edge, as its position in the job graph.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -24,6 +24,7 @@ pub struct EdgeId(pub u32);
 #[derive(Clone, Debug)]
 pub struct ExecutionGraph {
     name: String,
+    fingerprint: Fingerprint,
     vertices: Vec<ExecutionVertex>,
     subtasks: Vec<Subtask>,
     edges: Vec<ExecutionEdge>,
@@ -83,6 +84,7 @@ pub struct Channel {
 struct ExecutionEdge {
     source: VertexId,
     target: VertexId,
+    input: u32,
     partitioning: Partitioning,
 }
 
@@ -125,10 +127,12 @@ impl ExecutionGraph {
         let edges = job.edges.iter().map(|edge| ExecutionEdge {
             source: edge.source,
             target: edge.target,
+            input: edge.input,
             partitioning: edge.partitioning.clone(),
         });
         Self {
             name: job.name.clone(),
+            fingerprint: job.fingerprint(),
             edges: edges.collect(),
             region_count: regions.iter().max().map_or(0, |last| last + 1),
             vertices,
@@ -140,6 +144,28 @@ impl ExecutionGraph {
     /// The name of the job.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The fingerprint of the job graph.
+    pub fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
+    }
+
+    /// The edges into a vertex, in order of its inputs.
+    pub fn inputs(&self, vertex: VertexId) -> Vec<EdgeId> {
+        let mut inputs = self.edges_where(|edge| edge.target == vertex);
+        inputs.sort_by_key(|edge| self.edges[edge.0 as usize].input);
+        inputs
+    }
+
+    /// The edges out of a vertex, in order of its outputs.
+    pub fn outputs(&self, vertex: VertexId) -> Vec<EdgeId> {
+        self.edges_where(|edge| edge.source == vertex)
+    }
+
+    fn edges_where(&self, is_wanted: impl Fn(&ExecutionEdge) -> bool) -> Vec<EdgeId> {
+        let edges = self.edges.iter().zip(0..).filter(|(edge, _)| is_wanted(edge));
+        edges.map(|(_, index)| EdgeId(index)).collect()
     }
 
     /// Indexed by [`VertexId`].
@@ -320,6 +346,16 @@ mod tests {
                 assert_eq!(seen, graph.channels().collect::<Vec<_>>(), "{script}");
             }
         }
+    }
+
+    #[test]
+    fn edges_are_in_the_order_of_heads_and_of_factories() {
+        let graph = ExecutionGraph::expand(&job(
+            "a / source; b / source; c / sink from1::1 from0::0 from0::2",
+        ));
+        assert_eq!(graph.inputs(VertexId(2)), [EdgeId(1), EdgeId(0), EdgeId(2)]);
+        assert_eq!(graph.outputs(VertexId(0)), [EdgeId(1), EdgeId(2)]);
+        assert_eq!(graph.inputs(VertexId(0)), []);
     }
 
     #[test]

@@ -1,1 +1,22 @@
-//! The JobMaster: deployment, task states, enumerators. Pure.
+//! The JobMaster: one per job. It deploys the job's tasks, follows their states and hosts the split enumerators.
+//!
+//! ```text
+//!   events                                JobMaster                          effects
+//!   Start, Cancel, Tick ────────────────▶ status of the job ───────────────▶ Job(status)
+//!   Message(from a TaskManager) ────────▶ state of every task ─────────────▶ Task(attempt, state)
+//!   ShardLost ──────────────────────────▶ enumerators ─────────────────────▶ Send(to, message)
+//! ```
+//!
+//! Pure: events and a time go in, effects come out. The shell around it carries messages and sleeps until
+//! [`JobMaster::next_deadline`].
+
+mod deployment;
+mod error;
+mod job_master;
+mod source_desk;
+mod status;
+
+pub use error::JobMasterError;
+pub use job_master::{CANCEL_TIMEOUT, Effect, Event, JobMaster};
+pub use source_desk::{SPLIT_RETRY_INTERVAL, SourceEnumerator};
+pub use status::JobStatus;

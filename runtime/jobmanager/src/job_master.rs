@@ -1,0 +1,454 @@
+//! The brain of a job.
+//!
+//! ```text
+//!   Start ──▶ Deploy to all ──▶ every Deployed is in ──▶ Start to all ──▶ Running … Finished ──▶ job Finished
+//!                 │                                                          │
+//!                 └────────────── the first Failed, or Cancel ───────────────┘
+//!                                   └──▶ Cancel to all ──▶ all are over ──▶ job Failed, or Canceled
+//! ```
+//!
+//! # What is always true
+//!
+//! 1. No task runs before all are deployed: what is wrong with one is known before any has read or written.
+//! 2. A job is over when, and only when, all its tasks are; then there are no more effects.
+//! 3. The first failure is the job's. What happens while it is stopped is a consequence, and is not reported over it.
+//! 4. A message about another job or attempt changes nothing; one that crossed a `Cancel` does neither. Any other
+//!    that does not fit the state of its task fails the job, and the blame is ours.
+
+#[cfg(test)]
+mod random;
+#[cfg(test)]
+mod tests;
+
+use std::{collections::BTreeMap, time::Duration};
+
+use wiesel_core::{Blame, JobId, Nanos, TaskFailure, TaskId, VertexId};
+use wiesel_graph::ExecutionGraph;
+use wiesel_rpc::{
+    Attempt, Envelope, FailureReport, Location, TaskMetricsReport, TaskState, ToJobMaster,
+    ToTaskManager,
+};
+
+use crate::{
+    JobMasterError, JobStatus, SPLIT_RETRY_INTERVAL, SourceEnumerator,
+    deployment::deployment_of,
+    source_desk::{Answer, SourceDesk},
+};
+
+/// How long tasks may take to stop. Flink's `task.cancellation.timeout`; a turn is microseconds, so only a user
+/// function that never returns gets there.
+pub const CANCEL_TIMEOUT: Duration = Duration::from_secs(180);
+
+/// What happens to a job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Run it. Once.
+    Start,
+    /// Stop it. Does nothing once it is stopping or over.
+    Cancel,
+    /// Time has passed; see [`JobMaster::next_deadline`].
+    Tick,
+    /// A TaskManager says something.
+    Message(Envelope<ToJobMaster>),
+    /// A shard is gone, and with it what ran there.
+    ShardLost(Location, FailureReport),
+}
+
+/// What is to be done about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Send this to the TaskManager of that shard.
+    Send(Location, Envelope<ToTaskManager>),
+    /// A task is in another state now. To be logged.
+    Task(Attempt, TaskState),
+    /// The job has another status now. A terminal one is the last effect.
+    Job(JobStatus),
+}
+
+/// The master of one job.
+#[derive(Debug)]
+pub struct JobMaster {
+    job: JobId,
+    graph: ExecutionGraph,
+    /// By slot.
+    locations: Vec<Location>,
+    /// Like the subtasks of the graph.
+    tasks: Vec<Task>,
+    desks: BTreeMap<VertexId, SourceDesk>,
+    status: JobStatus,
+    /// All tasks were told to run.
+    is_started: bool,
+    failure: Option<FailureReport>,
+    cancel_deadline: Option<Nanos>,
+    retry_deadline: Option<Nanos>,
+    effects: Vec<Effect>,
+}
+
+/// What is known about a task.
+#[derive(Debug)]
+struct Task {
+    attempt: Attempt,
+    state: TaskState,
+    is_deployed: bool,
+    metrics: Option<TaskMetricsReport>,
+}
+
+impl JobMaster {
+    /// The master of a job that nothing was done for yet. `locations` are the slots on offer; the job takes the first
+    /// ones.
+    ///
+    /// # Errors
+    ///
+    /// If there are too few slots, or sources and enumerators do not match.
+    pub fn new(
+        job: JobId,
+        graph: ExecutionGraph,
+        locations: Vec<Location>,
+        enumerators: Vec<SourceEnumerator>,
+    ) -> Result<Self, JobMasterError> {
+        let needed = graph.slot_count();
+        if locations.len() < needed as usize {
+            let job = graph.name().to_owned();
+            return Err(JobMasterError::Slots { job, needed, offered: locations.len() });
+        }
+        let desks: BTreeMap<_, _> = enumerators
+            .into_iter()
+            .map(|source| (source.vertex, SourceDesk::new(source.enumerator)))
+            .collect();
+        if let Some(vertex) =
+            graph.vertices().iter().find(|v| v.is_source != desks.contains_key(&v.id))
+        {
+            let (job, vertex) = (graph.name().to_owned(), vertex.name.clone());
+            return Err(JobMasterError::Enumerator { job, vertex });
+        }
+        let tasks = graph.subtasks().iter().map(|subtask| Task {
+            attempt: Attempt { task: subtask.task, number: 0 },
+            state: TaskState::Created,
+            is_deployed: false,
+            metrics: None,
+        });
+        Ok(Self {
+            job,
+            tasks: tasks.collect(),
+            graph,
+            locations,
+            desks,
+            status: JobStatus::Created,
+            is_started: false,
+            failure: None,
+            cancel_deadline: None,
+            retry_deadline: None,
+            effects: Vec::new(),
+        })
+    }
+
+    /// Takes an event; returns what is to be done, in order.
+    ///
+    /// # Panics
+    ///
+    /// If the job is started twice.
+    pub fn handle(&mut self, now: Nanos, event: Event) -> Vec<Effect> {
+        match event {
+            Event::Start => self.start(),
+            Event::Cancel => self.cancel(now),
+            Event::Tick => self.tick(now),
+            Event::Message(envelope) if envelope.job == self.job => {
+                self.message(now, envelope.message)
+            }
+            Event::Message(_) => {} // Invariant 4.
+            Event::ShardLost(location, failure) => self.shard_lost(now, location, failure),
+        }
+        self.end_if_all_are_over();
+        std::mem::take(&mut self.effects)
+    }
+
+    /// When [`Event::Tick`] is wanted next, if nothing else happens.
+    pub fn next_deadline(&self) -> Option<Nanos> {
+        self.cancel_deadline.into_iter().chain(self.retry_deadline).min()
+    }
+
+    /// The status of the job.
+    pub fn status(&self) -> JobStatus {
+        self.status
+    }
+
+    /// Why the job failed, or is failing.
+    pub fn failure(&self) -> Option<&FailureReport> {
+        self.failure.as_ref()
+    }
+
+    /// The plan.
+    pub fn graph(&self) -> &ExecutionGraph {
+        &self.graph
+    }
+
+    /// The state of a task; `None` if the job has no such task.
+    pub fn task_state(&self, task: TaskId) -> Option<TaskState> {
+        Some(self.tasks[self.graph.task_index(task)?].state)
+    }
+
+    /// What the tasks have counted, by the last heartbeat of each.
+    pub fn metrics(&self) -> impl Iterator<Item = &TaskMetricsReport> {
+        self.tasks.iter().filter_map(|task| task.metrics.as_ref())
+    }
+
+    fn start(&mut self) {
+        self.become_status(JobStatus::Running);
+        for index in 0..self.tasks.len() {
+            let task = self.tasks[index].attempt.task;
+            let attempts = |task| {
+                let index = self.graph.task_index(task).expect("channels end at tasks of the job");
+                self.tasks[index].attempt
+            };
+            let deployment = deployment_of(&self.graph, task, &attempts, &self.locations);
+            self.become_state(index, TaskState::Deploying);
+            self.send(index, ToTaskManager::Deploy(Box::new(deployment)));
+        }
+    }
+
+    fn cancel(&mut self, now: Nanos) {
+        if matches!(self.status, JobStatus::Created | JobStatus::Running) {
+            self.become_status(JobStatus::Cancelling);
+            self.stop_all(now);
+        }
+    }
+
+    fn tick(&mut self, now: Nanos) {
+        if self.retry_deadline.is_some_and(|deadline| deadline <= now) {
+            self.retry_deadline = None;
+            let retry = |(vertex, desk): (&VertexId, &mut SourceDesk)| {
+                let vertex = *vertex;
+                let task = move |(subtask, answer)| (TaskId { vertex, subtask }, answer);
+                desk.retry().into_iter().map(task).collect::<Vec<_>>()
+            };
+            let answers: Vec<_> = self.desks.iter_mut().flat_map(retry).collect();
+            for (task, answer) in answers {
+                let index = self.graph.task_index(task).expect("who waits is a task of the job");
+                self.answer(index, answer);
+            }
+            self.wait_for_splits(now);
+        }
+        if self.cancel_deadline.is_some_and(|deadline| deadline <= now) {
+            self.give_up_on_stopping();
+        }
+    }
+
+    fn message(&mut self, now: Nanos, message: ToJobMaster) {
+        match message {
+            ToJobMaster::Deployed(attempt) => self.on_deployed(now, attempt),
+            ToJobMaster::State(attempt, state) => self.on_state(now, attempt, state),
+            ToJobMaster::Failed(attempt, failure) => self.on_failed(now, attempt, failure),
+            ToJobMaster::RequestSplit(attempt) => self.on_request(now, attempt),
+            ToJobMaster::Heartbeat(_, reports) => {
+                for report in reports {
+                    if let Some(index) = self.present(report.attempt) {
+                        self.tasks[index].metrics = Some(report);
+                    }
+                }
+            }
+        }
+    }
+
+    fn on_deployed(&mut self, now: Nanos, attempt: Attempt) {
+        let Some(index) = self.listening(attempt) else { return };
+        if self.tasks[index].state != TaskState::Deploying || self.tasks[index].is_deployed {
+            return self.does_not_fit(now, index, "DEPLOYED");
+        }
+        self.tasks[index].is_deployed = true;
+        if self.tasks.iter().all(|task| task.is_deployed) {
+            self.is_started = true;
+            for index in 0..self.tasks.len() {
+                self.send(index, ToTaskManager::Start(self.tasks[index].attempt));
+            }
+        }
+    }
+
+    fn on_state(&mut self, now: Nanos, attempt: Attempt, state: TaskState) {
+        let Some(index) = self.present(attempt) else { return };
+        let current = self.tasks[index].state;
+        if current.is_terminal() || (current == TaskState::Canceling && !state.is_terminal()) {
+            return; // It crossed a `Cancel`, or was given up on.
+        }
+        let fits = match state {
+            TaskState::Running => current == TaskState::Deploying && self.is_started,
+            TaskState::Finished => current.may_become(state),
+            TaskState::Canceled => current == TaskState::Canceling,
+            // A failure comes with its reason, and the others are for us to decide.
+            _ => false,
+        };
+        if !fits {
+            return self.does_not_fit(now, index, &state.to_string());
+        }
+        self.become_state(index, state);
+        if state == TaskState::Running
+            && let Some(desk) = self.desks.get_mut(&attempt.task.vertex)
+        {
+            desk.add_reader(attempt.task.subtask);
+        }
+    }
+
+    fn on_failed(&mut self, now: Nanos, attempt: Attempt, failure: FailureReport) {
+        let Some(index) = self.present(attempt) else { return };
+        let current = self.tasks[index].state;
+        if current.may_become(TaskState::Failed) {
+            self.become_state(index, TaskState::Failed);
+            self.fail(now, failure);
+        } else if !current.is_terminal() {
+            self.does_not_fit(now, index, "FAILED");
+        }
+    }
+
+    fn on_request(&mut self, now: Nanos, attempt: Attempt) {
+        let Some(index) = self.listening(attempt) else { return };
+        let is_running = self.tasks[index].state == TaskState::Running;
+        let Some(desk) = self.desks.get_mut(&attempt.task.vertex).filter(|_| is_running) else {
+            return self.does_not_fit(now, index, "a request for a split");
+        };
+        match desk.request(attempt.task.subtask) {
+            Some(answer) => self.answer(index, answer),
+            None => self.wait_for_splits(now),
+        }
+    }
+
+    fn shard_lost(&mut self, now: Nanos, location: Location, failure: FailureReport) {
+        let lost = |index: &usize| self.location(*index) == location;
+        let lost: Vec<_> = (0..self.tasks.len()).filter(lost).collect();
+        let mut has_lost = false;
+        for index in lost {
+            if self.tasks[index].state.may_become(TaskState::Failed) {
+                self.become_state(index, TaskState::Failed);
+                has_lost = true;
+            }
+        }
+        if has_lost {
+            self.fail(now, failure);
+        }
+    }
+
+    /// The failure of the job, unless it is stopping already.
+    fn fail(&mut self, now: Nanos, failure: FailureReport) {
+        if self.status == JobStatus::Running {
+            self.failure = Some(failure);
+            self.become_status(JobStatus::Failing);
+            self.stop_all(now);
+        }
+    }
+
+    /// A message that cannot be: one of the two programs is wrong.
+    fn does_not_fit(&mut self, now: Nanos, index: usize, what: &str) {
+        let Task { attempt, state, .. } = self.tasks[index];
+        let name = self.graph.task_name(attempt.task);
+        let cause = format!("{name} reported {what} while it was {state}");
+        self.fail(now, self.ours("follow a task", cause, attempt.task));
+    }
+
+    fn give_up_on_stopping(&mut self) {
+        self.cancel_deadline = None;
+        for index in 0..self.tasks.len() {
+            let Task { attempt, state, .. } = self.tasks[index];
+            if state.is_terminal() {
+                continue;
+            }
+            if self.failure.is_none() {
+                let name = self.graph.task_name(attempt.task);
+                let limit = CANCEL_TIMEOUT.as_secs();
+                let cause = format!(
+                    "{name} did not stop within {limit} s: does a function of it ever return?"
+                );
+                self.failure = Some(self.ours("stop a task", cause, attempt.task));
+            }
+            self.become_state(index, TaskState::Failed);
+        }
+    }
+
+    fn ours(&self, doing: &str, cause: String, task: TaskId) -> FailureReport {
+        let uid = &self.graph.vertices()[task.vertex.index()].uid;
+        let failure = TaskFailure::new(Blame::Runtime, doing, cause).uid(uid).subtask(task.subtask);
+        FailureReport::from(&failure)
+    }
+
+    /// Asks every task to stop that is not over.
+    fn stop_all(&mut self, now: Nanos) {
+        self.cancel_deadline = Some(now + CANCEL_TIMEOUT);
+        self.retry_deadline = None;
+        for index in 0..self.tasks.len() {
+            match self.tasks[index].state {
+                TaskState::Created => self.become_state(index, TaskState::Canceled),
+                TaskState::Deploying | TaskState::Running => {
+                    self.become_state(index, TaskState::Canceling);
+                    self.send(index, ToTaskManager::Cancel(self.tasks[index].attempt));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn end_if_all_are_over(&mut self) {
+        if self.status.is_terminal() || !self.tasks.iter().all(|task| task.state.is_terminal()) {
+            return;
+        }
+        let end = match self.status {
+            JobStatus::Running => JobStatus::Finished,
+            JobStatus::Cancelling if self.failure.is_none() => JobStatus::Canceled,
+            _ => JobStatus::Failed,
+        };
+        self.cancel_deadline = None;
+        self.become_status(end);
+    }
+
+    /// A task that has just changed waits for no split.
+    fn become_state(&mut self, index: usize, state: TaskState) {
+        let task = &mut self.tasks[index];
+        assert!(task.state.may_become(state), "{}: {} to {state}", task.attempt, task.state);
+        task.state = state;
+        let TaskId { vertex, subtask } = task.attempt.task;
+        self.effects.push(Effect::Task(task.attempt, state));
+        if let Some(desk) = self.desks.get_mut(&vertex) {
+            desk.forget(subtask);
+        }
+    }
+
+    fn become_status(&mut self, status: JobStatus) {
+        assert!(self.status.may_become(status), "job: {} to {status}", self.status);
+        self.status = status;
+        self.effects.push(Effect::Job(status));
+    }
+
+    fn answer(&mut self, index: usize, answer: Answer) {
+        let attempt = self.tasks[index].attempt;
+        self.send(
+            index,
+            match answer {
+                Answer::Split(split) => ToTaskManager::Split(attempt, split),
+                Answer::NoMoreSplits => ToTaskManager::NoMoreSplits(attempt),
+            },
+        );
+    }
+
+    fn wait_for_splits(&mut self, now: Nanos) {
+        if self.desks.values().any(SourceDesk::has_waiting) {
+            self.retry_deadline.get_or_insert(now + SPLIT_RETRY_INTERVAL);
+        }
+    }
+
+    fn send(&mut self, index: usize, message: ToTaskManager) {
+        let envelope = Envelope { job: self.job, message };
+        self.effects.push(Effect::Send(self.location(index), envelope));
+    }
+
+    fn location(&self, index: usize) -> Location {
+        self.locations[self.graph.subtasks()[index].slot.0 as usize]
+    }
+
+    /// The position of a task, if this is its present attempt.
+    fn present(&self, attempt: Attempt) -> Option<usize> {
+        let index = self.graph.task_index(attempt.task)?;
+        (self.tasks[index].attempt == attempt).then_some(index)
+    }
+
+    /// The same, if the task was not asked to stop and is not over.
+    fn listening(&self, attempt: Attempt) -> Option<usize> {
+        let is_on = |state| state < TaskState::Canceling;
+        self.present(attempt).filter(|index| is_on(self.tasks[*index].state))
+    }
+}
