@@ -4,6 +4,7 @@ use wiesel_core::{Nanos, Timestamp};
 use wiesel_wire::{Frame, FrameShape, FrameWriter};
 
 /// A frame under way to being full, for one channel or for all.
+#[derive(Debug)]
 pub(crate) struct Lane {
     pub writer: FrameWriter,
     pub sequence: u64,

@@ -70,6 +70,7 @@ use crate::{
 /// assert_eq!(gate.poll(), Some(GateEvent::Watermark(at)));
 /// # Ok::<(), wiesel_wire::PoolError>(())
 /// ```
+#[derive(Debug)]
 pub struct ResultPartition {
     route: Route,
     lanes: Box<[Lane]>,
@@ -108,11 +109,11 @@ impl ResultPartition {
         let route =
             Route::new(&options.partitioner, channels.len() as u32, options.subtask, options.seed);
         let broadcast = options.partitioner.is_broadcast();
-        let lanes = if broadcast { 1 } else { channels.len() };
+        let lane_count = if broadcast { 1 } else { channels.len() };
         let max = options.record_bytes_max.clamp(FRAME_BYTES, JUMBO_BYTES_LIMIT);
         Self {
             route,
-            lanes: (0..lanes).map(|_| Lane::new(options.shape)).collect(),
+            lanes: (0..lane_count).map(|_| Lane::new(options.shape)).collect(),
             outboxes: channels.into_iter().map(Outbox::new).collect(),
             shape: options.shape,
             broadcast,
@@ -257,7 +258,7 @@ impl ResultPartition {
         self.metrics.records_closed + open.sum::<u64>()
     }
 
-    /// Gives up: forgets what was not sent, and only collects frames from here on.
+    /// Forgets what was not sent, and only collects frames from here on.
     pub fn retire(mut self) -> RetiredPartition {
         self.give_up();
         RetiredPartition::new(self)
@@ -281,7 +282,8 @@ impl ResultPartition {
         {
             return self.fail(error);
         }
-        if self.lanes[index].writer.append::<T, I>(item, meta, &mut self.scratch) == Err(Full)
+        let writer = &mut self.lanes[index].writer;
+        if append_cold::<T, I>(writer, item, meta, &mut self.scratch) == Err(Full)
             && let Err(error) = self.append_jumbo::<T, I>(index, item, meta)
         {
             self.fail(error);
@@ -305,7 +307,7 @@ impl ResultPartition {
             }
             let frame = self.frames.take_jumbo(capacity);
             let mut writer = FrameWriter::open(frame, self.shape);
-            let appended = writer.append::<T, I>(item, meta, &mut self.scratch);
+            let appended = append_cold::<T, I>(&mut writer, item, meta, &mut self.scratch);
             let frame = writer.close();
             if appended.is_ok() {
                 self.send(index, frame);
@@ -404,7 +406,6 @@ impl ResultPartition {
         self.outboxes_of(lane).iter().all(|outbox| outbox.is_open() || outbox.is_closed())
     }
 
-    /// Whether frames of this lane wait for credit.
     fn is_blocked(&self, lane: usize) -> bool {
         self.outboxes_of(lane).iter().any(|outbox| outbox.frames_queued() > 0)
     }
@@ -454,12 +455,11 @@ impl ResultPartition {
 
     /// Takes home what waits for a consumer that is gone.
     fn discard(&mut self, channel: usize) -> bool {
-        let mut moved = false;
+        let queued = self.outboxes[channel].frames_queued();
         while let Some(frame) = self.outboxes[channel].take_queued() {
             self.take_home(frame);
-            moved = true;
         }
-        moved
+        queued > 0
     }
 
     /// Takes the frames of the lanes home, with what is in them.
@@ -479,21 +479,22 @@ impl ResultPartition {
     }
 }
 
+/// One copy of the append path for all that is not the hot loop.
+#[inline(never)]
+fn append_cold<T: Record, I: Item<T>>(
+    writer: &mut FrameWriter,
+    item: &I,
+    meta: Meta,
+    scratch: &mut Scratch,
+) -> Result<(), Full> {
+    writer.append::<T, I>(item, meta, scratch)
+}
+
 impl Drop for ResultPartition {
     fn drop(&mut self) {
         self.give_up();
         self.poll();
         // What is still out is freed by whoever has it; the pool replaces it, and the budget forgets it.
         self.overdraft.repay(self.jumbo_borrowed + self.frames.overdraft() * FRAME_BYTES);
-    }
-}
-
-impl std::fmt::Debug for ResultPartition {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ResultPartition")
-            .field("channels", &self.outboxes.len())
-            .field("frames", &self.frames)
-            .field("metrics", &self.metrics)
-            .finish_non_exhaustive()
     }
 }

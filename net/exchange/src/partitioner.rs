@@ -224,6 +224,12 @@ fn hash_of(meta: Meta) -> u64 {
     meta.hash.expect("a record on a keyed edge carries its key hash")
 }
 
+impl fmt::Debug for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Route") // A closure and long tables: nothing to read.
+    }
+}
+
 /// SplitMix64 (Steele, Lea, Flood 2014): one addition and a finaliser.
 #[inline]
 fn split_mix(state: &mut u64) -> u64 {
