@@ -265,6 +265,16 @@ fn mixed(length: Duration, count: usize, spin: Option<Duration>) -> bool {
     report.outcome().is_ok() && longest_ms < STALL.as_millis() as u64
 }
 
+/// What asking a quantum costs a record that does nothing else.
+fn quantum() {
+    let shard = Shard::detached();
+    let mut quantum = shard.quantum(seconds(3_600));
+    let (started, count) = (shard.read_clock(), 20_000_000_u64);
+    let spent = (0..count).filter(|_| std::hint::black_box(quantum.spent())).count();
+    let ns = shard.read_clock().since(started).as_nanos() as f64 / count as f64;
+    println!("asking the quantum: {ns:.2} ns a record, spent {spent} times");
+}
+
 fn main() -> ExitCode {
     let arguments =
         std::env::args().skip(1).filter_map(|text| text.parse().ok()).collect::<Vec<u64>>();
@@ -273,6 +283,7 @@ fn main() -> ExitCode {
     let count = argument(1).map_or_else(|| available_cores().len(), |count| count.max(1) as usize);
     let spin = argument(2).map(Duration::from_micros);
     let second = seconds(1);
+    quantum();
     pair("spinning, ping-pong", seconds(3_600), Duration::ZERO, second);
     pair("spin 20 us then park, ping-pong", Duration::from_micros(20), Duration::ZERO, second);
     pair("park at once, ping-pong", Duration::ZERO, Duration::ZERO, second);

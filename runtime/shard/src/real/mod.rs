@@ -4,7 +4,8 @@
 //!   machine   threads, start and join        turns      the loop, for shards and the control thread
 //!   executor  one shard on glommio           pace       spin, pass or park; pure
 //!   control   the loop on a plain thread     watchdog   who stands still
-//!   uring     files and sockets              bell       an eventfd
+//!   uring     files and sockets              handle     descriptors and addresses
+//!   bell      an eventfd                     net, files what waits
 //!   observe   what the probe looks at        signals    SIGINT and SIGTERM
 //! ```
 
@@ -13,6 +14,7 @@ mod clock;
 mod control;
 mod executor;
 pub(crate) mod files;
+mod handle;
 mod machine;
 pub mod net;
 mod observe;
@@ -24,10 +26,6 @@ mod uring;
 mod watchdog;
 
 pub(crate) use self::{
-    bell::Bell,
-    clock::now,
-    observe::observe,
-    services::Services,
-    uring::{Handle, Ring},
+    bell::Bell, clock::now, handle::Handle, observe::observe, services::Services, uring::Ring,
 };
 pub use machine::{Machine, available_cores};

@@ -13,17 +13,15 @@
 //! 2. The ring is made on the thread that uses it, at the first operation: a shard without files locks no memory.
 //! 3. With nothing outstanding a poll is two loads. Completions ring the shard's bell only while it is about to sleep.
 //!
-//! `unsafe` here: entries pushed to the submission queue (invariant 1), descriptors that the kernel just opened for us,
-//! `set_len` by what the kernel says it wrote, and socket addresses.
+//! `unsafe` here: entries pushed to the submission queue (invariant 1), descriptors that the kernel just opened for us, and
+//! `set_len` by what the kernel says it wrote.
 
 use std::{
     collections::VecDeque,
     ffi::CString,
-    io::{self, IsTerminal},
-    mem,
-    net::{SocketAddr, TcpStream},
+    io, mem,
     os::{
-        fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
+        fd::{AsRawFd, FromRawFd, OwnedFd, RawFd},
         unix::ffi::OsStrExt,
     },
     path::Path,
@@ -38,7 +36,10 @@ use std::{
 use io_uring::{IoUring, opcode, squeue, types};
 use wiesel_core::ShardId;
 
-use super::{Bell, Services};
+use super::{
+    Bell, Handle, Services,
+    handle::{connected, socket_address, tcp_socket},
+};
 use crate::{
     Completion, CreateMode, File, Outcome, Token,
     io::{Request, Slots, with_context},
@@ -56,28 +57,6 @@ const STREAM: u64 = u64::MAX;
 
 /// How long the end of a shard waits for cancelled operations before it leaks them.
 const SHUT_DOWN_MS_MAX: u32 = 1_000;
-
-/// An open descriptor.
-pub(crate) struct Handle {
-    fd: RawFd,
-    /// None: one of the standard three, which stay open.
-    _owned: Option<OwnedFd>,
-}
-
-impl Handle {
-    pub(crate) fn owned(fd: OwnedFd) -> Self {
-        Self { fd: fd.as_raw_fd(), _owned: Some(fd) }
-    }
-
-    pub(crate) const fn standard(fd: RawFd) -> Self {
-        Self { fd, _owned: None }
-    }
-
-    pub(crate) fn is_terminal(&self) -> bool {
-        // SAFETY: open as long as this handle.
-        unsafe { BorrowedFd::borrow_raw(self.fd) }.is_terminal()
-    }
-}
 
 /// One operation, and everything of it that the kernel may touch.
 struct Op {
@@ -342,10 +321,10 @@ impl Op {
         let path = |index: usize| self.paths[index].as_ptr();
         let entry = match &mut self.request {
             Request::Write { file, .. } if self.polling => {
-                opcode::PollAdd::new(types::Fd(file.0.handle.fd), libc::POLLOUT as u32).build()
+                opcode::PollAdd::new(types::Fd(file.0.handle.fd()), libc::POLLOUT as u32).build()
             }
             Request::Read { file, .. } | Request::Accept { listener: file } if self.polling => {
-                opcode::PollAdd::new(types::Fd(file.0.handle.fd), libc::POLLIN as u32).build()
+                opcode::PollAdd::new(types::Fd(file.0.handle.fd()), libc::POLLIN as u32).build()
             }
             Request::Open { .. } => {
                 opcode::OpenAt::new(here, path(0)).flags(libc::O_RDONLY | libc::O_CLOEXEC).build()
@@ -364,18 +343,18 @@ impl Op {
             Request::Read { file, offset, buffer } => {
                 let room = buffer.spare_capacity_mut();
                 let len = u32::try_from(room.len()).unwrap_or(1 << 30);
-                opcode::Read::new(types::Fd(file.0.handle.fd), room.as_mut_ptr().cast(), len)
+                opcode::Read::new(types::Fd(file.0.handle.fd()), room.as_mut_ptr().cast(), len)
                     .offset(offset.unwrap_or(STREAM))
                     .build()
             }
             Request::Write { file, offset, buffer } => {
                 let rest = &buffer[self.written..];
                 let len = u32::try_from(rest.len()).unwrap_or(1 << 30);
-                opcode::Write::new(types::Fd(file.0.handle.fd), rest.as_ptr(), len)
+                opcode::Write::new(types::Fd(file.0.handle.fd()), rest.as_ptr(), len)
                     .offset(offset.map_or(STREAM, |offset| offset + self.written as u64))
                     .build()
             }
-            Request::Sync { file } => opcode::Fsync::new(types::Fd(file.0.handle.fd)).build(),
+            Request::Sync { file } => opcode::Fsync::new(types::Fd(file.0.handle.fd())).build(),
             Request::SyncDirectory { .. } => opcode::Fsync::new(self.own_fd()).build(),
             Request::Rename { .. } => opcode::RenameAt::new(here, path(0), here, path(1)).build(),
             Request::Remove { .. } => opcode::UnlinkAt::new(here, path(0)).build(),
@@ -392,7 +371,7 @@ impl Op {
                 .build()
             }
             Request::Accept { listener } => {
-                let fd = types::Fd(listener.0.handle.fd);
+                let fd = types::Fd(listener.0.handle.fd());
                 opcode::Accept::new(fd, std::ptr::null_mut(), std::ptr::null_mut())
                     .flags(libc::SOCK_CLOEXEC)
                     .build()
@@ -470,58 +449,7 @@ impl Op {
     }
 }
 
-/// A stream without the 40 ms of Nagle and delayed acknowledgements.
-fn connected(fd: OwnedFd, name: &str) -> File {
-    let stream = TcpStream::from(fd);
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(name, %error, "no TCP_NODELAY");
-    }
-    File::new(name, Handle::owned(stream.into()))
-}
-
 fn c_path(path: &Path) -> io::Result<CString> {
     let invalid = |_| io::Error::new(io::ErrorKind::InvalidInput, "a path with a zero byte");
     CString::new(path.as_os_str().as_bytes()).map_err(invalid)
-}
-
-fn tcp_socket(address: SocketAddr) -> io::Result<OwnedFd> {
-    let family = if address.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
-    // SAFETY: no pointers.
-    let fd = unsafe { libc::socket(family, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0) };
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: a new descriptor that nobody else owns.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
-}
-
-fn socket_address(address: SocketAddr) -> (libc::sockaddr_storage, libc::socklen_t) {
-    // SAFETY: all zeros are a valid `sockaddr_storage`.
-    let mut storage = unsafe { mem::zeroed::<libc::sockaddr_storage>() };
-    let len = match address {
-        SocketAddr::V4(address) => {
-            let v4 = libc::sockaddr_in {
-                sin_family: libc::AF_INET as libc::sa_family_t,
-                sin_port: address.port().to_be(),
-                sin_addr: libc::in_addr { s_addr: u32::from(*address.ip()).to_be() },
-                sin_zero: [0; 8],
-            };
-            // SAFETY: a `sockaddr_storage` is large and aligned enough for every address.
-            unsafe { (&raw mut storage).cast::<libc::sockaddr_in>().write(v4) };
-            size_of::<libc::sockaddr_in>()
-        }
-        SocketAddr::V6(address) => {
-            let v6 = libc::sockaddr_in6 {
-                sin6_family: libc::AF_INET6 as libc::sa_family_t,
-                sin6_port: address.port().to_be(),
-                sin6_flowinfo: address.flowinfo(),
-                sin6_addr: libc::in6_addr { s6_addr: address.ip().octets() },
-                sin6_scope_id: address.scope_id(),
-            };
-            // SAFETY: as above.
-            unsafe { (&raw mut storage).cast::<libc::sockaddr_in6>().write(v6) };
-            size_of::<libc::sockaddr_in6>()
-        }
-    };
-    (storage, len as libc::socklen_t)
 }
