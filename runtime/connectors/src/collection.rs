@@ -174,7 +174,8 @@ mod tests {
             reader.add_split(split).expect("a run");
         }
         assert_eq!(reader.runs, [0..2, 2..5, 5..7, 7..10]);
-        for bad in [vec![], vec![0; 15], encode(3..11).0, encode(3..2).0] {
+        let (last, end) = (10, 3);
+        for bad in [vec![], vec![0; 15], encode(3..11).0, encode(last..end).0] {
             assert!(reader.add_split(SplitPayload(bad)).is_err());
         }
     }

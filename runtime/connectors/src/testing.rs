@@ -26,7 +26,7 @@ impl<T> Default for Collected<T> {
 impl<T: Record> SourceOutput<T> for Collected<T> {
     fn collect<I: Item<T>>(&mut self, item: I, _time: Option<Timestamp>) -> bool {
         self.records.push(item.into_owned());
-        self.turn_records != 0 && self.records.len() % self.turn_records == 0
+        self.turn_records != 0 && self.records.len().is_multiple_of(self.turn_records)
     }
 
     fn skip(&mut self) -> bool {

@@ -35,7 +35,6 @@ pub struct CollectedRecords<T> {
 
 impl<T: Record> CollectSink<T> {
     /// A sink, and where its records will be.
-    #[expect(clippy::new_ret_no_self, reason = "the two are made together")]
     pub fn new() -> (Self, CollectedRecords<T>) {
         let shared = Arc::default();
         (Self { shared: Arc::clone(&shared) }, CollectedRecords { shared })

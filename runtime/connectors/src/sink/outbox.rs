@@ -241,6 +241,37 @@ mod tests {
     }
 
     #[test]
+    #[cfg(not(sim))]
+    #[allow(clippy::disallowed_methods, clippy::disallowed_types)] // A server of the test's own.
+    fn a_closed_pipe_is_no_failure() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let shard = Shard::detached();
+        let token = shard.io().connect(listener.local_addr().expect("bound"));
+        let stream = loop {
+            shard.look();
+            if let Some(connected) = shard.io().take(token) {
+                break connected.expect("it listens").into_file();
+            }
+        };
+        drop(listener.accept().expect("a writer"));
+        let mut outbox = Outbox::stream(stream, false);
+        let closed = loop {
+            outbox.open().extend(b"nobody reads this\n");
+            outbox.flush();
+            shard.look();
+            match outbox.poll(&shard) {
+                Ok(WriterStatus::Closed) => break true,
+                Ok(WriterStatus::Moved | WriterStatus::Waiting) => {}
+                other => panic!("{other:?}"),
+            }
+        };
+        assert!(closed);
+        outbox.open().extend(b"nor this");
+        assert_eq!(outbox.poll(&shard).ok(), Some(WriterStatus::Closed));
+        assert!(outbox.open().is_empty(), "what nobody reads is not kept");
+    }
+
+    #[test]
     fn a_stream_of_its_own_is_written_a_buffer_at_a_time() {
         let mut outbox = Outbox::stream(File::stdout(), false);
         outbox.open().extend([b'x'; BUFFER_BYTES]);

@@ -1,7 +1,7 @@
 //! Text sources against files, as a job meets them.
-#![allow(clippy::disallowed_methods)] // The tests write their files behind the seam's back.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types)] // The tests make files and servers themselves.
 
-use std::{fs, io::Write, path::Path, sync::Arc, time::Duration};
+use std::{fs, io::Write, net::TcpListener, path::Path, sync::Arc, thread, time::Duration};
 
 use wiesel_core::{Timestamp, metrics::TaskMetrics, seconds};
 use wiesel_record::Record;
@@ -239,4 +239,26 @@ fn every_split_of_a_csv_file_knows_its_header() {
             out.records.iter().map(|post| format!("{} {};", post.text, post.at)).collect();
         assert_eq!(read, "a 1;b 2;c 3;", "{name} in splits of {split_bytes}");
     }
+}
+
+#[test]
+fn a_socket_is_read_until_the_server_ends() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("bound").to_string();
+    let server = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a reader");
+        stream.write_all(b"a\r\nb\nwithout an end").expect("a reader");
+    });
+    let source = Lines::socket(&*address);
+    assert!(!source.is_bounded() && source.describe() == format!("lines of {address}"));
+    let mut out = Collected::default();
+    let place = read_all(&source, &Arc::default(), &mut out, false).expect("a server");
+    assert_eq!(out.records, ["a", "b", "without an end"]);
+    assert_eq!(place, Some(format!("{address}, line 3, byte 5")));
+    server.join().expect("it sent");
+    // The port is free again: nobody listens there now.
+    let failure = read_all(&source, &Arc::default(), &mut out, false).expect_err("no server");
+    assert!(failure.to_string().contains(&address) && failure.retryable, "{failure}");
+    let nowhere = Lines::socket("no port").enumerator(1, &MachineDiscovery);
+    assert!(nowhere.expect_err("not an address").to_string().contains("connect to no port"));
 }
