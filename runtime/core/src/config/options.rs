@@ -84,9 +84,10 @@ options! {
     MAX_OVERDRAFT_SIZE: MemorySize = "taskmanager.network.memory.max-overdraft-size", default "64 mb", example "64 mb",
         |size| within(size, MemorySize::from_kb(32), MemorySize::from_mb(64 * 1_024));
 
+    // 256 mb: with header and index it still fits the largest jumbo frame, 512 mb.
     /// The largest record that may travel between tasks. One that is larger fails the job, which names the operator. Ours.
     RECORD_BYTES_MAX: MemorySize = "taskmanager.network.record-bytes-max", default "16 mb", example "16 mb",
-        |size| within(size, MemorySize::from_kb(32), MemorySize::from_mb(1_024));
+        |size| within(size, MemorySize::from_kb(32), MemorySize::from_mb(256));
 
     /// How long a shard polls after its last work before it sleeps. `auto` is 50 us with cores to spare, 20 us with a
     /// shard on every core and `0` with more shards than cores. Longer is lower latency for more CPU. Ours.
@@ -164,7 +165,7 @@ mod tests {
         assert_eq!(check("shard.quantum", "0"), wrong("must be between 1 us and 10 ms"));
         assert_eq!(
             check("taskmanager.network.record-bytes-max", "1 kb"),
-            wrong("must be between 32 kb and 1 gb")
+            wrong("must be between 32 kb and 256 mb")
         );
         assert_eq!(check("taskmanager.cpu.pin", "maybe"), wrong("must be `true` or `false`"));
         assert_eq!(check("execution.buffer-timeout.interval", "0"), Ok(()));
