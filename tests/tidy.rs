@@ -147,6 +147,7 @@ const UNSAFE_MODULES: &[(&str, &str)] = &[
     ("runtime/record/tests/zoo/main.rs", "reads back what it wrote"),
     ("runtime/shard/src/real/bell.rs", "system calls on an own descriptor"),
     ("runtime/shard/src/real/executor.rs", "system calls of the real backend"),
+    ("runtime/shard/src/real/handle.rs", "system calls on an own descriptor"),
     ("runtime/shard/src/real/signals.rs", "one system call's handler"),
     (
         "runtime/shard/src/real/uring.rs",
