@@ -1,1 +1,26 @@
-//! The parts wired: the MiniCluster and its client.
+//! The parts wired: a whole cluster in one process.
+//!
+//! ```text
+//!   MiniCluster::submit ── prepares sources and sinks, makes the channels ──▶ Launch
+//!                                                                              │ Machine::start, or Simulation::run
+//!      control thread: JobMasterProgram ◀── rings, doors ──▶ shard 0: Worker, shard 1: Worker, …
+//!              │ status, progress
+//!         JobClient (status, cancel, wait)
+//! ```
+//!
+//! # What is always true
+//!
+//! 1. JobMaster and workers share nothing but rings of messages, and workers nothing but channels.
+//! 2. The job is over when its JobMaster says so; then every mailbox is closed and every worker ends.
+//! 3. The same launch runs on the machine and in simulation.
+
+mod client;
+mod error;
+mod job_master_program;
+mod launch;
+mod progress;
+
+pub use client::{JobClient, JobResult, MiniCluster};
+pub use error::ClusterError;
+pub use launch::{Assembly, AssemblyResult, ClusterOptions, SubmitOptions, assemble, slots_of};
+pub use progress::{JobProgress, TaskProgress};

@@ -156,11 +156,7 @@ impl GraphBuilder {
     }
 
     /// Changes vertex `vertex`.
-    pub(crate) fn vertex<R>(
-        &self,
-        vertex: usize,
-        change: impl FnOnce(&mut VertexParts) -> R,
-    ) -> R {
+    pub(crate) fn vertex<R>(&self, vertex: usize, change: impl FnOnce(&mut VertexParts) -> R) -> R {
         self.with(|graph| change(&mut graph.vertices[vertex]))
     }
 

@@ -6,7 +6,7 @@ use wiesel_connectors::{Collection, Source};
 use wiesel_core::VertexId;
 use wiesel_graph::{GraphDefaults, GraphError, JobGraph, Partitioning, StreamEdge, StreamGraph};
 use wiesel_graph::{StreamOperator, StreamVertex};
-use wiesel_operators::{Nothing, Start};
+use wiesel_operators::Nothing;
 use wiesel_record::Record;
 use wiesel_task::TaskFactory;
 
@@ -22,9 +22,6 @@ pub const BAD_LINES: &str = "bad-lines";
 /// A stream right behind its source.
 pub type SourceStream<S> =
     DataStream<<S as Source>::Record, SourceStart<S>, Nothing<<S as Source>::Record>>;
-
-/// A stream that is only a head.
-pub type SingleStream<T, S> = DataStream<T, S, Nothing<<S as Start>::Out>>;
 
 /// The code behind a vertex: what the runtime builds from, opaque to the graph.
 #[derive(Clone)]
@@ -74,7 +71,7 @@ impl Environment {
     where
         Collection<T>: Source<Record = T>,
     {
-        self.source(Collection::new(records.into_iter().collect()))
+        self.source(Collection::new(records))
     }
 
     /// The graph of all that was said.
@@ -106,11 +103,8 @@ fn stream_vertex(vertex: &VertexParts) -> Result<StreamVertex<VertexCode>, Graph
     let Some(task) = vertex.factory.clone() else {
         return Err(GraphError::OpenStream { operator: last.to_owned() });
     };
-    let code = VertexCode {
-        task,
-        source: vertex.enumerator.clone(),
-        sink: vertex.preparation.clone(),
-    };
+    let code =
+        VertexCode { task, source: vertex.enumerator.clone(), sink: vertex.preparation.clone() };
     let mut operators: Vec<StreamOperator> = vertex
         .operators
         .iter()

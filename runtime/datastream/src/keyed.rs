@@ -34,7 +34,7 @@ where
     /// Starts the chain behind the exchange with a keyed operator.
     pub(crate) fn operate<P, O>(
         self,
-        name: &str,
+        name: String,
         operator: P,
     ) -> DataStream<O, impl Start<Out = O>, impl Chain<O, Out = O>>
     where
@@ -46,7 +46,7 @@ where
             vertex.is_stateful = true;
             vertex.reads_time = true;
             if let Some(operator) = vertex.operators.last_mut() {
-                name.clone_into(&mut operator.name);
+                operator.name = name;
             }
         });
         DataStream {
@@ -61,17 +61,20 @@ where
 
     fn rolling<A: Folding<K, T>>(
         self,
-        name: &str,
+        name: &'static str,
         folding: A,
     ) -> DataStream<A::Out, impl Start<Out = A::Out>, impl Chain<A::Out, Out = A::Out>> {
-        self.operate::<_, A::Out>(name, RollingStart(folding))
+        self.operate::<_, A::Out>(name.to_owned(), RollingStart(folding))
     }
 
     /// How often each key has come, after every record.
     pub fn count(
         self,
-    ) -> DataStream<Counted<K>, impl Start<Out = Counted<K>>, impl Chain<Counted<K>, Out = Counted<K>>>
-    {
+    ) -> DataStream<
+        Counted<K>,
+        impl Start<Out = Counted<K>>,
+        impl Chain<Counted<K>, Out = Counted<K>>,
+    > {
         self.rolling("Count", Count)
     }
 

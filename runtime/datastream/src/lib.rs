@@ -15,13 +15,16 @@ mod builder;
 mod environment;
 mod keyed;
 mod sink;
+mod source;
 mod stream;
 mod tag;
 mod windowed;
 
 pub use builder::{EdgeParts, Exchange, GraphBuilder, GraphParts, OperatorParts, VertexParts};
-pub use environment::{Environment, SingleStream};
+pub use environment::{BAD_LINES, Environment, SourceStream, VertexCode};
 pub use keyed::KeyedStream;
+pub use sink::{OUTPUT_CLOSED, Printed, SinkEnd, SinkPreparation};
+pub use source::{EnumeratorFactory, SourceHead, SourceStart};
 pub use stream::{DataStream, FrameStream, SharedStream};
 pub use tag::OutputTag;
 pub use windowed::{AllWindowedStream, WindowedStream};

@@ -214,10 +214,9 @@ impl<T: Record, R: SourceReader<T>, D: Link<T>> Head for SourceHead<T, R, D> {
         let splits: Vec<_> =
             snapshot.operator(SPLITS).skip(mine).step_by(parallelism).map(<[u8]>::to_vec).collect();
         for split in splits {
-            self.reader.add_split(SplitPayload(split)).map_err(|failure| TaskFailure {
-                blame: Blame::Environment,
-                ..failure
-            })?;
+            self.reader
+                .add_split(SplitPayload(split))
+                .map_err(|failure| TaskFailure { blame: Blame::Environment, ..failure })?;
         }
         self.next.restore(snapshot)
     }

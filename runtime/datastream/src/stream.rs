@@ -16,9 +16,9 @@ use std::{error::Error, marker::PhantomData};
 
 use wiesel_core::{TaskFailure, Timestamp};
 use wiesel_operators::{
-    AssignWatermarksTo, Chain, End, FanOut, FilterBy, FlatMapTo, FrameStart, Head, KeyByTo, Link, MapTo,
-    Nothing, ProcessFunction, ProcessTo, ProjectTo, Start, Tee, TryFilterBy, TryFlatMapTo, TryMapTo, WatermarkGenerator,
-    WatermarkStrategy,
+    AssignWatermarksTo, Chain, End, FanOut, FilterBy, FlatMapTo, FrameStart, Head, KeyByTo, Link,
+    MapTo, Nothing, ProcessFunction, ProcessTo, ProjectTo, Start, Tee, TryFilterBy, TryFlatMapTo,
+    TryMapTo, WatermarkGenerator, WatermarkStrategy,
 };
 use wiesel_record::{FnView, Key, Out, Record};
 use wiesel_task::BuildContext;
@@ -190,8 +190,7 @@ impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
 
     /// Key groups of the chain that this operator is in.
     pub fn set_max_parallelism(self, max_parallelism: u32) -> Self {
-        self.builder
-            .vertex(self.vertex, |vertex| vertex.max_parallelism = Some(max_parallelism));
+        self.builder.vertex(self.vertex, |vertex| vertex.max_parallelism = Some(max_parallelism));
         self
     }
 
@@ -203,12 +202,7 @@ impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
     }
 
     /// Ends the vertex in the single output edge that was or will be made for it.
-    fn close<D: Chain<S::Out, Out = T>>(
-        builder: &GraphBuilder,
-        vertex: usize,
-        start: S,
-        chain: D,
-    ) {
+    fn close<D: Chain<S::Out, Out = T>>(builder: &GraphBuilder, vertex: usize, start: S, chain: D) {
         builder.close_vertex(vertex, move |build: &mut BuildContext| {
             let mut outputs = build.rest::<T>();
             let (Some(output), true) = (outputs.pop(), outputs.is_empty()) else {
@@ -316,11 +310,8 @@ impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
     pub fn key_by<K: Key>(
         self,
         key_of: impl for<'a> FnView<'a, T::View<'a>, K::View<'a>> + Clone + Send + 'static,
-    ) -> KeyedStream<
-        T,
-        K,
-        impl for<'a> FnView<'a, T::View<'a>, K::View<'a>> + Clone + Send + 'static,
-    > {
+    ) -> KeyedStream<T, K, impl for<'a> FnView<'a, T::View<'a>, K::View<'a>> + Clone + Send + 'static>
+    {
         let (builder, has_time) = (self.builder.clone(), self.has_time);
         let vertex = builder.open_vertex(format!("KeyBy<{}>", short_type_name::<K>()));
         let edge = forward_edge::<T>(self.vertex, vertex);

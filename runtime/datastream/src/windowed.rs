@@ -9,7 +9,10 @@ use wiesel_operators::{
 };
 use wiesel_record::{FnView, Key, Record};
 
-use crate::{DataStream, KeyedStream, OutputTag, builder::{Exchange, GraphBuilder}};
+use crate::{
+    DataStream, KeyedStream, OutputTag,
+    builder::{Exchange, GraphBuilder},
+};
 
 /// A keyed stream in windows.
 #[must_use = "a windowed stream does nothing until it is aggregated"]
@@ -43,18 +46,21 @@ where
 
     fn windowed<A: Folding<K, T>>(
         self,
-        what: &str,
+        what: &'static str,
         folding: A,
     ) -> DataStream<A::Out, impl Start<Out = A::Out>, impl Chain<A::Out, Out = A::Out>> {
         let name = format!("{}.{what}", window_name(&self.options));
-        self.keyed.operate::<_, A::Out>(&name, TumblingStart::new(folding, self.options))
+        self.keyed.operate::<_, A::Out>(name, TumblingStart::new(folding, self.options))
     }
 
     /// How often each key came in the window.
     pub fn count(
         self,
-    ) -> DataStream<Counted<K>, impl Start<Out = Counted<K>>, impl Chain<Counted<K>, Out = Counted<K>>>
-    {
+    ) -> DataStream<
+        Counted<K>,
+        impl Start<Out = Counted<K>>,
+        impl Chain<Counted<K>, Out = Counted<K>>,
+    > {
         self.windowed("Count", Count)
     }
 
@@ -224,7 +230,7 @@ impl<T: Record> AllWindowedStream<T> {
 
     fn windowed<A: Folding<(), T>>(
         self,
-        what: &str,
+        what: &'static str,
         folding: A,
     ) -> DataStream<A::Out, impl Start<Out = A::Out>, impl Chain<A::Out, Out = A::Out>> {
         let name = format!("{}All.{what}", window_name(&self.options));
@@ -284,11 +290,7 @@ impl<T: Record> AllWindowedStream<T> {
         self,
         n: usize,
         rank_of: G,
-    ) -> DataStream<
-        Ranked<T>,
-        impl Start<Out = Ranked<T>>,
-        impl Chain<Ranked<T>, Out = Ranked<T>>,
-    >
+    ) -> DataStream<Ranked<T>, impl Start<Out = Ranked<T>>, impl Chain<Ranked<T>, Out = Ranked<T>>>
     where
         R: Ord,
         G: for<'a> Fn(T::View<'a>) -> R + Clone + Send + 'static,
@@ -306,11 +308,7 @@ impl<T: Record> AllWindowedStream<T> {
         self,
         n: usize,
         order: O,
-    ) -> DataStream<
-        Ranked<T>,
-        impl Start<Out = Ranked<T>>,
-        impl Chain<Ranked<T>, Out = Ranked<T>>,
-    >
+    ) -> DataStream<Ranked<T>, impl Start<Out = Ranked<T>>, impl Chain<Ranked<T>, Out = Ranked<T>>>
     where
         O: for<'a, 'b> Fn(T::View<'a>, T::View<'b>) -> Ordering + Clone + Send + 'static,
     {
@@ -319,9 +317,9 @@ impl<T: Record> AllWindowedStream<T> {
 }
 
 /// Compares views whose lives differ.
-fn compare<'s, T: Record>(a: T::View<'_>, b: T::View<'_>) -> Ordering
+fn compare<T: Record>(a: T::View<'_>, b: T::View<'_>) -> Ordering
 where
-    T::View<'s>: Ord,
+    for<'s> T::View<'s>: Ord,
 {
     T::shrink(a).cmp(&T::shrink(b))
 }

@@ -61,7 +61,9 @@ struct AtHand {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Running,
-    Finishing { watermark_done: bool },
+    Finishing {
+        watermark_done: bool,
+    },
     Draining,
     Finished,
     /// A producer is gone without an end: waits to be cancelled.

@@ -177,9 +177,10 @@ impl Worker {
             });
         }
         let mut build = BuildContext::new(context.clone(), plans);
-        let head = vertex.factory.build(&mut build).map_err(|failure| {
-            failure.uid(context.uid()).subtask(attempt.task.subtask)
-        })?;
+        let head = vertex
+            .factory
+            .build(&mut build)
+            .map_err(|failure| failure.uid(context.uid()).subtask(attempt.task.subtask))?;
         let task = Task::new(context, head, gates, self.spec.options.task);
         Ok(Slot::new(attempt, metrics, task))
     }

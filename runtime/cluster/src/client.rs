@@ -1,0 +1,184 @@
+//! The job from outside: submit it, look at it, cancel it, wait for it.
+
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicBool, Ordering},
+};
+
+use wiesel_core::{JobId, config::Configuration};
+use wiesel_datastream::{OUTPUT_CLOSED, VertexCode};
+use wiesel_graph::JobGraph;
+use wiesel_jobmanager::JobStatus;
+use wiesel_rpc::FailureReport;
+use wiesel_shard::{Door, Machine, Panicked, signals};
+
+use crate::{
+    ClusterError, JobProgress,
+    launch::{Assembly, ClusterOptions, SubmitOptions, assemble},
+};
+
+/// A cluster of one process, for one job.
+///
+/// ```
+/// use wiesel_cluster::{MiniCluster, SubmitOptions};
+/// use wiesel_core::config::Configuration;
+/// use wiesel_datastream::Environment;
+/// use wiesel_graph::GraphDefaults;
+///
+/// let env = Environment::new();
+/// let doubled = env.from_collection([1_u64, 2, 3]).map(|n| n * 2).collect();
+/// let config = Configuration::new();
+/// let graph = env.job_graph("double", &GraphDefaults::from_config(&config, 2))?;
+/// let result = MiniCluster::submit(graph, &config, SubmitOptions::default())?.wait();
+/// assert!(result.failure.is_none());
+/// let mut doubled = doubled.take();
+/// doubled.sort();
+/// assert_eq!(doubled, [2, 4, 6]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct MiniCluster;
+
+/// A job that runs, or has run.
+pub struct JobClient {
+    job: JobId,
+    shared: Arc<Shared>,
+    control: Door,
+    machine: Machine,
+}
+
+/// How a job ended.
+#[derive(Debug)]
+pub struct JobResult {
+    /// Finished, failed or canceled.
+    pub status: JobStatus,
+    /// Why it failed.
+    pub failure: Option<FailureReport>,
+    /// The signal that cancelled it.
+    pub signal: Option<i32>,
+    /// Nobody read its output any more; it was stopped, and that is not an error.
+    pub output_closed: bool,
+    /// What it had done by then.
+    pub progress: JobProgress,
+    /// Programs of the runtime that panicked. Report them: a panic in user code is a failure, not one of these.
+    pub panics: Vec<Panicked>,
+}
+
+/// What the control program tells and is told.
+pub(crate) struct Shared {
+    cancel: AtomicBool,
+    state: Mutex<State>,
+}
+
+struct State {
+    status: JobStatus,
+    failure: Option<FailureReport>,
+    signal: Option<i32>,
+    progress: Option<JobProgress>,
+}
+
+impl Shared {
+    pub(crate) fn new() -> Self {
+        let state =
+            State { status: JobStatus::Created, failure: None, signal: None, progress: None };
+        Self { cancel: AtomicBool::new(false), state: Mutex::new(state) }
+    }
+
+    /// Nobody panics while holding the lock, and if somebody did the values are still whole.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn is_cancel_wanted(&self) -> bool {
+        self.cancel.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_status(&self, status: JobStatus) {
+        self.state().status = status;
+    }
+
+    pub(crate) fn set_failure(&self, failure: Option<FailureReport>) {
+        self.state().failure = failure;
+    }
+
+    pub(crate) fn set_progress(&self, progress: JobProgress) {
+        self.state().progress = Some(progress);
+    }
+
+    /// Keeps the first signal; says whether this was it.
+    pub(crate) fn note_signal(&self, signal: i32) -> bool {
+        let mut state = self.state();
+        let first = state.signal.is_none();
+        state.signal.get_or_insert(signal);
+        first
+    }
+
+    pub(crate) fn result(&self, panics: Vec<Panicked>) -> JobResult {
+        let state = self.state();
+        let output_closed =
+            state.failure.as_ref().is_some_and(|failure| failure.doing == OUTPUT_CLOSED);
+        let empty =
+            JobProgress { status: state.status, elapsed: Default::default(), tasks: Vec::new() };
+        JobResult {
+            status: state.status,
+            failure: state.failure.clone(),
+            signal: state.signal,
+            output_closed,
+            progress: state.progress.clone().unwrap_or(empty),
+            panics,
+        }
+    }
+}
+
+impl MiniCluster {
+    /// Starts a job on this machine: as many shards as it needs, pinned if there is a core for each.
+    ///
+    /// # Errors
+    ///
+    /// If the machine is not fit, a source or sink is not ready, or there are too few slots. Nothing runs then.
+    pub fn submit(
+        graph: JobGraph<VertexCode>,
+        config: &Configuration,
+        options: SubmitOptions,
+    ) -> Result<JobClient, ClusterError> {
+        let cluster = ClusterOptions::from_config(config, &graph)?;
+        cluster.probe()?;
+        let handle_signals = options.handle_signals;
+        let Assembly { job, launch, shared } = assemble(graph, &cluster, options)?;
+        let control = launch.control_door();
+        if handle_signals {
+            signals::install(control.clone()).map_err(ClusterError::Doors)?;
+        }
+        let machine = Machine::start(launch)?;
+        Ok(JobClient { job, shared, control, machine })
+    }
+}
+
+impl JobClient {
+    /// The id of the job.
+    pub fn job_id(&self) -> JobId {
+        self.job
+    }
+
+    /// What the JobMaster last said.
+    pub fn status(&self) -> JobStatus {
+        self.shared.state().status
+    }
+
+    /// What the job has done; none before the first heartbeat.
+    pub fn progress(&self) -> Option<JobProgress> {
+        self.shared.state().progress.clone()
+    }
+
+    /// Asks the job to stop. It does so within a turn.
+    pub fn cancel(&self) {
+        self.shared.cancel.store(true, Ordering::Relaxed);
+        self.control.knock();
+    }
+
+    /// Waits until the job is over and every shard has ended.
+    pub fn wait(self) -> JobResult {
+        let report = self.machine.join();
+        let panics = report.shards.into_iter().chain([report.control]).filter_map(Result::err);
+        self.shared.result(panics.collect())
+    }
+}

@@ -1,0 +1,172 @@
+//! The shell around the JobMaster: carries its messages and sleeps until its next deadline.
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use wiesel_core::{Nanos, ShardId};
+use wiesel_jobmanager::{Effect, Event, JobMaster};
+use wiesel_rpc::{Envelope, Location, ToJobMaster, ToTaskManager};
+use wiesel_shard::{
+    Door, Next, Program, Shard,
+    ring::{Consumer, Producer},
+    signals,
+};
+
+use crate::{
+    client::Shared,
+    progress::{JobProgress, TaskProgress},
+};
+
+/// What is called with the progress of the job.
+pub(crate) type Observer = Box<dyn FnMut(&JobProgress) + Send>;
+
+/// One shard, seen from the JobMaster.
+pub(crate) struct Peer {
+    pub(crate) door: Door,
+    pub(crate) to: Producer<Envelope<ToTaskManager>>,
+    pub(crate) from: Consumer<Envelope<ToJobMaster>>,
+    /// What the ring did not take.
+    pub(crate) waiting: VecDeque<Envelope<ToTaskManager>>,
+}
+
+/// The control program of a local cluster.
+pub(crate) struct JobMasterProgram {
+    pub(crate) brain: JobMaster,
+    pub(crate) locations: Vec<Location>,
+    pub(crate) peers: Vec<Peer>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) observer: Option<Observer>,
+    pub(crate) observe_every: Duration,
+    pub(crate) observe_at: Nanos,
+    pub(crate) sinks: Vec<bool>,
+    pub(crate) started_at: Option<Nanos>,
+    pub(crate) handle_signals: bool,
+}
+
+impl JobMasterProgram {
+    fn apply(&mut self, now: Nanos, event: Event) {
+        for effect in self.brain.handle(now, event) {
+            match effect {
+                Effect::Send(location, envelope) => {
+                    let shard = location.shard;
+                    self.peers[shard.index()].waiting.push_back(envelope);
+                }
+                Effect::Task(attempt, state) => {
+                    tracing::debug!(task = %attempt, name = %self.brain.graph().task_name(attempt.task), %state);
+                }
+                Effect::Job(status) => {
+                    tracing::info!(job = %self.brain.graph().name(), %status);
+                    self.shared.set_status(status);
+                }
+            }
+        }
+    }
+
+    /// Sends what waits; says whether anything went.
+    fn send(&mut self) -> bool {
+        let mut sent = false;
+        for peer in &mut self.peers {
+            let mut knocks = false;
+            while let Some(envelope) = peer.waiting.pop_front() {
+                if let Err(envelope) = peer.to.push(envelope) {
+                    peer.waiting.push_front(envelope);
+                    break;
+                }
+                knocks = true;
+            }
+            if knocks {
+                peer.door.knock();
+                sent = true;
+            }
+        }
+        sent
+    }
+
+    fn progress(&self, now: Nanos) -> JobProgress {
+        let graph = self.brain.graph();
+        let reports: Vec<_> = self.brain.metrics().copied().collect();
+        let tasks = graph.subtasks().iter().map(|subtask| {
+            let vertex = subtask.task.vertex;
+            TaskProgress {
+                task: subtask.task,
+                name: graph.task_name(subtask.task),
+                shard: self.locations[subtask.slot.0 as usize].shard,
+                is_source: graph.vertices()[vertex.index()].is_source,
+                is_sink: self.sinks[vertex.index()],
+                metrics: reports.iter().find(|r| r.attempt.task == subtask.task).copied(),
+            }
+        });
+        let elapsed = self.started_at.map_or(Duration::ZERO, |started| now.since(started));
+        JobProgress { status: self.brain.status(), elapsed, tasks: tasks.collect() }
+    }
+
+    fn observe(&mut self, now: Nanos) {
+        let progress = self.progress(now);
+        if let Some(observer) = &mut self.observer {
+            observer(&progress);
+        }
+        self.shared.set_progress(progress);
+    }
+
+    /// A worker whose ring is gone has ended, by a panic of its own: what ran there is lost.
+    fn find_lost_shards(&mut self, now: Nanos) {
+        for index in 0..self.peers.len() {
+            if self.peers[index].from.is_closed() && self.peers[index].from.is_empty() {
+                let location = self.locations.iter().find(|l| l.shard == ShardId(index as u32));
+                let Some(location) = location.copied() else { continue };
+                let failure = wiesel_core::TaskFailure::new(
+                    wiesel_core::Blame::Runtime,
+                    format!("run shard {index}"),
+                    "its worker has ended",
+                );
+                self.apply(now, Event::ShardLost(location, (&failure).into()));
+            }
+        }
+    }
+}
+
+impl Program for JobMasterProgram {
+    fn turn(&mut self, shard: &Shard) -> Next {
+        let now = shard.now();
+        if self.started_at.is_none() {
+            self.started_at = Some(now);
+            self.observe_at = now + self.observe_every;
+            self.apply(now, Event::Start);
+        }
+        if self.handle_signals
+            && let Some(signal) = signals::raised()
+            && self.shared.note_signal(signal)
+        {
+            self.apply(now, Event::Cancel);
+        }
+        if self.shared.is_cancel_wanted() {
+            self.apply(now, Event::Cancel);
+        }
+        let mut worked = false;
+        for index in 0..self.peers.len() {
+            while let Some(envelope) = self.peers[index].from.pop() {
+                worked = true;
+                self.apply(now, Event::Message(envelope));
+            }
+        }
+        self.find_lost_shards(now);
+        if self.brain.next_deadline().is_some_and(|deadline| deadline <= now) {
+            self.apply(now, Event::Tick);
+        }
+        worked |= self.send();
+        if self.brain.status().is_terminal() {
+            self.shared.set_failure(self.brain.failure().cloned());
+            self.observe(now);
+            // Dropping this program closes every mailbox, and the machine knocks on every door.
+            return Next::Done;
+        }
+        if now >= self.observe_at {
+            self.observe_at = now + self.observe_every;
+            self.observe(now);
+        }
+        if worked {
+            return Next::Again;
+        }
+        let deadline = self.brain.next_deadline();
+        Next::Idle { until: Some(deadline.map_or(self.observe_at, |d| d.min(self.observe_at))) }
+    }
+}

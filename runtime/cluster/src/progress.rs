@@ -1,0 +1,81 @@
+//! What a job has done so far, for people.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use wiesel_core::{ShardId, TaskId};
+use wiesel_jobmanager::JobStatus;
+use wiesel_rpc::TaskMetricsReport;
+
+/// A job at one moment, as far as its JobMaster knows.
+#[derive(Clone, Debug)]
+pub struct JobProgress {
+    /// Its status.
+    pub status: JobStatus,
+    /// Since it was started.
+    pub elapsed: Duration,
+    /// Its tasks, in the order of the graph.
+    pub tasks: Vec<TaskProgress>,
+}
+
+/// One task at one moment.
+#[derive(Clone, Debug)]
+pub struct TaskProgress {
+    /// Which task.
+    pub task: TaskId,
+    /// What messages call it: `Window (2/4)`.
+    pub name: String,
+    /// Where it runs.
+    pub shard: ShardId,
+    /// Whether it reads a source.
+    pub is_source: bool,
+    /// Whether it writes a sink.
+    pub is_sink: bool,
+    /// What it has counted, by its last heartbeat; none before the first.
+    pub metrics: Option<TaskMetricsReport>,
+}
+
+impl JobProgress {
+    fn sum(
+        &self,
+        is_wanted: impl Fn(&TaskProgress) -> bool,
+        of: fn(&TaskMetricsReport) -> u64,
+    ) -> u64 {
+        let wanted = self.tasks.iter().filter(|task| is_wanted(task));
+        wanted.filter_map(|task| task.metrics.as_ref()).map(of).sum()
+    }
+
+    /// Records that the sources have read.
+    pub fn records_read(&self) -> u64 {
+        self.sum(|task| task.is_source, |metrics| metrics.records_in)
+    }
+
+    /// Records that the sinks have taken.
+    pub fn records_written(&self) -> u64 {
+        self.sum(|task| task.is_sink, |metrics| metrics.records_out)
+    }
+
+    /// Records that came too late for their window and were dropped.
+    pub fn late_records(&self) -> u64 {
+        self.sum(|_| true, |metrics| metrics.late_records_dropped)
+    }
+
+    /// Lines and records that could not be read and were skipped by choice.
+    pub fn bad_records(&self) -> u64 {
+        self.sum(|_| true, |metrics| metrics.bad_records_skipped)
+    }
+
+    /// Lines that were not UTF-8 and were repaired by choice.
+    pub fn text_replaced(&self) -> u64 {
+        self.sum(|_| true, |metrics| metrics.text_replaced)
+    }
+
+    /// Time in turns that did work, by shard.
+    pub fn busy_by_shard(&self) -> Vec<(ShardId, Duration)> {
+        let mut busy: BTreeMap<ShardId, u64> = BTreeMap::new();
+        for task in &self.tasks {
+            *busy.entry(task.shard).or_default() +=
+                task.metrics.as_ref().map_or(0, |metrics| metrics.busy_ns);
+        }
+        busy.into_iter().map(|(shard, ns)| (shard, Duration::from_nanos(ns))).collect()
+    }
+}

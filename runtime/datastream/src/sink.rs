@@ -1,0 +1,255 @@
+//! Where a stream leaves the job: sinks as the last link of a chain.
+
+use std::{fmt::Write as _, marker::PhantomData, path::PathBuf, time::Duration};
+
+use wiesel_connectors::{
+    AsJson, AsLines, CollectSink, CollectedRecords, Discovery, Encode, EncodeError, FileSink, Sink,
+    SinkWriter, StdoutSink, WriterContext, WriterStatus,
+};
+use wiesel_core::{Blame, Meta, Nanos, TaskFailure, Timestamp};
+use wiesel_operators::{
+    Chain, Control, Link, OutputPort, Progress, Snapshot, Start, Status, TaskContext,
+};
+use wiesel_record::{Item, Record};
+use wiesel_task::BuildContext;
+
+use crate::DataStream;
+
+/// What a task was doing when nobody read its output any more. Not an error of the job: it ends quietly.
+pub const OUTPUT_CLOSED: &str = "write: nobody reads the output any more";
+
+/// Prepares the ground for a sink, in the JobMaster, before any task runs.
+pub trait SinkPreparation: Send {
+    /// Looks at the world and makes what is missing.
+    ///
+    /// # Errors
+    ///
+    /// If the ground is not fit, with what to do.
+    fn prepare(&self, discovery: &dyn Discovery) -> Result<(), TaskFailure>;
+
+    /// Another one like this.
+    fn clone_box(&self) -> Box<dyn SinkPreparation>;
+}
+
+impl Clone for Box<dyn SinkPreparation> {
+    fn clone(&self) -> Self {
+        self.as_ref().clone_box()
+    }
+}
+
+#[derive(Clone)]
+struct Preparation<S>(S);
+
+impl<S: Sink> SinkPreparation for Preparation<S> {
+    fn prepare(&self, discovery: &dyn Discovery) -> Result<(), TaskFailure> {
+        self.0.prepare(discovery)
+    }
+
+    fn clone_box(&self) -> Box<dyn SinkPreparation> {
+        Box::new(self.clone())
+    }
+}
+
+/// The last link of a chain that ends in a sink.
+pub struct SinkEnd<T: Record, W: SinkWriter<T>> {
+    port: WriterPort<T, W>,
+}
+
+/// A writer as the task loop sees it.
+struct WriterPort<T, W> {
+    writer: W,
+    context: TaskContext,
+    is_finished: bool,
+    failure: Option<TaskFailure>,
+    types: PhantomData<fn(T)>,
+}
+
+impl<T: Record, W: SinkWriter<T>> SinkEnd<T, W> {
+    fn new(writer: W, context: &TaskContext) -> Self {
+        let context = context.clone();
+        let port =
+            WriterPort { writer, context, is_finished: false, failure: None, types: PhantomData };
+        Self { port }
+    }
+}
+
+impl<T: Record, W: SinkWriter<T>> WriterPort<T, W> {
+    /// Moves bytes; says whether any did.
+    fn step(&mut self) -> bool {
+        if self.is_finished || self.failure.is_some() {
+            return false;
+        }
+        match self.writer.poll(self.context.shard()) {
+            Ok(WriterStatus::Moved) => true,
+            Ok(WriterStatus::Waiting | WriterStatus::Idle) => false,
+            Ok(WriterStatus::Finished) => {
+                self.is_finished = true;
+                true
+            }
+            Ok(WriterStatus::Closed) => {
+                let closed = TaskFailure::new(Blame::Environment, OUTPUT_CLOSED, "broken pipe");
+                self.failure = Some(closed);
+                false
+            }
+            Err(failure) => {
+                self.failure = Some(failure);
+                false
+            }
+        }
+    }
+}
+
+impl<T: Record, W: SinkWriter<T>> OutputPort for WriterPort<T, W> {
+    fn poll(&mut self, _now: Nanos) -> bool {
+        self.step()
+    }
+
+    fn is_ready(&self) -> bool {
+        !self.writer.wants_pause()
+    }
+
+    fn flush(&mut self) {
+        self.writer.flush();
+        self.step();
+    }
+
+    fn flush_aged(&mut self, _now: Nanos, _age: Duration) {
+        self.flush();
+    }
+
+    fn end(&mut self) {
+        self.writer.finish();
+        self.step();
+    }
+
+    fn is_drained(&self) -> bool {
+        self.is_finished
+    }
+
+    fn take_failure(&mut self) -> Option<TaskFailure> {
+        self.failure.take()
+    }
+}
+
+impl<T: Record, W: SinkWriter<T>> Control for SinkEnd<T, W> {
+    fn open(&mut self) -> Result<(), TaskFailure> {
+        Ok(())
+    }
+
+    fn watermark(&mut self, _watermark: Timestamp) -> Progress {
+        Progress::Done
+    }
+
+    fn status(&mut self, _status: Status) {}
+
+    fn tick(&mut self, _now: Nanos) {}
+
+    fn finish(&mut self) -> Progress {
+        Progress::Done
+    }
+
+    fn ports(&mut self, visit: &mut dyn FnMut(&mut dyn OutputPort)) {
+        visit(&mut self.port);
+    }
+
+    fn snapshot(&mut self, _snapshot: &mut Snapshot) {}
+
+    fn restore(&mut self, _snapshot: &Snapshot) -> Result<(), TaskFailure> {
+        Ok(())
+    }
+}
+
+impl<T: Record, W: SinkWriter<T>> Link<T> for SinkEnd<T, W> {
+    #[inline]
+    fn push<I: Item<T>>(&mut self, item: I, _meta: Meta) {
+        self.port.writer.write(item);
+        self.port.context.metrics().records_out.add(1);
+        if self.port.writer.wants_pause() {
+            self.port.context.stop().set();
+        }
+    }
+}
+
+/// What `print` writes: text as it is, everything else as its view's `Debug`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Printed;
+
+impl<T: Record> Encode<T> for Printed {
+    fn encode<I: Item<T>>(&mut self, item: I, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        let mut text = String::new();
+        // The view of a `String` is a `&str`, whose `Debug` has quotes: those are not wanted here.
+        if T::SCHEMA.hash == String::SCHEMA.hash && T::SCHEMA.name == String::SCHEMA.name {
+            let owned: Box<dyn std::any::Any> = Box::new(item.into_owned());
+            if let Ok(owned) = owned.downcast::<String>() {
+                text = *owned;
+            }
+        } else {
+            let written = write!(text, "{:?}", item.view());
+            debug_assert!(written.is_ok(), "a string takes everything");
+        }
+        out.extend_from_slice(text.as_bytes());
+        out.push(b'\n');
+        Ok(())
+    }
+
+    fn name(&self) -> &'static str {
+        "print"
+    }
+}
+
+impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
+    /// Ends the stream in `sink`.
+    pub fn sink_to<K: Sink<Record = T>>(self, sink: K) {
+        self.builder.chained(self.vertex, &format!("Sink: {}", sink.describe()));
+        self.builder.vertex(self.vertex, |vertex| {
+            vertex.preparation = Some(Box::new(Preparation(sink.clone())));
+        });
+        self.close_in(move |build: &mut BuildContext| {
+            let task = build.task();
+            let context =
+                WriterContext { subtask: task.id().subtask, parallelism: task.parallelism() };
+            Ok(SinkEnd::new(sink.writer(&context), task))
+        });
+    }
+
+    /// Prints every record on a line: text as it is, everything else as `Debug` shows its view.
+    ///
+    /// With more than one subtask the lines of different ones are in no order.
+    pub fn print(self) {
+        self.sink_to(StdoutSink::<T, Printed>::new(Printed));
+    }
+
+    /// Keeps every record for the program to take after the job: for tests.
+    ///
+    /// ```
+    /// # use wiesel_datastream::Environment;
+    /// # let env = Environment::new();
+    /// let doubled = env.from_collection([1_u64, 2]).map(|n| n * 2).collect();
+    /// // env.execute("double")?; then
+    /// assert!(doubled.take().is_empty()); // The job has not run.
+    /// ```
+    pub fn collect(self) -> CollectedRecords<T> {
+        let (sink, records) = CollectSink::new();
+        self.sink_to(sink);
+        records
+    }
+}
+
+impl<S: Start, C: Chain<S::Out, Out = String>> DataStream<String, S, C> {
+    /// Writes each string as a line, a file per subtask, into a folder that is empty or not there.
+    pub fn write_lines(self, folder: impl Into<PathBuf>) {
+        self.sink_to(FileSink::<String, AsLines>::lines(folder));
+    }
+}
+
+impl<T, S, C> DataStream<T, S, C>
+where
+    T: Record + serde::Serialize,
+    S: Start,
+    C: Chain<S::Out, Out = T>,
+{
+    /// Writes each record as a line of JSON, a file per subtask, into a folder that is empty or not there.
+    pub fn write_json(self, folder: impl Into<PathBuf>) {
+        self.sink_to(FileSink::<T, AsJson<T>>::json(folder));
+    }
+}
