@@ -161,7 +161,14 @@ impl Decode<String> for LinesDecoder {
 /// The line as text.
 #[inline]
 pub(super) fn text(line: &[u8]) -> Result<&str, LineError> {
-    str::from_utf8(line).map_err(|error| LineError::NotUtf8 { at: error.valid_up_to() })
+    simdutf8::basic::from_utf8(line).map_err(|_| not_utf8(line))
+}
+
+/// The quick check does not say where.
+#[cold]
+fn not_utf8(line: &[u8]) -> LineError {
+    let at = str::from_utf8(line).err().map_or(line.len(), |error| error.valid_up_to());
+    LineError::NotUtf8 { at }
 }
 
 impl LineError {

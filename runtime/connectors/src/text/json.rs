@@ -13,7 +13,7 @@ use std::{fmt, marker::PhantomData, time::Duration};
 use serde::de::DeserializeOwned;
 use wiesel_record::Record;
 
-use super::{Decode, Format, LineError, NoShift, Shift, TextSource};
+use super::{Decode, Format, LineError, NoShift, Shift, TextSource, format::text};
 use crate::SourceOutput;
 
 /// JSON lines: each line is a `T`.
@@ -108,15 +108,16 @@ pub struct JsonDecoder<T, S> {
 impl<T: Record + DeserializeOwned, S: Shift<T>> Decode<T> for JsonDecoder<T, S> {
     #[inline]
     fn decode<O: SourceOutput<T>>(&mut self, line: &[u8], out: &mut O) -> Result<bool, LineError> {
-        let mut json = serde_json::Deserializer::from_slice(line);
+        let text = text(line)?; // All at once: serde_json would check string by string, a byte at a time.
+        let mut json = serde_json::Deserializer::from_str(text);
         let read = match &mut self.place {
             Some(place) => T::deserialize_in_place(&mut json, place),
             None => T::deserialize(&mut json).map(|record| self.place = Some(record)),
         };
         match read.and_then(|()| json.end()) {
             Ok(()) => {}
-            Err(_) if line.trim_ascii().is_empty() => return Ok(out.skip()),
-            Err(error) => return Err(explain(line, &error)),
+            Err(_) if text.trim_ascii().is_empty() => return Ok(out.skip()),
+            Err(error) => return Err(explain(&error)),
         }
         let record = self.place.as_mut().expect("it was read just now");
         self.shift.shift(record, self.by);
@@ -129,10 +130,7 @@ impl<T: Record + DeserializeOwned, S: Shift<T>> Decode<T> for JsonDecoder<T, S> 
 }
 
 #[cold]
-fn explain(line: &[u8], error: &serde_json::Error) -> LineError {
-    if let Err(error) = str::from_utf8(line) {
-        return LineError::NotUtf8 { at: error.valid_up_to() };
-    }
+fn explain(error: &serde_json::Error) -> LineError {
     // A line has no lines: only the column says something.
     let text = error.to_string();
     let (what, _) = text.split_once(" at line ").unwrap_or((&text, ""));

@@ -306,10 +306,13 @@ impl<F: Format> Lines<F> {
         line: &[u8],
         out: &mut S,
     ) -> Result<bool, TaskFailure> {
-        let text = String::from_utf8_lossy(line);
-        if let Cow::Owned(_) = text {
-            self.context.metrics.text_replaced.add(1);
-        }
+        let text = match simdutf8::basic::from_utf8(line) {
+            Ok(text) => Cow::Borrowed(text),
+            Err(_) => {
+                self.context.metrics.text_replaced.add(1);
+                String::from_utf8_lossy(line)
+            }
+        };
         match self.decoder.decode(text.as_bytes(), out) {
             Ok(over) => Ok(over),
             Err(error) => self.bad(line, error, out),
