@@ -4,12 +4,12 @@ use std::marker::PhantomData;
 
 use wiesel_operators::{
     Aggregate, AggregateFunction, Aggregated, ByRank, Chain, Count, Counted, Fold, Folding,
-    KeyedHeadStart, KeyedStart, Max, Min, Nothing, Number, OfNumber, Reduce, RollingStart, Start,
-    Sum, Tumbling,
+    KeyedHeadStart, KeyedProcessFunction, KeyedProcessStart, KeyedStart, Max, Min, Nothing, Number,
+    OfNumber, Reduce, RollingStart, Start, Sum, Tumbling,
 };
 use wiesel_record::{FnView, Key, Record};
 
-use crate::{DataStream, WindowedStream, builder::GraphBuilder};
+use crate::{DataStream, OutputTag, WindowedStream, builder::GraphBuilder};
 
 /// A stream of `T` with keys of type `K`.
 #[must_use = "a keyed stream does nothing until an operator is applied to it"]
@@ -185,6 +185,26 @@ where
         G: for<'a> Fn(T::View<'a>) -> R + Clone + Send + 'static,
     {
         self.rolling("MaxBy", ByRank::max(rank_of))
+    }
+
+    /// Processes the records of each key with state and timers.
+    pub fn process<P: KeyedProcessFunction<K, T>>(
+        self,
+        function: P,
+    ) -> DataStream<P::Out, impl Start<Out = P::Out>, impl Chain<P::Out, Out = P::Out>> {
+        self.operate::<_, P::Out>("KeyedProcess".to_owned(), KeyedProcessStart::new(function, None))
+    }
+
+    /// As [`process`](Self::process); what the function puts aside is in
+    /// [`get_side_output`](DataStream::get_side_output) of what this returns.
+    pub fn process_with_side<P: KeyedProcessFunction<K, T>>(
+        self,
+        function: P,
+        tag: &OutputTag<P::Side>,
+    ) -> DataStream<P::Out, impl Start<Out = P::Out>, impl Chain<P::Out, Out = P::Out>> {
+        let slot = self.builder.declare_side::<P::Side>(self.vertex, tag.id());
+        let start = KeyedProcessStart::new(function, Some(slot));
+        self.operate::<_, P::Out>("KeyedProcess".to_owned(), start)
     }
 
     /// Puts the records of each key into windows of event time.

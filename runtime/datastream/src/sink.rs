@@ -142,7 +142,7 @@ impl<T: Record, W: SinkWriter<T>> Control for SinkEnd<T, W> {
 
     fn status(&mut self, _status: Status) {}
 
-    fn tick(&mut self, _now: Nanos) {}
+    fn tick(&mut self, _now: Nanos, _is_idle: bool) {}
 
     fn finish(&mut self) -> Progress {
         Progress::Done

@@ -185,8 +185,8 @@ impl<T: Record, R: SourceReader<T>, D: Link<T>> Head for SourceHead<T, R, D> {
         Progress::Done
     }
 
-    fn tick(&mut self, now: Nanos) {
-        self.next.tick(now);
+    fn tick(&mut self, now: Nanos, is_idle: bool) {
+        self.next.tick(now, is_idle);
     }
 
     fn finish(&mut self, _pace: &mut Pace) -> Progress {

@@ -186,8 +186,8 @@ impl<A: Folding<(), T>, T: Record, D: Link<A::Out>> Head for AllWindows<A, T, D>
         Progress::Done
     }
 
-    fn tick(&mut self, now: Nanos) {
-        self.next.tick(now);
+    fn tick(&mut self, now: Nanos, is_idle: bool) {
+        self.next.tick(now, is_idle);
     }
 
     fn finish(&mut self, _pace: &mut Pace) -> Progress {

@@ -92,8 +92,8 @@ macro_rules! forward_control {
             fn status(&mut self, status: $crate::Status) {
                 self.next.status(status);
             }
-            fn tick(&mut self, now: wiesel_core::Nanos) {
-                self.next.tick(now);
+            fn tick(&mut self, now: wiesel_core::Nanos, is_idle: bool) {
+                self.next.tick(now, is_idle);
             }
             fn finish(&mut self) -> $crate::Progress {
                 self.next.finish()

@@ -35,7 +35,7 @@ impl<T: Record, O: Output<T>> Control for End<T, O> {
         self.output.status(status);
     }
 
-    fn tick(&mut self, _now: Nanos) {}
+    fn tick(&mut self, _now: Nanos, _is_idle: bool) {}
 
     fn finish(&mut self) -> Progress {
         Progress::Done
@@ -88,7 +88,7 @@ impl<T: Record, O: Output<T>> Control for FanOut<T, O> {
         self.outputs.iter_mut().for_each(|output| output.status(status));
     }
 
-    fn tick(&mut self, _now: Nanos) {}
+    fn tick(&mut self, _now: Nanos, _is_idle: bool) {}
 
     fn finish(&mut self) -> Progress {
         Progress::Done

@@ -337,8 +337,8 @@ where
         self.operator.advance_time(now, &mut self.next, pace)
     }
 
-    fn tick(&mut self, now: Nanos) {
-        self.next.tick(now);
+    fn tick(&mut self, now: Nanos, is_idle: bool) {
+        self.next.tick(now, is_idle);
     }
 
     fn finish(&mut self, _pace: &mut Pace) -> Progress {

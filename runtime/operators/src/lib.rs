@@ -26,6 +26,7 @@ mod folding;
 mod frame_head;
 mod key_by;
 mod keyed_head;
+mod keyed_process;
 mod keyed_table;
 mod map;
 mod process;
@@ -53,6 +54,10 @@ pub use folding::{
 pub use frame_head::{FrameHead, FrameStart};
 pub use key_by::{KeyBy, KeyByTo};
 pub use keyed_head::{KeyedHead, KeyedHeadStart, KeyedOperator, KeyedStart};
+pub use keyed_process::{
+    KeyedContext, KeyedProcess, KeyedProcessFunction, KeyedProcessStart, StateRegistry, TimeDomain,
+    ValueState,
+};
 pub use map::{Map, MapTo, Project, ProjectTo, TryMap, TryMapTo};
 pub use process::{Process, ProcessContext, ProcessFunction, ProcessTo};
 pub use protocol::{Control, Head, Link, Mail, Output, OutputPort, Pace, Polled, Progress, Status};

@@ -136,8 +136,8 @@ impl<T: Record, F: ProcessFunction<T>, D: Link<F::Out>> Control for Process<T, F
         self.next.status(status);
     }
 
-    fn tick(&mut self, now: Nanos) {
-        self.next.tick(now);
+    fn tick(&mut self, now: Nanos, is_idle: bool) {
+        self.next.tick(now, is_idle);
     }
 
     fn finish(&mut self) -> Progress {

@@ -131,8 +131,9 @@ pub trait Control: 'static {
     /// The input has become idle or active.
     fn status(&mut self, status: Status);
 
-    /// A turn is ending: whatever is emitted per turn and not per record is emitted now.
-    fn tick(&mut self, now: Nanos);
+    /// A turn is ending: whatever is emitted per turn and not per record is emitted now, at the latest if the task
+    /// is idle, that is has nothing left to do.
+    fn tick(&mut self, now: Nanos, is_idle: bool);
 
     /// The input has ended: pushes what is left. Nothing is pushed after it is done.
     fn finish(&mut self) -> Progress;
@@ -201,7 +202,7 @@ pub trait Head {
     fn advance_time(&mut self, now: Timestamp, pace: &mut Pace) -> Progress;
 
     /// A turn is ending.
-    fn tick(&mut self, now: Nanos);
+    fn tick(&mut self, now: Nanos, is_idle: bool);
 
     /// All inputs have ended.
     fn finish(&mut self, pace: &mut Pace) -> Progress;

@@ -55,9 +55,9 @@ impl<T: Record, A: Link<T>, B: Link<T>> Control for Tee<T, A, B> {
         self.second.status(status);
     }
 
-    fn tick(&mut self, now: Nanos) {
-        self.first.tick(now);
-        self.second.tick(now);
+    fn tick(&mut self, now: Nanos, is_idle: bool) {
+        self.first.tick(now, is_idle);
+        self.second.tick(now, is_idle);
     }
 
     fn finish(&mut self) -> Progress {

@@ -21,6 +21,10 @@ use crate::{
     Chain, Control, Link, OutputPort, Progress, Snapshot, Status, TaskContext, chain::clone_builder,
 };
 
+/// How often a busy task emits watermarks; an idle one does so at once. A watermark closes the frames that it
+/// travels in, so at a million records a second this keeps a few hundred records in each.
+const EMIT_EVERY: Duration = Duration::from_millis(1);
+
 /// Decides which watermark the times seen so far allow.
 ///
 /// Flink's `WatermarkGenerator`. [`on_event`](Self::on_event) runs per record, the other once a turn.
@@ -108,6 +112,7 @@ pub struct AssignWatermarks<T, F, G, D> {
     generator: G,
     idle_after: Option<Duration>,
     emitted: Timestamp,
+    emitted_at: Nanos,
     /// Records since the last tick, for idleness.
     seen: bool,
     last_seen: Nanos,
@@ -151,14 +156,19 @@ impl<T: Record, F: 'static, G: WatermarkGenerator, D: Link<T>> Control
         }
     }
 
-    fn tick(&mut self, now: Nanos) {
+    fn tick(&mut self, now: Nanos, is_idle: bool) {
         if self.seen {
             (self.seen, self.last_seen) = (false, now);
             if self.idle {
                 self.idle = false;
                 self.next.status(Status::Active);
             }
-            self.advance();
+            if is_idle || now.since(self.emitted_at) >= EMIT_EVERY {
+                self.emitted_at = now;
+                self.advance();
+            } else {
+                self.seen = true; // Not told yet: the next turn looks again.
+            }
         } else if let Some(idle_after) = self.idle_after
             && !self.idle
             && now.since(self.last_seen) >= idle_after
@@ -166,7 +176,7 @@ impl<T: Record, F: 'static, G: WatermarkGenerator, D: Link<T>> Control
             self.idle = true;
             self.next.status(Status::Idle);
         }
-        self.next.tick(now);
+        self.next.tick(now, is_idle);
     }
 
     fn finish(&mut self) -> Progress {
@@ -240,6 +250,7 @@ where
             generator: self.strategy.generator,
             idle_after: self.strategy.idle_after,
             emitted: Timestamp::MIN,
+            emitted_at: Nanos::default(),
             seen: false,
             last_seen: Nanos::default(),
             idle: false,

@@ -193,7 +193,7 @@ impl Task {
         if let Some(failure) = self.take_failure() {
             return Turn::Failed(failure);
         }
-        self.head.tick(started);
+        self.head.tick(started, matches!(turn, Turn::Idle(_)));
         match turn {
             Turn::Idle(until) => {
                 self.head.ports(&mut |port| port.flush());
@@ -417,6 +417,15 @@ impl Task {
     /// Whether the merged inputs are idle: they hold back no watermark.
     pub fn is_idle(&self) -> bool {
         self.valve.is_idle()
+    }
+}
+
+/// A task that fails or is cancelled gives back the frame at hand; its gates give back the others.
+impl Drop for Task {
+    fn drop(&mut self) {
+        if let Some(AtHand { input, element, .. }) = self.at_hand.take() {
+            self.gates[input].done_with(element);
+        }
     }
 }
 

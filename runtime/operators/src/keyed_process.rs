@@ -1,0 +1,538 @@
+//! Keyed process functions: state per key and timers, by hand.
+//!
+//! ```text
+//!   record ─▶ process(value, context, out)          the key's states are a row; nothing is fetched
+//!   time   ─▶ on_timer(time, domain, context, out)  with the key that registered the timer
+//! ```
+//!
+//! # What is always true
+//!
+//! 1. A timer is (time, key): registering it twice is one timer, deleting a missing one does nothing.
+//! 2. Event timers fire in order of time while `time <= watermark`, before the watermark goes on; the watermark that
+//!    they see is the new one. Timers that they register for a time already reached fire in the same pass.
+//! 3. Processing timers fire once the clock has reached them; those pending at the end of the input do not fire.
+//! 4. A key whose last state is cleared has no row.
+
+use std::{any::Any, marker::PhantomData, sync::Arc};
+
+use wiesel_core::{Meta, TaskFailure, Timestamp};
+use wiesel_record::{Key, Out, Record};
+use wiesel_state::{KeyBatch, RowLayout, RowLayoutBuilder, Table, TimerQueue};
+
+use crate::{
+    AggregateError, KeyedOperator, KeyedStart, Link, OutputPort, Pace, Progress, SideOutput,
+    Snapshot, StateCell, Status, TaskContext, flat_map::Emit, keyed_table, rolling::CACHE_BYTES,
+};
+
+/// The names of the parts in snapshots.
+const ROWS: &str = "process";
+const EVENT_TIMERS: &str = "process.event-timers";
+const PROCESSING_TIMERS: &str = "process.processing-timers";
+
+/// Which clock a timer follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TimeDomain {
+    /// The watermark.
+    EventTime,
+    /// The time of day.
+    ProcessingTime,
+}
+
+/// A value per key, by name. Registered in [`KeyedProcessFunction::open`].
+#[derive(Clone, Debug)]
+pub struct ValueState<S> {
+    name: &'static str,
+    index: Option<usize>,
+    types: PhantomData<fn() -> S>,
+}
+
+impl<S: Record> ValueState<S> {
+    /// A value called `name`; each state of a function has its own name.
+    pub const fn new(name: &'static str) -> Self {
+        Self { name, index: None, types: PhantomData }
+    }
+}
+
+/// The cells of a row under construction.
+type Declare = fn(RowLayoutBuilder, &str) -> RowLayoutBuilder;
+type Resolve = fn(&RowLayout, &str) -> Result<Box<dyn Any>, TaskFailure>;
+type Check = fn(&dyn Any, &wiesel_state::Row<'_>) -> Result<(), TaskFailure>;
+
+/// Collects the states of a function.
+#[derive(Default)]
+pub struct StateRegistry {
+    states: Vec<(&'static str, Declare, Resolve, Check)>,
+}
+
+fn resolve<S: Record>(layout: &RowLayout, name: &str) -> Result<Box<dyn Any>, TaskFailure> {
+    Ok(Box::new(StateCell::<S>::of(layout, name)?))
+}
+
+fn check<S: Record>(cell: &dyn Any, row: &wiesel_state::Row<'_>) -> Result<(), TaskFailure> {
+    cell.downcast_ref::<StateCell<S>>().map_or(Ok(()), |cell| cell.check(row))
+}
+
+impl StateRegistry {
+    /// Makes `state` a part of each key's row.
+    pub fn register<S: Record>(&mut self, state: &mut ValueState<S>) {
+        state.index = Some(self.states.len());
+        self.states.push((state.name, StateCell::<S>::declare, resolve::<S>, check::<S>));
+    }
+}
+
+/// A function over the records of each key, with state and timers.
+///
+/// It is cloned once per subtask. What it keeps outside of its states is in no checkpoint.
+///
+/// ```
+/// use wiesel_core::{Timestamp, seconds};
+/// use wiesel_operators::{
+///     AggregateError, KeyedContext, KeyedProcessFunction, StateRegistry, TimeDomain, ValueState,
+/// };
+/// use wiesel_record::Out;
+///
+/// /// Emits a key's count ten seconds (of event time) after its first record.
+/// #[derive(Clone)]
+/// struct CountForTenSeconds {
+///     count: ValueState<u64>,
+/// }
+///
+/// impl KeyedProcessFunction<String, String> for CountForTenSeconds {
+///     type Out = (String, u64);
+///     type Side = ();
+///
+///     fn open(&mut self, states: &mut StateRegistry) {
+///         states.register(&mut self.count);
+///     }
+///
+///     fn process(
+///         &mut self,
+///         _word: &str,
+///         context: &mut KeyedContext<'_, String, ()>,
+///         _out: &mut dyn Out<(String, u64)>,
+///     ) -> Result<(), AggregateError> {
+///         let count = context.get(&self.count).unwrap_or(0);
+///         if count == 0 && let Some(time) = context.timestamp() {
+///             context.register_event_timer(time + seconds(10));
+///         }
+///         context.set(&self.count, count + 1);
+///         Ok(())
+///     }
+///
+///     fn on_timer(
+///         &mut self,
+///         _time: Timestamp,
+///         _domain: TimeDomain,
+///         context: &mut KeyedContext<'_, String, ()>,
+///         out: &mut dyn Out<(String, u64)>,
+///     ) -> Result<(), AggregateError> {
+///         let count = context.get(&self.count).unwrap_or(0);
+///         context.with_key(|key| out.emit((key, count)));
+///         context.clear(&self.count);
+///         Ok(())
+///     }
+/// }
+/// ```
+pub trait KeyedProcessFunction<K: Key, T: Record>: Clone + Send + 'static {
+    /// What goes on.
+    type Out: Record;
+    /// What is put aside; `()` if nothing is.
+    type Side: Record;
+
+    /// Registers the states. Called once, before the first record.
+    fn open(&mut self, states: &mut StateRegistry);
+
+    /// Takes one record.
+    ///
+    /// # Errors
+    ///
+    /// Whatever makes the record impossible to process; the job fails.
+    fn process(
+        &mut self,
+        value: T::View<'_>,
+        context: &mut KeyedContext<'_, K, Self::Side>,
+        out: &mut dyn Out<Self::Out>,
+    ) -> Result<(), AggregateError>;
+
+    /// A timer of this key has fired.
+    ///
+    /// # Errors
+    ///
+    /// As [`process`](Self::process).
+    fn on_timer(
+        &mut self,
+        time: Timestamp,
+        domain: TimeDomain,
+        context: &mut KeyedContext<'_, K, Self::Side>,
+        out: &mut dyn Out<Self::Out>,
+    ) -> Result<(), AggregateError> {
+        let _ = (time, domain, context, out);
+        Ok(())
+    }
+}
+
+/// The states, timers and times of the key at hand.
+pub struct KeyedContext<'c, K: Key, S: Record> {
+    key: &'c [u8],
+    hash: u64,
+    meta: Meta,
+    watermark: Timestamp,
+    keep: &'c mut Keep,
+    side: Option<&'c mut (dyn SideOutput<S> + 'static)>,
+    task: &'c TaskContext,
+    types: PhantomData<fn() -> K>,
+}
+
+/// What is kept for all keys.
+struct Keep {
+    table: Table,
+    cells: Vec<Box<dyn Any>>,
+    event_timers: TimerQueue,
+    processing_timers: TimerQueue,
+}
+
+impl<K: Key, S: Record> KeyedContext<'_, K, S> {
+    /// Calls `read` with the key.
+    pub fn with_key<R>(&self, read: impl FnOnce(K::View<'_>) -> R) -> R {
+        K::with_key(self.key, read)
+    }
+
+    /// The event time of the record, or the time of the event timer.
+    pub fn timestamp(&self) -> Option<Timestamp> {
+        self.meta.time
+    }
+
+    /// The last watermark; [`Timestamp::MIN`] before the first.
+    pub fn watermark(&self) -> Timestamp {
+        self.watermark
+    }
+
+    /// The time of day.
+    pub fn processing_time(&self) -> Timestamp {
+        self.task.shard().wall_time()
+    }
+
+    /// The value of a state for this key.
+    ///
+    /// # Panics
+    ///
+    /// If the state was not registered in `open`.
+    pub fn get<V: Record>(&self, state: &ValueState<V>) -> Option<V> {
+        let row = self.keep.table.find(self.hash, self.key)?;
+        cell_of(&self.keep.cells, state).load(&row)
+    }
+
+    /// Replaces the value of a state for this key. A value that cannot be stored fails the task.
+    ///
+    /// # Panics
+    ///
+    /// If the state was not registered in `open`.
+    pub fn set<V: Record>(&mut self, state: &ValueState<V>, value: V::View<'_>) {
+        let Keep { table, cells, .. } = &mut *self.keep;
+        let mut row = table.upsert(self.hash, self.key);
+        if let Err(failure) = cell_of_mut(cells, state).store(&mut row, value) {
+            self.task.fail(failure);
+        }
+    }
+
+    /// Takes the value of a state away.
+    ///
+    /// # Panics
+    ///
+    /// If the state was not registered in `open`.
+    pub fn clear<V: Record>(&mut self, state: &ValueState<V>) {
+        let Keep { table, cells, .. } = &mut *self.keep;
+        let Some(mut row) = table.find_mut(self.hash, self.key) else { return };
+        cell_of(cells, state).clear(&mut row);
+        // The only cell of a layout has no presence bit: it goes with its row.
+        if cells.len() == 1 || row.is_blank() {
+            table.remove(self.hash, self.key);
+        }
+    }
+
+    /// Wants `on_timer` when the watermark has reached `time`.
+    pub fn register_event_timer(&mut self, time: Timestamp) {
+        self.keep.event_timers.register(time, self.hash, self.key, &[]);
+    }
+
+    /// Takes an event timer back.
+    pub fn delete_event_timer(&mut self, time: Timestamp) {
+        self.keep.event_timers.delete(time, self.hash, self.key, &[]);
+    }
+
+    /// Wants `on_timer` when the time of day has reached `time`.
+    pub fn register_processing_timer(&mut self, time: Timestamp) {
+        self.keep.processing_timers.register(time, self.hash, self.key, &[]);
+    }
+
+    /// Takes a processing timer back.
+    pub fn delete_processing_timer(&mut self, time: Timestamp) {
+        self.keep.processing_timers.delete(time, self.hash, self.key, &[]);
+    }
+
+    /// Puts a record aside. Without a reader of the side output it is gone.
+    pub fn side(&mut self, value: S::View<'_>) {
+        if let Some(side) = &mut self.side {
+            side.emit(value, self.meta);
+        }
+    }
+}
+
+fn unregistered(name: &str) -> ! {
+    panic!("the state `{name}` was not registered in `open`")
+}
+
+fn cell_of<'k, V: Record>(cells: &'k [Box<dyn Any>], state: &ValueState<V>) -> &'k StateCell<V> {
+    let cell = state.index.and_then(|index| cells.get(index)?.downcast_ref());
+    cell.unwrap_or_else(|| unregistered(state.name))
+}
+
+fn cell_of_mut<'k, V: Record>(
+    cells: &'k mut [Box<dyn Any>],
+    state: &ValueState<V>,
+) -> &'k mut StateCell<V> {
+    let cell = state.index.and_then(|index| cells.get_mut(index)?.downcast_mut());
+    cell.unwrap_or_else(|| unregistered(state.name))
+}
+
+/// Runs a [`KeyedProcessFunction`].
+pub struct KeyedProcess<T: Record, K: Key, F: KeyedProcessFunction<K, T>> {
+    function: F,
+    keep: Keep,
+    checks: Vec<Check>,
+    watermark: Timestamp,
+    side: Option<Box<dyn SideOutput<F::Side>>>,
+    scratch: Vec<u8>,
+    /// Keys whose rows came while a timer waited for its own.
+    arrived: KeyBatch,
+    context: TaskContext,
+    types: PhantomData<fn(T) -> K>,
+}
+
+/// Whether the row of a timer's key is not resident; then it has been asked for.
+fn is_missing(table: &mut Table, timer: &wiesel_state::Timer) -> bool {
+    let (mut keys, mut missing) = (KeyBatch::new(), Vec::new());
+    keys.push(timer.hash(), timer.key());
+    table.list_missing(&keys, &mut missing);
+    !missing.is_empty()
+}
+
+/// Makes a [`KeyedProcess`] per subtask.
+#[derive(Clone)]
+pub struct KeyedProcessStart<F> {
+    function: F,
+    side_slot: Option<usize>,
+}
+
+impl<F> KeyedProcessStart<F> {
+    /// Processes with `function`; what it puts aside goes to the output in `side_slot`.
+    pub fn new(function: F, side_slot: Option<usize>) -> Self {
+        Self { function, side_slot }
+    }
+}
+
+impl<T: Record, K: Key, F: KeyedProcessFunction<K, T>> KeyedStart<T, K> for KeyedProcessStart<F> {
+    type Operator = KeyedProcess<T, K, F>;
+
+    fn operator(mut self, context: &TaskContext) -> Result<Self::Operator, TaskFailure> {
+        let mut registry = StateRegistry::default();
+        self.function.open(&mut registry);
+        let layout: Arc<RowLayout> = keyed_table::layout::<K>(|layout| {
+            registry.states.iter().fold(layout, |layout, (name, declare, ..)| declare(layout, name))
+        })?;
+        let cells = registry.states.iter().map(|(name, _, resolve, _)| resolve(&layout, name));
+        let cells = cells.collect::<Result<_, _>>()?;
+        let mut table = keyed_table::table_of(&layout, context);
+        if let Some(source) = context.row_source() {
+            table.set_source(source);
+        }
+        let timers = || TimerQueue::new(context.key_groups(), context.max_parallelism());
+        Ok(KeyedProcess {
+            function: self.function,
+            keep: Keep { table, cells, event_timers: timers(), processing_timers: timers() },
+            checks: registry.states.iter().map(|(.., check)| *check).collect(),
+            watermark: Timestamp::MIN,
+            side: self.side_slot.and_then(|slot| context.take_side::<F::Side>(slot)),
+            scratch: Vec::new(),
+            arrived: KeyBatch::new(),
+            context: context.clone(),
+            types: PhantomData,
+        })
+    }
+}
+
+impl<T: Record, K: Key, F: KeyedProcessFunction<K, T>> KeyedProcess<T, K, F> {
+    /// Fires the timers of one domain up to `now`.
+    fn fire<D: Link<F::Out>>(
+        &mut self,
+        now: Timestamp,
+        domain: TimeDomain,
+        next: &mut D,
+        pace: &mut Pace,
+    ) -> Progress {
+        loop {
+            let timers = match domain {
+                TimeDomain::EventTime => &mut self.keep.event_timers,
+                TimeDomain::ProcessingTime => &mut self.keep.processing_timers,
+            };
+            let Some(first) = timers.first().filter(|timer| timer.time() <= now) else {
+                return Progress::Done;
+            };
+            if self.keep.table.may_miss() && is_missing(&mut self.keep.table, first) {
+                self.keep.table.poll_arrivals(&mut self.arrived);
+                return Progress::Stopped;
+            }
+            let Some(timer) = timers.pop(now) else { return Progress::Done };
+            let meta = match domain {
+                TimeDomain::EventTime => Meta::at(timer.time()),
+                TimeDomain::ProcessingTime => Meta::NONE,
+            };
+            let mut context = KeyedContext {
+                key: timer.key(),
+                hash: timer.hash(),
+                meta,
+                watermark: self.watermark,
+                keep: &mut self.keep,
+                side: self.side.as_deref_mut(),
+                task: &self.context,
+                types: PhantomData,
+            };
+            let emit = &mut Emit { next, meta };
+            let fired = self.function.on_timer(timer.time(), domain, &mut context, emit);
+            if let Err(error) = fired {
+                self.context.fail_user("fire a timer", error);
+            }
+            if pace.is_over() {
+                return Progress::Stopped;
+            }
+        }
+    }
+}
+
+impl<T: Record, K: Key, F: KeyedProcessFunction<K, T>> KeyedOperator<T, K>
+    for KeyedProcess<T, K, F>
+{
+    type Out = F::Out;
+
+    fn prefetch(&self, hash: u64) {
+        self.keep.table.prefetch(self.keep.table.spot(hash));
+    }
+
+    fn wants_prefetch(&self) -> bool {
+        self.keep.table.bytes_used() > CACHE_BYTES
+    }
+
+    fn may_miss(&self) -> bool {
+        self.keep.table.may_miss()
+    }
+
+    fn list_missing(&mut self, keys: &KeyBatch, missing: &mut Vec<usize>) {
+        self.keep.table.list_missing(keys, missing);
+    }
+
+    fn poll_arrivals(&mut self, arrived: &mut KeyBatch) {
+        for (hash, key) in self.arrived.iter() {
+            arrived.push(hash, key);
+        }
+        self.arrived.clear();
+        self.keep.table.poll_arrivals(arrived);
+    }
+
+    fn apply<D: Link<F::Out>>(
+        &mut self,
+        key: K::View<'_>,
+        hash: u64,
+        value: T::View<'_>,
+        meta: Meta,
+        next: &mut D,
+    ) {
+        let Self { function, keep, side, context: task, watermark, scratch, .. } = self;
+        let processed = K::with_key_bytes(key, scratch, |key| {
+            let mut context = KeyedContext {
+                key,
+                hash,
+                meta,
+                watermark: *watermark,
+                keep,
+                side: side.as_deref_mut(),
+                task,
+                types: PhantomData,
+            };
+            function.process(value, &mut context, &mut Emit { next, meta })
+        });
+        if let Err(error) = processed {
+            self.context.fail_user("process a record", error);
+        }
+    }
+
+    fn watermark<D: Link<F::Out>>(
+        &mut self,
+        watermark: Timestamp,
+        next: &mut D,
+        pace: &mut Pace,
+    ) -> Progress {
+        self.watermark = watermark; // Before the timers: they see the new one.
+        self.fire(watermark, TimeDomain::EventTime, next, pace)
+    }
+
+    fn next_timer(&self) -> Option<Timestamp> {
+        self.keep.processing_timers.first().map(|timer| timer.time())
+    }
+
+    fn advance_time<D: Link<F::Out>>(
+        &mut self,
+        now: Timestamp,
+        next: &mut D,
+        pace: &mut Pace,
+    ) -> Progress {
+        self.fire(now, TimeDomain::ProcessingTime, next, pace)
+    }
+
+    fn ports(&mut self, visit: &mut dyn FnMut(&mut dyn OutputPort)) {
+        if let Some(side) = &mut self.side {
+            visit(side.as_mut());
+        }
+    }
+
+    fn forward_watermark(&mut self, watermark: Timestamp) {
+        if let Some(side) = &mut self.side {
+            side.watermark(watermark);
+        }
+    }
+
+    fn forward_status(&mut self, status: Status) {
+        if let Some(side) = &mut self.side {
+            side.status(status);
+        }
+    }
+
+    fn snapshot(&mut self, snapshot: &mut Snapshot) {
+        keyed_table::export(ROWS, &self.keep.table, self.context.key_groups(), snapshot);
+        let queues = [
+            (EVENT_TIMERS, &self.keep.event_timers),
+            (PROCESSING_TIMERS, &self.keep.processing_timers),
+        ];
+        for (name, timers) in queues {
+            timers.export(&mut |group, bytes| snapshot.put(name, Some(group), bytes.to_vec()));
+        }
+    }
+
+    fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {
+        let groups = self.context.key_groups();
+        for bytes in snapshot.keyed(ROWS, groups) {
+            self.keep.table.import(bytes).map_err(keyed_table::table_failure)?;
+        }
+        keyed_table::check_keys::<K>(&self.keep.table)?;
+        for (_, row) in self.keep.table.iter() {
+            let cells = self.checks.iter().zip(&self.keep.cells);
+            cells.map(|(check, cell)| check(cell.as_ref(), &row)).collect::<Result<(), _>>()?;
+        }
+        for bytes in snapshot.keyed(EVENT_TIMERS, groups) {
+            self.keep.event_timers.import(bytes).map_err(keyed_table::table_failure)?;
+        }
+        for bytes in snapshot.keyed(PROCESSING_TIMERS, groups) {
+            self.keep.processing_timers.import(bytes).map_err(keyed_table::table_failure)?;
+        }
+        Ok(())
+    }
+}
