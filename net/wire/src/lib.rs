@@ -21,7 +21,7 @@ pub use layout::{
     BLOCK_RECORDS, FRAME_BYTES, FrameShape, HEADER_BYTES, JUMBO_BYTES_LIMIT, JUMBO_BYTES_MIN,
     RECORD_BYTES_MAX_DEFAULT, RECORD_BYTES_MAX_OPTION,
 };
-pub use pool::{FramePool, LocalPool, POOL_BYTES_OPTION, PoolError};
+pub use pool::{FramePool, LocalPool, PoolError};
 pub use untrusted::{WireError, from_wire, to_wire, wire_bytes};
 pub use view::{FrameIter, FrameView};
 pub use writer::FrameWriter;

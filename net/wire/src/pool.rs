@@ -22,9 +22,6 @@ use std::{
 
 use crate::{FRAME_BYTES, Frame};
 
-/// The option that a user raises when a pool is too small.
-pub const POOL_BYTES_OPTION: &str = "taskmanager.memory.network.size";
-
 /// Overdraft frames that are kept for the next overdraft instead of being freed: a task under backpressure
 /// needs one for each frame it fills. One for each of a few outputs.
 const SPARE_MAX: usize = 8;
@@ -35,9 +32,9 @@ const SPARE_MAX: usize = 8;
 pub enum PoolError {
     /// The reservations are larger than the pool.
     #[error(
-        "the partitions of a shard need {needed} frames ({} KiB) and its pool has {total} ({} KiB): raise \
-         `{POOL_BYTES_OPTION}` to at least {} KiB a shard, or lower the parallelism",
-        kib(*needed), kib(*total), kib(*needed)
+        "the partitions of a shard need {needed} frames ({} KiB) and its pool has {total} ({} KiB): whoever sized \
+         the pool has counted wrong",
+        kib(*needed), kib(*total)
     )]
     TooSmall {
         /// Frames of all reservations so far, with the one that failed.

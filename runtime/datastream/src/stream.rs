@@ -262,6 +262,20 @@ impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
         self.exchanged(Exchange::Forward, None)
     }
 
+    /// Runs what `operators` adds as tasks of its own: a break before and a break after.
+    ///
+    /// ```
+    /// # use wiesel_datastream::Environment;
+    /// # let env = Environment::new();
+    /// env.from_collection([1_u64]).disable_chaining(|n| n.map(|n| n + 1)).print();
+    /// ```
+    pub fn disable_chaining<O: Record, D: Chain<T, Out = O>>(
+        self,
+        operators: impl FnOnce(FrameStream<T>) -> DataStream<O, FrameStart<T>, D>,
+    ) -> FrameStream<O> {
+        operators(self.start_new_chain()).start_new_chain()
+    }
+
     /// Breaks the chain: what follows runs on `parallelism` subtasks.
     pub fn parallelism(self, parallelism: u32) -> FrameStream<T> {
         self.exchanged(Exchange::Forward, None).set_parallelism(parallelism)
