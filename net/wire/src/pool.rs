@@ -333,8 +333,8 @@ mod tests {
         let error = pool.reserve(4).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "the partitions of a shard need 7 frames (224 KiB) and its pool has 5 (160 KiB): raise \
-             `taskmanager.memory.network.size` to at least 224 KiB a shard, or lower the parallelism"
+            "the partitions of a shard need 7 frames (224 KiB) and its pool has 5 (160 KiB): whoever \
+             sized the pool has counted wrong"
         );
         drop(first);
         assert!(pool.reserve(5).is_ok());
