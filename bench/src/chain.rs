@@ -197,7 +197,7 @@ fn frames(events: usize, has_time: bool) -> Variant {
 }
 
 fn is_wanted(price: u64, auction: u64, channel: &str) -> (bool, bool, bool) {
-    (price > 500, auction % 4 != 0, channel.len() > 8)
+    (price > 500, !auction.is_multiple_of(4), channel.len() > 8)
 }
 
 fn head_of(variant: &Variant) -> (Box<dyn Head>, std::rc::Rc<std::cell::Cell<Sum>>, TaskContext) {
@@ -269,7 +269,7 @@ fn bare(variant: &Variant) -> Sum {
                 black_box(view.time(at));
             }
             if bid.price.to_native() > 500
-                && bid.auction.to_native() % 4 != 0
+                && !bid.auction.to_native().is_multiple_of(4)
                 && bid.channel.len() > 8
             {
                 for word in bid.extra.as_str().split(' ') {

@@ -13,12 +13,6 @@
 //! 3. Standard output has the results and nothing else; with `--output json` it is one object.
 //! 4. A debug build refuses to measure.
 
-#![expect(
-    clippy::disallowed_types,
-    clippy::disallowed_methods,
-    reason = "a tool on the machine itself"
-)]
-
 mod allocations;
 mod args;
 mod chain;

@@ -22,7 +22,8 @@ pub fn alternate(
     mut ours: impl FnMut() -> Duration,
     mut theirs: impl FnMut() -> Duration,
 ) -> Vec<(Duration, Duration)> {
-    (ours(), theirs()); // Warm-up: caches, page tables, branch predictors.
+    ours(); // Warm-up: caches, page tables, branch predictors.
+    theirs();
     (0..runs)
         .map(|run| {
             if run % 2 == 0 {

@@ -3,13 +3,22 @@
 use std::marker::PhantomData;
 
 use wiesel_operators::{
-    Aggregate, AggregateFunction, Aggregated, ByRank, Chain, Count, Counted, Fold, Folding,
-    KeyedHeadStart, KeyedProcessFunction, KeyedProcessStart, KeyedStart, Max, Min, Nothing, Number,
-    OfNumber, Reduce, RollingStart, Start, Sum, Tumbling,
+    Aggregate, AggregateFunction, ByRank, Count, Fold, Folding, KeyedHeadStart, KeyedOperator,
+    KeyedProcessFunction, KeyedProcessStart, KeyedStart, Max, Min, Nothing, Number, OfNumber,
+    Reduce, RollingStart, Sum, Tumbling,
 };
 use wiesel_record::{FnView, Key, Record};
 
 use crate::{DataStream, OutputTag, WindowedStream, builder::GraphBuilder};
+
+/// What comes out of a keyed operator that `P` makes.
+pub type OperatedStream<T, K, F, P> =
+    DataStream<OutOf<T, K, P>, KeyedHeadStart<T, K, F, P>, Nothing<OutOf<T, K, P>>>;
+
+type OutOf<T, K, P> = <<P as KeyedStart<T, K>>::Operator as KeyedOperator<T, K>>::Out;
+
+/// What comes out of a rolling aggregate.
+pub type RollingStream<T, K, F, A> = OperatedStream<T, K, F, RollingStart<A>>;
 
 /// A stream of `T` with keys of type `K`.
 #[must_use = "a keyed stream does nothing until an operator is applied to it"]
@@ -32,16 +41,11 @@ where
     }
 
     /// Starts the chain behind the exchange with a keyed operator.
-    pub(crate) fn operate<P, O>(
+    pub(crate) fn operate<P: KeyedStart<T, K>>(
         self,
         name: String,
         operator: P,
-    ) -> DataStream<O, impl Start<Out = O>, impl Chain<O, Out = O>>
-    where
-        O: Record,
-        P: KeyedStart<T, K>,
-        P::Operator: wiesel_operators::KeyedOperator<T, K, Out = O>,
-    {
+    ) -> OperatedStream<T, K, F, P> {
         self.builder.vertex(self.vertex, |vertex| {
             vertex.is_stateful = true;
             vertex.reads_time = true;
@@ -59,30 +63,17 @@ where
         }
     }
 
-    fn rolling<A: Folding<K, T>>(
-        self,
-        name: &'static str,
-        folding: A,
-    ) -> DataStream<A::Out, impl Start<Out = A::Out>, impl Chain<A::Out, Out = A::Out>> {
-        self.operate::<_, A::Out>(name.to_owned(), RollingStart(folding))
+    fn rolling<A: Folding<K, T>>(self, name: &str, folding: A) -> RollingStream<T, K, F, A> {
+        self.operate(name.to_owned(), RollingStart(folding))
     }
 
     /// How often each key has come, after every record.
-    pub fn count(
-        self,
-    ) -> DataStream<
-        Counted<K>,
-        impl Start<Out = Counted<K>>,
-        impl Chain<Counted<K>, Out = Counted<K>>,
-    > {
+    pub fn count(self) -> RollingStream<T, K, F, Count> {
         self.rolling("Count", Count)
     }
 
     /// Combines the records of a key two by two, and emits the combination after every record.
-    pub fn reduce<R>(
-        self,
-        function: R,
-    ) -> DataStream<T, impl Start<Out = T>, impl Chain<T, Out = T>>
+    pub fn reduce<R>(self, function: R) -> RollingStream<T, K, F, Reduce<R>>
     where
         R: for<'a, 'b> Fn(T::View<'a>, T::View<'b>) -> T + Clone + Send + 'static,
     {
@@ -90,15 +81,7 @@ where
     }
 
     /// Adds the records of a key to an accumulator that starts as `initial`, and emits it after every record.
-    pub fn fold<A, R>(
-        self,
-        initial: A,
-        function: R,
-    ) -> DataStream<
-        Aggregated<K, A>,
-        impl Start<Out = Aggregated<K, A>>,
-        impl Chain<Aggregated<K, A>, Out = Aggregated<K, A>>,
-    >
+    pub fn fold<A, R>(self, initial: A, function: R) -> RollingStream<T, K, F, Fold<A, R>>
     where
         A: Record + Clone,
         R: for<'a> Fn(&mut A, T::View<'a>) + Clone + Send + 'static,
@@ -110,23 +93,12 @@ where
     pub fn aggregate<A: AggregateFunction<T>>(
         self,
         function: A,
-    ) -> DataStream<
-        Aggregated<K, A::Out>,
-        impl Start<Out = Aggregated<K, A::Out>>,
-        impl Chain<Aggregated<K, A::Out>, Out = Aggregated<K, A::Out>>,
-    > {
+    ) -> RollingStream<T, K, F, Aggregate<A>> {
         self.rolling("Aggregate", Aggregate(function))
     }
 
     /// The sum so far of a number of each record. Overflow fails the job; it never wraps.
-    pub fn sum<N: Number, R>(
-        self,
-        number_of: R,
-    ) -> DataStream<
-        Aggregated<K, N>,
-        impl Start<Out = Aggregated<K, N>>,
-        impl Chain<Aggregated<K, N>, Out = Aggregated<K, N>>,
-    >
+    pub fn sum<N: Number, R>(self, number_of: R) -> RollingStream<T, K, F, OfNumber<R, N, Sum>>
     where
         R: for<'a> Fn(T::View<'a>) -> N + Clone + Send + 'static,
     {
@@ -134,14 +106,7 @@ where
     }
 
     /// The least number so far.
-    pub fn min<N: Number, R>(
-        self,
-        number_of: R,
-    ) -> DataStream<
-        Aggregated<K, N>,
-        impl Start<Out = Aggregated<K, N>>,
-        impl Chain<Aggregated<K, N>, Out = Aggregated<K, N>>,
-    >
+    pub fn min<N: Number, R>(self, number_of: R) -> RollingStream<T, K, F, OfNumber<R, N, Min>>
     where
         R: for<'a> Fn(T::View<'a>) -> N + Clone + Send + 'static,
     {
@@ -149,14 +114,7 @@ where
     }
 
     /// The greatest number so far.
-    pub fn max<N: Number, R>(
-        self,
-        number_of: R,
-    ) -> DataStream<
-        Aggregated<K, N>,
-        impl Start<Out = Aggregated<K, N>>,
-        impl Chain<Aggregated<K, N>, Out = Aggregated<K, N>>,
-    >
+    pub fn max<N: Number, R>(self, number_of: R) -> RollingStream<T, K, F, OfNumber<R, N, Max>>
     where
         R: for<'a> Fn(T::View<'a>) -> N + Clone + Send + 'static,
     {
@@ -164,10 +122,7 @@ where
     }
 
     /// The whole record of the least rank so far; the first of equals stays.
-    pub fn min_by<R, G>(
-        self,
-        rank_of: G,
-    ) -> DataStream<T, impl Start<Out = T>, impl Chain<T, Out = T>>
+    pub fn min_by<R, G>(self, rank_of: G) -> RollingStream<T, K, F, ByRank<G, R>>
     where
         R: PartialOrd + 'static,
         G: for<'a> Fn(T::View<'a>) -> R + Clone + Send + 'static,
@@ -176,10 +131,7 @@ where
     }
 
     /// The whole record of the greatest rank so far; the first of equals stays.
-    pub fn max_by<R, G>(
-        self,
-        rank_of: G,
-    ) -> DataStream<T, impl Start<Out = T>, impl Chain<T, Out = T>>
+    pub fn max_by<R, G>(self, rank_of: G) -> RollingStream<T, K, F, ByRank<G, R>>
     where
         R: PartialOrd + 'static,
         G: for<'a> Fn(T::View<'a>) -> R + Clone + Send + 'static,
@@ -191,8 +143,8 @@ where
     pub fn process<P: KeyedProcessFunction<K, T>>(
         self,
         function: P,
-    ) -> DataStream<P::Out, impl Start<Out = P::Out>, impl Chain<P::Out, Out = P::Out>> {
-        self.operate::<_, P::Out>("KeyedProcess".to_owned(), KeyedProcessStart::new(function, None))
+    ) -> OperatedStream<T, K, F, KeyedProcessStart<P>> {
+        self.operate("KeyedProcess".to_owned(), KeyedProcessStart::new(function, None))
     }
 
     /// As [`process`](Self::process); what the function puts aside is in
@@ -201,10 +153,10 @@ where
         self,
         function: P,
         tag: &OutputTag<P::Side>,
-    ) -> DataStream<P::Out, impl Start<Out = P::Out>, impl Chain<P::Out, Out = P::Out>> {
+    ) -> OperatedStream<T, K, F, KeyedProcessStart<P>> {
         let slot = self.builder.declare_side::<P::Side>(self.vertex, tag.id());
         let start = KeyedProcessStart::new(function, Some(slot));
-        self.operate::<_, P::Out>("KeyedProcess".to_owned(), start)
+        self.operate("KeyedProcess".to_owned(), start)
     }
 
     /// Puts the records of each key into windows of event time.

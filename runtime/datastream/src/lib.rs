@@ -14,6 +14,7 @@
 mod builder;
 mod environment;
 mod keyed;
+mod shared;
 mod sink;
 mod source;
 mod stream;
@@ -22,9 +23,10 @@ mod windowed;
 
 pub use builder::{EdgeParts, Exchange, GraphBuilder, GraphParts, OperatorParts, VertexParts};
 pub use environment::{BAD_LINES, Environment, SourceStream, VertexCode};
-pub use keyed::KeyedStream;
+pub use keyed::{KeyedStream, OperatedStream, RollingStream};
+pub use shared::SharedStream;
 pub use sink::{OUTPUT_CLOSED, Printed, SinkEnd, SinkPreparation};
 pub use source::{EnumeratorFactory, SourceHead, SourceStart};
-pub use stream::{DataStream, FrameStream, SharedStream};
+pub use stream::{DataStream, FrameStream};
 pub use tag::OutputTag;
-pub use windowed::{AllWindowedStream, WindowedStream};
+pub use windowed::{AllWindowStream, AllWindowedStream, WindowStream, WindowedStream};

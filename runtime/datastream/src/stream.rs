@@ -24,7 +24,7 @@ use wiesel_record::{FnView, Key, Out, Record};
 use wiesel_task::BuildContext;
 
 use crate::{
-    KeyedStream, OutputTag,
+    KeyedStream, OutputTag, SharedStream,
     builder::{EdgeParts, Exchange, GraphBuilder, short_type_name, wrong_outputs},
 };
 
@@ -479,7 +479,7 @@ pub(crate) fn frame_stream<T: Record>(
 }
 
 /// An edge to the subtask of the same number.
-fn forward_edge<T: Record>(source: usize, target: usize) -> EdgeParts {
+pub(crate) fn forward_edge<T: Record>(source: usize, target: usize) -> EdgeParts {
     EdgeParts {
         source,
         target,
@@ -489,41 +489,5 @@ fn forward_edge<T: Record>(source: usize, target: usize) -> EdgeParts {
         tag: None,
         type_name: short_type_name::<T>(),
         schema_hash: T::SCHEMA.hash,
-    }
-}
-
-/// A stream that can be used several times.
-///
-/// ```
-/// # use wiesel_datastream::Environment;
-/// # let env = Environment::new();
-/// let numbers = env.from_collection([1_u64, 2, 3]).share();
-/// numbers.stream().filter(|n| n % 2 == 0).print();
-/// numbers.stream().filter(|n| n % 2 == 1).print();
-/// ```
-pub struct SharedStream<T: Record> {
-    builder: GraphBuilder,
-    vertex: usize,
-    has_time: bool,
-    types: PhantomData<fn() -> T>,
-}
-
-impl<T: Record> Clone for SharedStream<T> {
-    fn clone(&self) -> Self {
-        Self {
-            builder: self.builder.clone(),
-            vertex: self.vertex,
-            has_time: self.has_time,
-            types: PhantomData,
-        }
-    }
-}
-
-impl<T: Record> SharedStream<T> {
-    /// One use of the stream.
-    pub fn stream(&self) -> FrameStream<T> {
-        let target = self.builder.open_vertex("Shared");
-        self.builder.edge(forward_edge::<T>(self.vertex, target));
-        frame_stream(self.builder.clone(), target, self.has_time)
     }
 }

@@ -3,16 +3,27 @@
 use std::{cmp::Ordering, marker::PhantomData, time::Duration};
 
 use wiesel_operators::{
-    Aggregate, AggregateFunction, Aggregated, AllWindowsStart, ByRank, Chain, Count, Counted, Fold,
-    Folding, Max, Min, Nothing, Number, OfNumber, Ranked, Reduce, Start, Sum, TopN, Tumbling,
-    TumblingStart, WindowOptions,
+    Aggregate, AggregateFunction, AllWindowsStart, ByRank, Chain, Count, Fold, Folding, Max, Min,
+    Nothing, Number, OfNumber, Ranked, Reduce, Start, Sum, TopN, Tumbling, TumblingStart,
+    WindowOptions,
 };
 use wiesel_record::{FnView, Key, Record};
 
 use crate::{
     DataStream, KeyedStream, OutputTag,
     builder::{Exchange, GraphBuilder},
+    keyed::OperatedStream,
 };
+
+/// What comes out of the windows of a keyed stream.
+pub type WindowStream<T, K, F, A> = OperatedStream<T, K, F, TumblingStart<A>>;
+
+/// What comes out of the windows of a whole stream.
+pub type AllWindowStream<T, A> = DataStream<
+    <A as Folding<(), T>>::Out,
+    AllWindowsStart<A, T>,
+    Nothing<<A as Folding<(), T>>::Out>,
+>;
 
 /// A keyed stream in windows.
 #[must_use = "a windowed stream does nothing until it is aggregated"]
@@ -44,31 +55,18 @@ where
         self
     }
 
-    fn windowed<A: Folding<K, T>>(
-        self,
-        what: &'static str,
-        folding: A,
-    ) -> DataStream<A::Out, impl Start<Out = A::Out>, impl Chain<A::Out, Out = A::Out>> {
+    fn windowed<A: Folding<K, T>>(self, what: &str, folding: A) -> WindowStream<T, K, F, A> {
         let name = format!("{}.{what}", window_name(&self.options));
-        self.keyed.operate::<_, A::Out>(name, TumblingStart::new(folding, self.options))
+        self.keyed.operate(name, TumblingStart::new(folding, self.options))
     }
 
     /// How often each key came in the window.
-    pub fn count(
-        self,
-    ) -> DataStream<
-        Counted<K>,
-        impl Start<Out = Counted<K>>,
-        impl Chain<Counted<K>, Out = Counted<K>>,
-    > {
+    pub fn count(self) -> WindowStream<T, K, F, Count> {
         self.windowed("Count", Count)
     }
 
     /// Combines the records of a key and window two by two.
-    pub fn reduce<R>(
-        self,
-        function: R,
-    ) -> DataStream<T, impl Start<Out = T>, impl Chain<T, Out = T>>
+    pub fn reduce<R>(self, function: R) -> WindowStream<T, K, F, Reduce<R>>
     where
         R: for<'a, 'b> Fn(T::View<'a>, T::View<'b>) -> T + Clone + Send + 'static,
     {
@@ -76,15 +74,7 @@ where
     }
 
     /// Adds the records of a key and window to an accumulator that starts as `initial`.
-    pub fn fold<A, R>(
-        self,
-        initial: A,
-        function: R,
-    ) -> DataStream<
-        Aggregated<K, A>,
-        impl Start<Out = Aggregated<K, A>>,
-        impl Chain<Aggregated<K, A>, Out = Aggregated<K, A>>,
-    >
+    pub fn fold<A, R>(self, initial: A, function: R) -> WindowStream<T, K, F, Fold<A, R>>
     where
         A: Record + Clone,
         R: for<'a> Fn(&mut A, T::View<'a>) + Clone + Send + 'static,
@@ -96,31 +86,17 @@ where
     pub fn aggregate<A: AggregateFunction<T>>(
         self,
         function: A,
-    ) -> DataStream<
-        Aggregated<K, A::Out>,
-        impl Start<Out = Aggregated<K, A::Out>>,
-        impl Chain<Aggregated<K, A::Out>, Out = Aggregated<K, A::Out>>,
-    > {
+    ) -> WindowStream<T, K, F, Aggregate<A>> {
         self.windowed("Aggregate", Aggregate(function))
     }
 
     /// Aggregates with a [`Folding`] of one's own, which sees key and window when it emits.
-    pub fn fold_with<A: Folding<K, T>>(
-        self,
-        folding: A,
-    ) -> DataStream<A::Out, impl Start<Out = A::Out>, impl Chain<A::Out, Out = A::Out>> {
+    pub fn fold_with<A: Folding<K, T>>(self, folding: A) -> WindowStream<T, K, F, A> {
         self.windowed("FoldWith", folding)
     }
 
     /// The sum of a number of each record. Overflow fails the job.
-    pub fn sum<N: Number, R>(
-        self,
-        number_of: R,
-    ) -> DataStream<
-        Aggregated<K, N>,
-        impl Start<Out = Aggregated<K, N>>,
-        impl Chain<Aggregated<K, N>, Out = Aggregated<K, N>>,
-    >
+    pub fn sum<N: Number, R>(self, number_of: R) -> WindowStream<T, K, F, OfNumber<R, N, Sum>>
     where
         R: for<'a> Fn(T::View<'a>) -> N + Clone + Send + 'static,
     {
@@ -128,14 +104,7 @@ where
     }
 
     /// The least number.
-    pub fn min<N: Number, R>(
-        self,
-        number_of: R,
-    ) -> DataStream<
-        Aggregated<K, N>,
-        impl Start<Out = Aggregated<K, N>>,
-        impl Chain<Aggregated<K, N>, Out = Aggregated<K, N>>,
-    >
+    pub fn min<N: Number, R>(self, number_of: R) -> WindowStream<T, K, F, OfNumber<R, N, Min>>
     where
         R: for<'a> Fn(T::View<'a>) -> N + Clone + Send + 'static,
     {
@@ -143,14 +112,7 @@ where
     }
 
     /// The greatest number.
-    pub fn max<N: Number, R>(
-        self,
-        number_of: R,
-    ) -> DataStream<
-        Aggregated<K, N>,
-        impl Start<Out = Aggregated<K, N>>,
-        impl Chain<Aggregated<K, N>, Out = Aggregated<K, N>>,
-    >
+    pub fn max<N: Number, R>(self, number_of: R) -> WindowStream<T, K, F, OfNumber<R, N, Max>>
     where
         R: for<'a> Fn(T::View<'a>) -> N + Clone + Send + 'static,
     {
@@ -158,10 +120,7 @@ where
     }
 
     /// The whole record of the least rank; the first of equals stays.
-    pub fn min_by<R, G>(
-        self,
-        rank_of: G,
-    ) -> DataStream<T, impl Start<Out = T>, impl Chain<T, Out = T>>
+    pub fn min_by<R, G>(self, rank_of: G) -> WindowStream<T, K, F, ByRank<G, R>>
     where
         R: PartialOrd + 'static,
         G: for<'a> Fn(T::View<'a>) -> R + Clone + Send + 'static,
@@ -170,10 +129,7 @@ where
     }
 
     /// The whole record of the greatest rank; the first of equals stays.
-    pub fn max_by<R, G>(
-        self,
-        rank_of: G,
-    ) -> DataStream<T, impl Start<Out = T>, impl Chain<T, Out = T>>
+    pub fn max_by<R, G>(self, rank_of: G) -> WindowStream<T, K, F, ByRank<G, R>>
     where
         R: PartialOrd + 'static,
         G: for<'a> Fn(T::View<'a>) -> R + Clone + Send + 'static,
@@ -221,18 +177,11 @@ impl<T: Record> AllWindowedStream<T> {
     }
 
     /// Aggregates with a [`Folding`] of one's own, which sees the window when it emits.
-    pub fn fold_with<A: Folding<(), T>>(
-        self,
-        folding: A,
-    ) -> DataStream<A::Out, impl Start<Out = A::Out>, impl Chain<A::Out, Out = A::Out>> {
+    pub fn fold_with<A: Folding<(), T>>(self, folding: A) -> AllWindowStream<T, A> {
         self.windowed("FoldWith", folding)
     }
 
-    fn windowed<A: Folding<(), T>>(
-        self,
-        what: &'static str,
-        folding: A,
-    ) -> DataStream<A::Out, impl Start<Out = A::Out>, impl Chain<A::Out, Out = A::Out>> {
+    fn windowed<A: Folding<(), T>>(self, what: &str, folding: A) -> AllWindowStream<T, A> {
         let name = format!("{}All.{what}", window_name(&self.options));
         self.builder.vertex(self.vertex, |vertex| {
             vertex.is_stateful = true;
@@ -252,21 +201,12 @@ impl<T: Record> AllWindowedStream<T> {
     }
 
     /// How many records the window has.
-    pub fn count(
-        self,
-    ) -> DataStream<
-        Counted<()>,
-        impl Start<Out = Counted<()>>,
-        impl Chain<Counted<()>, Out = Counted<()>>,
-    > {
+    pub fn count(self) -> AllWindowStream<T, Count> {
         self.windowed("Count", Count)
     }
 
     /// Combines the records of the window two by two.
-    pub fn reduce<R>(
-        self,
-        function: R,
-    ) -> DataStream<T, impl Start<Out = T>, impl Chain<T, Out = T>>
+    pub fn reduce<R>(self, function: R) -> AllWindowStream<T, Reduce<R>>
     where
         R: for<'a, 'b> Fn(T::View<'a>, T::View<'b>) -> T + Clone + Send + 'static,
     {
@@ -277,11 +217,7 @@ impl<T: Record> AllWindowedStream<T> {
     pub fn aggregate<A: AggregateFunction<T>>(
         self,
         function: A,
-    ) -> DataStream<
-        Aggregated<(), A::Out>,
-        impl Start<Out = Aggregated<(), A::Out>>,
-        impl Chain<Aggregated<(), A::Out>, Out = Aggregated<(), A::Out>>,
-    > {
+    ) -> AllWindowStream<T, Aggregate<A>> {
         self.windowed("Aggregate", Aggregate(function))
     }
 
@@ -304,11 +240,7 @@ impl<T: Record> AllWindowedStream<T> {
 
     /// The `n` records that `order` puts first. It should be total: what it calls equal keeps the order of
     /// arrival, which parallelism changes.
-    pub fn top_n_by<O>(
-        self,
-        n: usize,
-        order: O,
-    ) -> DataStream<Ranked<T>, impl Start<Out = Ranked<T>>, impl Chain<Ranked<T>, Out = Ranked<T>>>
+    pub fn top_n_by<O>(self, n: usize, order: O) -> AllWindowStream<T, TopN<O>>
     where
         O: for<'a, 'b> Fn(T::View<'a>, T::View<'b>) -> Ordering + Clone + Send + 'static,
     {

@@ -17,11 +17,15 @@ use std::{any::Any, marker::PhantomData, sync::Arc};
 
 use wiesel_core::{Meta, TaskFailure, Timestamp};
 use wiesel_record::{Key, Out, Record};
-use wiesel_state::{KeyBatch, RowLayout, RowLayoutBuilder, Table, TimerQueue};
+use wiesel_state::{KeyBatch, RowLayout, Table, TimerQueue};
 
 use crate::{
     AggregateError, KeyedOperator, KeyedStart, Link, OutputPort, Pace, Progress, SideOutput,
-    Snapshot, StateCell, Status, TaskContext, flat_map::Emit, keyed_table, rolling::CACHE_BYTES,
+    Snapshot, StateRegistry, Status, TaskContext, ValueState,
+    flat_map::Emit,
+    keyed_table,
+    rolling::CACHE_BYTES,
+    value_state::{Check, cell_of, cell_of_mut},
 };
 
 /// The names of the parts in snapshots.
@@ -36,48 +40,6 @@ pub enum TimeDomain {
     EventTime,
     /// The time of day.
     ProcessingTime,
-}
-
-/// A value per key, by name. Registered in [`KeyedProcessFunction::open`].
-#[derive(Clone, Debug)]
-pub struct ValueState<S> {
-    name: &'static str,
-    index: Option<usize>,
-    types: PhantomData<fn() -> S>,
-}
-
-impl<S: Record> ValueState<S> {
-    /// A value called `name`; each state of a function has its own name.
-    pub const fn new(name: &'static str) -> Self {
-        Self { name, index: None, types: PhantomData }
-    }
-}
-
-/// The cells of a row under construction.
-type Declare = fn(RowLayoutBuilder, &str) -> RowLayoutBuilder;
-type Resolve = fn(&RowLayout, &str) -> Result<Box<dyn Any>, TaskFailure>;
-type Check = fn(&dyn Any, &wiesel_state::Row<'_>) -> Result<(), TaskFailure>;
-
-/// Collects the states of a function.
-#[derive(Default)]
-pub struct StateRegistry {
-    states: Vec<(&'static str, Declare, Resolve, Check)>,
-}
-
-fn resolve<S: Record>(layout: &RowLayout, name: &str) -> Result<Box<dyn Any>, TaskFailure> {
-    Ok(Box::new(StateCell::<S>::of(layout, name)?))
-}
-
-fn check<S: Record>(cell: &dyn Any, row: &wiesel_state::Row<'_>) -> Result<(), TaskFailure> {
-    cell.downcast_ref::<StateCell<S>>().map_or(Ok(()), |cell| cell.check(row))
-}
-
-impl StateRegistry {
-    /// Makes `state` a part of each key's row.
-    pub fn register<S: Record>(&mut self, state: &mut ValueState<S>) {
-        state.index = Some(self.states.len());
-        self.states.push((state.name, StateCell::<S>::declare, resolve::<S>, check::<S>));
-    }
 }
 
 /// A function over the records of each key, with state and timers.
@@ -276,23 +238,6 @@ impl<K: Key, S: Record> KeyedContext<'_, K, S> {
             side.emit(value, self.meta);
         }
     }
-}
-
-fn unregistered(name: &str) -> ! {
-    panic!("the state `{name}` was not registered in `open`")
-}
-
-fn cell_of<'k, V: Record>(cells: &'k [Box<dyn Any>], state: &ValueState<V>) -> &'k StateCell<V> {
-    let cell = state.index.and_then(|index| cells.get(index)?.downcast_ref());
-    cell.unwrap_or_else(|| unregistered(state.name))
-}
-
-fn cell_of_mut<'k, V: Record>(
-    cells: &'k mut [Box<dyn Any>],
-    state: &ValueState<V>,
-) -> &'k mut StateCell<V> {
-    let cell = state.index.and_then(|index| cells.get_mut(index)?.downcast_mut());
-    cell.unwrap_or_else(|| unregistered(state.name))
 }
 
 /// Runs a [`KeyedProcessFunction`].
@@ -524,8 +469,8 @@ impl<T: Record, K: Key, F: KeyedProcessFunction<K, T>> KeyedOperator<T, K>
         }
         keyed_table::check_keys::<K>(&self.keep.table)?;
         for (_, row) in self.keep.table.iter() {
-            let cells = self.checks.iter().zip(&self.keep.cells);
-            cells.map(|(check, cell)| check(cell.as_ref(), &row)).collect::<Result<(), _>>()?;
+            let mut cells = self.checks.iter().zip(&self.keep.cells);
+            cells.try_for_each(|(check, cell)| check(cell.as_ref(), &row))?;
         }
         for bytes in snapshot.keyed(EVENT_TIMERS, groups) {
             self.keep.event_timers.import(bytes).map_err(keyed_table::table_failure)?;

@@ -38,6 +38,7 @@ mod state_cell;
 mod tee;
 mod top_n;
 mod tumbling;
+mod value_state;
 mod watermarks;
 mod window;
 
@@ -55,8 +56,7 @@ pub use frame_head::{FrameHead, FrameStart};
 pub use key_by::{KeyBy, KeyByTo};
 pub use keyed_head::{KeyedHead, KeyedHeadStart, KeyedOperator, KeyedStart};
 pub use keyed_process::{
-    KeyedContext, KeyedProcess, KeyedProcessFunction, KeyedProcessStart, StateRegistry, TimeDomain,
-    ValueState,
+    KeyedContext, KeyedProcess, KeyedProcessFunction, KeyedProcessStart, TimeDomain,
 };
 pub use map::{Map, MapTo, Project, ProjectTo, TryMap, TryMapTo};
 pub use process::{Process, ProcessContext, ProcessFunction, ProcessTo};
@@ -68,6 +68,7 @@ pub use state_cell::StateCell;
 pub use tee::Tee;
 pub use top_n::{Ranked, RankedView, TopN, by_count};
 pub use tumbling::{TumblingStart, TumblingWindows, WindowOptions};
+pub use value_state::{StateRegistry, ValueState};
 pub use watermarks::{
     AssignWatermarks, AssignWatermarksTo, BoundedOutOfOrderness, WatermarkGenerator,
     WatermarkStrategy, bounded_out_of_orderness, monotonous_timestamps,
