@@ -26,7 +26,7 @@ SEEDS ?= 500
 ARGS ?=
 
 # The commands behind the targets, each in one place.
-DEMO := cargo run --quiet --release -p wiesel-examples --bin trending_hashtags --
+DEMO := cargo run --release -p wiesel-examples --bin trending_hashtags --
 BENCH := cargo run --quiet --release -p wiesel-bench -- chain --compare bare
 SIM := RUSTFLAGS="--cfg sim" CARGO_TARGET_DIR="$(TARGET)/sim" cargo run --quiet -p wiesel-tests --bin sim --
 LOOM := RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR="$(TARGET)/loom" cargo test --quiet --release --lib -p wiesel-shard

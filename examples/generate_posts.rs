@@ -277,7 +277,7 @@ impl Random {
 
     /// In `0..end`.
     fn below(&mut self, end: u64) -> u64 {
-        (u128::from(self.next()) * u128::from(end) >> 64) as u64
+        ((u128::from(self.next()) * u128::from(end)) >> 64) as u64
     }
 
     fn one_in(&mut self, count: u64) -> bool {
