@@ -81,9 +81,8 @@ fn main() -> ExitCode {
     };
     let passes = arguments.next().and_then(|passes| passes.parse().ok()).unwrap_or(10);
     let lines = Lines::files(&*file).repeat(passes, seconds(0));
-    let posts =
-        JsonLines::<Post>::files(&*file)
-            .replay(passes, seconds(600), |post: &mut Post, by| post.at = post.at + by);
+    let posts = JsonLines::<Post>::files(&*file)
+        .replay(passes, seconds(600), |post, by| post.at = post.at + by);
     let measured = measure(&lines, |line| line.len() as u64).and_then(|()| {
         measure(&posts, |post: PostView<'_>| {
             post.user.wrapping_add(post.at.as_millis() as u64) + post.text.len() as u64

@@ -79,7 +79,7 @@ impl<T: Record + DeserializeOwned, S: Shift<T>> TextSource<Csv<T, S>> {
 
 impl<T: Record + DeserializeOwned> TextSource<Csv<T>> {
     /// As for JSON lines: see [`TextSource::<JsonLines<T>>::replay`](crate::JsonLines).
-    pub fn replay<S: Shift<T>>(
+    pub fn replay<S: Fn(&mut T, Duration) + Clone + Send + 'static>(
         self,
         passes: u64,
         step: Duration,

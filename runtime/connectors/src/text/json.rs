@@ -62,7 +62,7 @@ impl<T: Record + DeserializeOwned> TextSource<JsonLines<T>> {
     /// Reads the files `passes` times. In pass `k`, from 0, `shift` is given each record and `k * step`, to move its
     /// event time on. Choose `step` larger than the span of event time in the files, and a multiple of the windows'
     /// size: then no record of a pass is late after the pass before it.
-    pub fn replay<S: Shift<T>>(
+    pub fn replay<S: Fn(&mut T, Duration) + Clone + Send + 'static>(
         self,
         passes: u64,
         step: Duration,

@@ -202,7 +202,7 @@ fn a_replay_moves_event_time_on() {
     let source = JsonLines::<Post>::files(path(&folder, "x")).split_bytes(10).replay(
         3,
         seconds(10),
-        |post: &mut Post, by| post.at = post.at + by,
+        |post, by| post.at = post.at + by,
     );
     let mut out = Collected { turn_records: 1, ..Collected::default() };
     read_all(&source, &Arc::default(), &mut out, true).expect("a file");
