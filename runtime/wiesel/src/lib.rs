@@ -1,1 +1,106 @@
-//! A distributed stream processor with Flink's semantics, thread-per-core on io_uring.
+//! Wiesel: a stream processor with Flink's architecture and semantics, thread-per-core on io_uring.
+//!
+//! A job is a program: it says where records come from, what happens to them and where they go, and then runs, one
+//! shard per core, in this process. Names are Flink's, in snake case.
+//!
+//! ```no_run
+//! use wiesel::prelude::*;
+//!
+//! #[derive(Record, serde::Deserialize)]
+//! struct Bid {
+//!     at: Timestamp, // Milliseconds since the Unix epoch.
+//!     auction: u64,
+//!     price: u64,
+//! }
+//!
+//! fn main() -> wiesel::Result<()> {
+//!     let env = StreamExecutionEnvironment::from_args()?;
+//!     env.source(JsonLines::<Bid>::files("bids/*.jsonl.gz")).uid("bids")
+//!         .watermarks(bounded_out_of_orderness(seconds(2)), |bid| bid.at)
+//!         .filter(|bid| bid.price > 100)
+//!         .key_by::<u64>(|bid| bid.auction)
+//!         .window(Tumbling::event_time(minutes(1)))
+//!         .max(|bid| bid.price).uid("highest")
+//!         .print();
+//!     env.execute("highest bids")?;
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # What is always true
+//!
+//! 1. Standard output is the job's; what the runtime has to say goes to standard error.
+//! 2. Until `execute` nothing in the world is touched but what [`StreamExecutionEnvironment::from_args`] reads: the
+//!    arguments, the environment and the configuration file.
+//! 3. An error is printed once. What is wrong with the command line, the configuration or the machine ends the process
+//!    with a code of its own ([`exit_code`]); what is wrong with the job is returned to the program.
+
+mod arguments;
+mod environment;
+mod error;
+mod figures;
+mod help;
+mod logging;
+mod print;
+mod progress;
+mod settings;
+mod table;
+mod watermarks;
+
+pub use arguments::UsageError;
+pub use environment::StreamExecutionEnvironment;
+pub use error::{Error, Result, exit_code};
+pub use watermarks::{NoWatermarks, no_watermarks};
+
+pub use wiesel_cluster::{ClusterError, JobClient, JobProgress, JobResult, TaskProgress};
+pub use wiesel_core::{
+    Blame, Nanos, ShardId, SubtaskIndex, TaskFailure, TaskId, Timestamp,
+    config::{self, Configuration},
+    hours, millis, minutes, seconds,
+};
+pub use wiesel_datastream::{
+    AllWindowedStream, BAD_LINES, DataStream, Environment, FrameStream, KeyedStream, OutputTag,
+    SharedStream, SourceStream, WindowedStream,
+};
+pub use wiesel_graph::GraphError;
+pub use wiesel_jobmanager::JobStatus;
+pub use wiesel_record::{FnView, Item, Key, List, Out, Owned, Record, Viewed};
+pub use wiesel_rpc::FailureReport;
+
+/// What happens to records: for functions with names and operators of one's own.
+pub mod operators {
+    pub use wiesel_operators::*;
+}
+
+/// Sources and sinks: for those that the prelude does not have, and to write one's own.
+pub mod connectors {
+    pub use wiesel_connectors::*;
+}
+
+/// The shard that sources and sinks of one's own run on: its clock, its files.
+pub mod shard {
+    pub use wiesel_shard::{Completion, CreateMode, File, Io, Outcome, Shard, Token};
+}
+
+/// What most jobs need: `use wiesel::prelude::*`.
+pub mod prelude {
+    pub use crate::{
+        BAD_LINES, DataStream, Key, Out, OutputTag, Record, StreamExecutionEnvironment, Timestamp,
+        hours, millis, minutes, no_watermarks, seconds,
+    };
+    pub use wiesel_connectors::{
+        BadLines, Collection, Csv, DataGen, FileSink, JsonLines, Lines, StdoutSink, Utf8,
+    };
+    pub use wiesel_operators::{
+        AggregateError, AggregateFunction, Aggregated, AggregatedView, Counted, CountedView,
+        KeyedContext, KeyedProcessFunction, ProcessContext, ProcessFunction, Ranked, RankedView,
+        StateRegistry, TimeDomain, TimeWindow, Tumbling, ValueState, WatermarkStrategy,
+        bounded_out_of_orderness, by_count, monotonous_timestamps,
+    };
+}
+
+/// Where the derive finds the crate of records, in programs that depend on this one only.
+#[doc(hidden)]
+pub mod __private {
+    pub use wiesel_record as record;
+}

@@ -1,0 +1,279 @@
+//! The environment that a job starts from and runs in.
+//!
+//! ```text
+//!   main ─ from_args ─▶ environment ─ source, map … ─▶ graph ─ execute ─▶ MiniCluster ─▶ JobResult
+//!              │ 0 help, version       --explain: 0 │          │ 130, 143 a signal
+//!              ▼ 2 usage, configuration             ▼ 2        ▼ 0 closed output, 7 unfit
+//!                              the process ends
+//! ```
+//!
+//! # What is always true
+//!
+//! 1. Only an environment of [`from_args`](StreamExecutionEnvironment::from_args) ends the process, handles signals and
+//!    prints. One of [`new`](StreamExecutionEnvironment::new) returns everything: tests and servers use it.
+//! 2. A job that failed is returned in both cases, so a program may react. Left to `main`, it is printed, and the
+//!    process ends with 1.
+
+use std::{env, ops::Deref, path::Path, process};
+
+use wiesel_cluster::{JobClient, JobResult, MiniCluster, SubmitOptions, slots_of};
+use wiesel_core::config::{ConfigError, Configuration, options};
+use wiesel_datastream::{Environment, VertexCode};
+use wiesel_graph::{GraphDefaults, JobGraph};
+
+use crate::{
+    Error, Result,
+    arguments::{self, Arguments, PlanFormat, Wish},
+    exit_code, help, logging, print,
+    progress::ProgressLine,
+    settings, table,
+};
+
+/// Where a program starts: sources, the configuration, and [`execute`](Self::execute).
+///
+/// It dereferences to [`Environment`], which has `source` and `from_collection`.
+///
+/// ```
+/// use wiesel::{Configuration, prelude::*};
+///
+/// let mut env = StreamExecutionEnvironment::new(Configuration::new());
+/// env.set_parallelism(2)?;
+/// let doubled = env.from_collection([1_u64, 2, 3]).map(|n| n * 2).collect();
+/// let result = env.execute("double")?;
+/// assert_eq!(result.progress.records_read(), 3);
+/// let mut doubled = doubled.take();
+/// doubled.sort();
+/// assert_eq!(doubled, [2, 4, 6]);
+/// # Ok::<(), wiesel::Error>(())
+/// ```
+pub struct StreamExecutionEnvironment {
+    graph: Environment,
+    config: Configuration,
+    /// Of the command line; none if the program does not run on one.
+    arguments: Option<Arguments>,
+    print_summary: bool,
+}
+
+impl Deref for StreamExecutionEnvironment {
+    type Target = Environment;
+
+    fn deref(&self) -> &Environment {
+        &self.graph
+    }
+}
+
+impl StreamExecutionEnvironment {
+    /// The environment of a program that is run from a command line. Starts the log (`WIESEL_LOG`).
+    ///
+    /// `--help` and `--version` are answered here, and the process ends with 0. A command line or a configuration that
+    /// cannot be used is printed, and the process ends with 2.
+    ///
+    /// # Errors
+    ///
+    /// None today: what could go wrong ends the process with a code that `main` could not give.
+    pub fn from_args() -> Result<Self> {
+        let program = program_name();
+        let loaded = arguments::parse(env::args_os().skip(1)).map_err(Error::from);
+        let loaded = loaded.and_then(|arguments| {
+            match arguments.wish {
+                Wish::Help => end(&help::page(&program)),
+                Wish::Version => end(&help::version(&program)),
+                Wish::Run | Wish::Explain(_) => {}
+            }
+            logging::start()?;
+            let config = settings::load(&arguments, env::vars_os())?;
+            Ok((arguments, config))
+        });
+        let (arguments, config) = loaded.unwrap_or_else(|error| fail(&error));
+        Ok(Self { arguments: Some(arguments), ..Self::new(config) })
+    }
+
+    /// An environment for a program that is no command: it prints nothing, handles no signal and never ends the process.
+    pub fn new(config: Configuration) -> Self {
+        Self { graph: Environment::new(), config, arguments: None, print_summary: false }
+    }
+
+    /// An empty program with the configuration and the command line of this one: for a second job.
+    #[must_use]
+    pub fn another(&self) -> Self {
+        Self {
+            graph: Environment::new(),
+            config: self.config.clone(),
+            arguments: self.arguments.clone(),
+            print_summary: self.print_summary,
+        }
+    }
+
+    /// The arguments of the program itself: what follows `--`.
+    pub fn params(&self) -> &[String] {
+        self.arguments.as_ref().map_or(&[], |arguments| &arguments.program)
+    }
+
+    /// The configuration, with all its layers.
+    pub fn configuration(&self) -> &Configuration {
+        &self.config
+    }
+
+    /// Sets an option by its key, in the layer of the program: above the file and the environment, below `-D`.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such key, or the value cannot be used. A command then ends with 2.
+    pub fn set(&mut self, key: &str, value: &str) -> Result<&mut Self> {
+        let set = self.config.set_text(key, value);
+        self.accepted(set)
+    }
+
+    /// Sets how many subtasks operators have that set none, unless the command line does.
+    ///
+    /// # Errors
+    ///
+    /// If it is not between 1 and 32,768. A command then ends with 2.
+    pub fn set_parallelism(&mut self, parallelism: u32) -> Result<&mut Self> {
+        let set = self.config.set(&options::PARALLELISM_DEFAULT, Some(parallelism));
+        self.accepted(set)
+    }
+
+    /// Sets how many key groups the job has: the most subtasks that its state can ever be spread over.
+    ///
+    /// # Errors
+    ///
+    /// If it is not between 1 and 32,768. A command then ends with 2.
+    pub fn set_max_parallelism(&mut self, max_parallelism: u32) -> Result<&mut Self> {
+        let set = self.config.set(&options::MAX_PARALLELISM, Some(max_parallelism));
+        self.accepted(set)
+    }
+
+    fn accepted(&mut self, set: Result<(), ConfigError>) -> Result<&mut Self> {
+        self.settle(set.map_err(Error::from))?;
+        Ok(self)
+    }
+
+    /// How many subtasks operators have that set none.
+    pub fn parallelism(&self) -> u32 {
+        self.defaults().parallelism
+    }
+
+    /// Prints the progress and the closing table in any case. Without this a command prints them on a terminal: the
+    /// table if standard error is one, the progress if standard output is not one as well, whose lines it would spoil.
+    pub fn print_summary(&mut self) -> &mut Self {
+        self.print_summary = true;
+        self
+    }
+
+    /// The plan of the job, as `--explain` prints it.
+    ///
+    /// # Errors
+    ///
+    /// If a stream does not end in a sink, or the graph cannot be run as it is.
+    pub fn execution_plan(&self, name: &str) -> Result<String> {
+        Ok(self.job_graph(name)?.explain())
+    }
+
+    /// Runs the job until it has read all its input, or is cancelled.
+    ///
+    /// A command with `--explain` prints the plan instead and ends with 0. If a signal cancels the job, the closing
+    /// table is printed and the process ends with 130 or 143; if nobody reads the output any more, it ends with 0.
+    ///
+    /// # Errors
+    ///
+    /// If the job fails or its input is not there. Only outside a command: if the graph cannot be run, or the machine
+    /// is not fit.
+    pub fn execute(&self, name: &str) -> Result<JobResult> {
+        let result = self.execute_async(name)?.wait();
+        self.closed(name, result)
+    }
+
+    /// Starts the job and returns at once. A signal cancels it; what then remains to be done is the program's business
+    /// ([`JobResult::signal`]).
+    ///
+    /// # Errors
+    ///
+    /// As [`execute`](Self::execute), but for what happens after the start.
+    pub fn execute_async(&self, name: &str) -> Result<JobClient> {
+        let submitted = self.submit(name);
+        self.settle(submitted)
+    }
+
+    fn submit(&self, name: &str) -> Result<JobClient> {
+        let graph = self.job_graph(name)?;
+        let mut submit = SubmitOptions::default();
+        if let Some(arguments) = &self.arguments {
+            match arguments.wish {
+                Wish::Explain(PlanFormat::Text) => end(&graph.explain()),
+                Wish::Explain(PlanFormat::Json) => end(&format!("{}\n", graph.explain_json())),
+                Wish::Run | Wish::Help | Wish::Version => {}
+            }
+            submit.handle_signals = true;
+            if print::err_is_terminal() && (self.print_summary || !print::out_is_terminal()) {
+                let mut line = ProgressLine::new(name);
+                submit.observer = Some(Box::new(move |progress| line.draw(progress)));
+            }
+        }
+        MiniCluster::submit(graph, &self.config, submit)
+            .map_err(|source| Error::Start { job: name.to_owned(), source })
+    }
+
+    fn job_graph(&self, name: &str) -> Result<JobGraph<VertexCode>> {
+        Ok(self.graph.job_graph(name, &self.defaults())?)
+    }
+
+    fn defaults(&self) -> GraphDefaults {
+        GraphDefaults::from_config(&self.config, slots_of(&self.config))
+    }
+
+    /// What is done when a job is over.
+    fn closed(&self, name: &str, result: JobResult) -> Result<JobResult> {
+        if self.arguments.is_some() {
+            if result.output_closed {
+                process::exit(exit_code::FINISHED);
+            }
+            if self.print_summary || result.signal.is_some() || print::err_is_terminal() {
+                print::err(&table::closing(name, &result.progress));
+            }
+            if let Some(signal) = result.signal {
+                process::exit(exit_code::SIGNAL + signal);
+            }
+        }
+        let job = name.to_owned();
+        if let Some(panic) = result.panics.first() {
+            return Err(Error::Lost { job, panic: panic.to_string() });
+        }
+        match &result.failure {
+            Some(failure) if !result.output_closed => {
+                let failure = Box::new(failure.clone());
+                Err(Error::Failed { job, failure, result: Box::new(result) })
+            }
+            _ => Ok(result),
+        }
+    }
+
+    /// Of a command, ends the process for errors that have an exit code of their own.
+    fn settle<T>(&self, result: Result<T>) -> Result<T> {
+        match result {
+            Err(error) if self.arguments.is_some() && error.exit_code() != exit_code::FAILED => {
+                fail(&error)
+            }
+            result => result,
+        }
+    }
+}
+
+/// The name that the program was called by.
+fn program_name() -> String {
+    let called = env::args_os().next().unwrap_or_default();
+    let name = Path::new(&called).file_name().unwrap_or(&called);
+    name.to_string_lossy().into_owned()
+}
+
+/// Prints what was asked for and ends the process.
+fn end(text: &str) -> ! {
+    print::out(text);
+    process::exit(exit_code::FINISHED)
+}
+
+/// Prints an error as `main` does and ends the process.
+fn fail(error: &Error) -> ! {
+    print::err(&format!("Error: {error:?}\n"));
+    process::exit(error.exit_code())
+}

@@ -1,0 +1,151 @@
+//! What can go wrong with a job, from its command line to its end, and the exit code that says so.
+
+use std::{error, fmt, io};
+
+use wiesel_cluster::{ClusterError, JobResult};
+use wiesel_core::config::ConfigError;
+use wiesel_graph::GraphError;
+use wiesel_rpc::FailureReport;
+
+use crate::UsageError;
+
+/// A result whose error is [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// The exit codes of a job.
+pub mod exit_code {
+    /// The job finished, or nobody wanted to read its output any more.
+    pub const FINISHED: i32 = 0;
+    /// The job failed, or its input is not there.
+    pub const FAILED: i32 = 1;
+    /// The command line, the configuration or the graph cannot be used.
+    pub const USAGE: i32 = 2;
+    /// The machine, as it is set up, cannot run shards.
+    pub const UNFIT: i32 = 7;
+    /// Added to the number of the signal that cancelled the job: 130 for Ctrl-C, 143 for SIGTERM.
+    pub const SIGNAL: i32 = 128;
+}
+
+/// Why a job cannot be run, or did not finish.
+///
+/// `main` may return it: `Debug`, which `main` prints, is written for people and has the causes as well.
+#[derive(thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The command line cannot be understood.
+    #[error(transparent)]
+    Usage(#[from] UsageError),
+    /// A key or a value of the configuration cannot be used.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The configuration file cannot be read.
+    #[error("cannot read the configuration ({named_by})")]
+    ConfigFile {
+        /// The flag or the variable that names it.
+        named_by: &'static str,
+        /// What the system said; it has the path.
+        source: io::Error,
+    },
+    /// The program says something that cannot be run.
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+    /// The job did not start. Nothing was read or written.
+    #[error("job `{job}` did not start")]
+    Start {
+        /// Its name.
+        job: String,
+        /// Why.
+        source: ClusterError,
+    },
+    /// The job failed.
+    #[error("job `{job}` failed")]
+    Failed {
+        /// Its name.
+        job: String,
+        /// Which operator, which subtask, where in the input, and why.
+        #[source]
+        failure: Box<FailureReport>,
+        /// What was done until then.
+        result: Box<JobResult>,
+    },
+    /// A part of the runtime panicked. That is a bug of ours; please report it.
+    #[error("job `{job}` was lost: {panic}; this is a bug in wiesel, please report it")]
+    Lost {
+        /// Its name.
+        job: String,
+        /// Which part, and what it said.
+        panic: String,
+    },
+}
+
+impl Error {
+    /// The code that a process should end with.
+    pub fn exit_code(&self) -> i32 {
+        match self {
+            Self::Usage(_) | Self::Config(_) | Self::ConfigFile { .. } | Self::Graph(_) => {
+                exit_code::USAGE
+            }
+            Self::Start { source, .. } => match source {
+                ClusterError::Unfit(_) | ClusterError::Start(_) | ClusterError::Doors(_) => {
+                    exit_code::UNFIT
+                }
+                ClusterError::JobMaster(_) => exit_code::USAGE,
+                _ => exit_code::FAILED,
+            },
+            Self::Failed { .. } | Self::Lost { .. } => exit_code::FAILED,
+        }
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")?;
+        let mut next = error::Error::source(self);
+        while let Some(cause) = next {
+            write!(f, ": {cause}")?;
+            next = cause.source();
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wiesel_core::{Blame, TaskFailure, config::Configuration};
+    use wiesel_shard::probe::Unfit;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(error: Error, code: i32, printed: &str) {
+        assert_eq!((error.exit_code(), format!("{error:?}").as_str()), (code, printed));
+    }
+
+    #[test]
+    fn every_error_is_one_line_and_has_a_code() {
+        let job = || "trends".to_owned();
+        check(
+            UsageError::Unexpected { argument: "x".into() }.into(),
+            2,
+            "unexpected argument `x`: the program's own arguments follow `--`, as in `-- x`",
+        );
+        let unknown = Configuration::new().set_argument("shard.sping=1");
+        check(
+            unknown.err().map(Error::from).expect("there is no such key"),
+            2,
+            "unknown key `shard.sping` (from -D on the command line): did you mean `shard.spin`?",
+        );
+        check(
+            Error::Start { job: job(), source: Unfit::IoUringDisabled.into() },
+            7,
+            "job `trends` did not start: io_uring is disabled: sysctl -w kernel.io_uring_disabled=0",
+        );
+        let missing = TaskFailure::new(Blame::Job, "read posts.jsonl", "no such file").uid("posts");
+        check(
+            Error::Start { job: job(), source: ClusterError::Prepare(missing) },
+            1,
+            "job `trends` did not start: could not read posts.jsonl (operator `posts`): no such file",
+        );
+        check(Error::Graph(GraphError::NoSink), 2, &GraphError::NoSink.to_string());
+    }
+}

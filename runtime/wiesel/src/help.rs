@@ -1,0 +1,52 @@
+//! What `--help` and `--version` print.
+
+use std::fmt::Write;
+
+use wiesel_core::config::options;
+
+/// The page of `--help`.
+pub(crate) fn page(program: &str) -> String {
+    let mut page = format!("usage: {program} [FLAGS] [-- ARGUMENTS OF THE PROGRAM]\n");
+    page.push_str(
+        "
+flags
+  --parallelism N   subtasks of operators that set none; short for -D parallelism.default=N
+  -D KEY=VALUE      sets an option; may be repeated
+  --config FILE     reads options from a TOML file; else config.toml in the folder WIESEL_CONF_DIR
+  --explain[=json]  prints the plan of the job and does not run it
+  --help            prints this
+  --version         prints the version
+
+options: default < file < environment < program < -D
+",
+    );
+    for info in options::describe_all() {
+        let _ = writeln!(page, "  {:<48} {}", info.key, info.default);
+    }
+    page.push_str(
+        "  In the environment `parallelism.default` is WIESEL__PARALLELISM__DEFAULT. WIESEL_LOG=info logs more.
+
+exit codes
+  0 finished, 1 failed, 2 usage or configuration, 7 machine unfit, 130 Ctrl-C, 143 SIGTERM
+",
+    );
+    page
+}
+
+/// The line of `--version`.
+pub(crate) fn version(program: &str) -> String {
+    format!("{program}, on wiesel {}\n", env!("CARGO_PKG_VERSION"))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_page_has_every_option_and_fits_a_terminal() {
+        let page = super::page("job");
+        for info in wiesel_core::config::options::describe_all() {
+            assert!(page.contains(info.key), "{}", info.key);
+        }
+        let wide: Vec<_> = page.lines().filter(|line| line.chars().count() > 110).collect();
+        assert_eq!(wide, [""; 0]);
+    }
+}
