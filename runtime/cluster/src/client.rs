@@ -10,7 +10,8 @@ use wiesel_datastream::{OUTPUT_CLOSED, VertexCode};
 use wiesel_graph::JobGraph;
 use wiesel_jobmanager::JobStatus;
 use wiesel_rpc::FailureReport;
-use wiesel_shard::{Door, Machine, Panicked, signals};
+use wiesel_shard::{Door, Machine, Panicked, ShardCounters, signals};
+use wiesel_taskmanager::{PoolMetrics, PoolReport};
 
 use crate::{
     ClusterError, JobProgress,
@@ -61,11 +62,14 @@ pub struct JobResult {
     pub progress: JobProgress,
     /// Programs of the runtime that panicked. Report them: a panic in user code is a failure, not one of these.
     pub panics: Vec<Panicked>,
+    /// The frames of each shard, when its worker ended.
+    pub pools: Vec<PoolReport>,
 }
 
 /// What the control program tells and is told.
 pub(crate) struct Shared {
     cancel: AtomicBool,
+    pools: Vec<Arc<PoolMetrics>>,
     state: Mutex<State>,
 }
 
@@ -77,10 +81,10 @@ struct State {
 }
 
 impl Shared {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(pools: Vec<Arc<PoolMetrics>>) -> Self {
         let state =
             State { status: JobStatus::Created, failure: None, signal: None, progress: None };
-        Self { cancel: AtomicBool::new(false), state: Mutex::new(state) }
+        Self { cancel: AtomicBool::new(false), pools, state: Mutex::new(state) }
     }
 
     /// Nobody panics while holding the lock, and if somebody did the values are still whole.
@@ -125,6 +129,7 @@ impl Shared {
             output_closed,
             progress: state.progress.clone().unwrap_or(empty),
             panics,
+            pools: self.pools.iter().map(|pool| pool.read()).collect(),
         }
     }
 }
@@ -167,6 +172,16 @@ impl JobClient {
     /// What the job has done; none before the first heartbeat.
     pub fn progress(&self) -> Option<JobProgress> {
         self.shared.state().progress.clone()
+    }
+
+    /// What each shard counts about itself, in order of the shards.
+    pub fn counters(&self) -> &[Arc<ShardCounters>] {
+        self.machine.counters()
+    }
+
+    /// The frames of each shard, as of its worker's last heartbeat.
+    pub fn pools(&self) -> Vec<PoolReport> {
+        self.shared.pools.iter().map(|pool| pool.read()).collect()
     }
 
     /// Asks the job to stop. It does so within a turn.

@@ -20,7 +20,9 @@ use wiesel_operators::RowSources;
 use wiesel_rpc::{Location, TaskManagerId};
 use wiesel_shard::{Launch, ShardSpec, available_cores, probe, ring::ring};
 use wiesel_task::{TaskFactory, TaskOptions};
-use wiesel_taskmanager::{ChannelId, LocalChannels, Worker, WorkerOptions, WorkerSpec};
+use wiesel_taskmanager::{
+    ChannelId, LocalChannels, PoolMetrics, Worker, WorkerOptions, WorkerSpec,
+};
 
 use crate::{
     ClusterError,
@@ -174,9 +176,11 @@ pub fn assemble(
     let channels = connect(brain.graph(), &graph, cluster.credits, doors);
     let frames = frames_by_shard(brain.graph(), &graph, cluster);
     let graph = tasks_only(graph);
-    let shared = Arc::new(Shared::new());
+    let pools: Vec<_> = cluster.shards.iter().map(|_| Arc::new(PoolMetrics::default())).collect();
+    let shared = Arc::new(Shared::new(pools.clone()));
     let mut peers = Vec::with_capacity(cluster.shards.len());
-    for ((id, channels), frames) in launch.ids().into_iter().zip(channels.into_ends()).zip(frames) {
+    let ends = channels.into_ends().into_iter().zip(frames).zip(pools);
+    for (id, ((channels, frames), pool)) in launch.ids().into_iter().zip(ends) {
         let (to, mailbox) = ring(MAILBOX_SLOTS);
         let (outbox, from) = ring(MAILBOX_SLOTS);
         let spec = WorkerSpec {
@@ -190,6 +194,7 @@ pub fn assemble(
             job_master: launch.control_door(),
             options: cluster.worker,
             row_sources: cluster.row_sources,
+            pool,
         };
         peers.push(Peer { door: launch.door(id), to, from, waiting: VecDeque::new() });
         launch.program(id, move |shard| Box::new(Worker::new(spec, shard)));

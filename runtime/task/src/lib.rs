@@ -16,9 +16,11 @@
 //! This crate stands between the DataStream API, which builds factories, and the TaskManager, which runs tasks.
 
 mod factory;
+mod mutants;
 mod output;
 mod task;
 
 pub use factory::{BuildContext, PartitionPlan, TaskFactory, TaskWiring};
+pub use mutants::Mutant;
 pub use output::PartitionOutput;
 pub use task::{Task, TaskOptions, Turn};

@@ -27,6 +27,8 @@ use wiesel_operators::{
     Head, Mail, OutputPort, Pace, Polled, Progress, Snapshot, Status, TaskContext,
 };
 
+use crate::Mutant;
+
 /// How a task is run.
 #[derive(Clone, Copy, Debug)]
 pub struct TaskOptions {
@@ -186,7 +188,9 @@ impl Task {
         }
         if !ready {
             // What is open must leave, or the frames that it fills never come home.
-            self.head.ports(&mut |port| port.flush());
+            if !Mutant::FrameUnflushed.is_chosen() {
+                self.head.ports(&mut |port| port.flush());
+            }
             return if moved { Turn::Worked } else { Turn::Idle(None) };
         }
         let turn = self.work();
@@ -252,7 +256,7 @@ impl Task {
             return Step::Progressed;
         }
         if let Some(watermark) = self.watermark {
-            if self.head.has_parked() {
+            if self.head.has_parked() && !Mutant::WatermarkFirst.is_chosen() {
                 return Step::Nothing(timer); // Invariant 3.
             }
             if self.head.watermark(watermark, pace) == Progress::Done {
@@ -307,6 +311,9 @@ impl Task {
         if progress == Progress::Done
             && let Some(AtHand { input, element, .. }) = self.at_hand.take()
         {
+            if Mutant::FrameKept.is_chosen() && self.context.shard().random().is_multiple_of(16) {
+                return drop(element);
+            }
             self.gates[input].done_with(element);
         }
     }
@@ -391,7 +398,7 @@ impl Task {
     fn drain(&mut self, moved: bool) -> Turn {
         let mut drained = true;
         self.head.ports(&mut |port| drained &= port.is_drained());
-        if drained {
+        if drained || Mutant::EndedEarly.is_chosen() {
             self.phase = Phase::Finished;
             Turn::Finished
         } else if moved {

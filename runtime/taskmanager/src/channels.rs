@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use wiesel_core::TaskId;
 use wiesel_exchange::{ChannelReceiver, ChannelSender, channel};
 use wiesel_shard::Door;
+use wiesel_task::Mutant;
 
 /// Which channel: the edge's position in the job graph and the two tasks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -53,7 +54,11 @@ impl LocalChannels {
     /// Makes one channel, from a task on shard `from` to one on shard `to`.
     pub fn connect(&mut self, id: ChannelId, from: usize, to: usize) {
         let door = |shard: usize| (from != to).then(|| self.doors[shard].clone());
-        let (sender, receiver) = channel(self.credits, door(to), door(from));
+        let to_consumer = match Mutant::KnockLost.is_chosen() {
+            true => door(to).map(|_| Door::unattended()),
+            false => door(to),
+        };
+        let (sender, receiver) = channel(self.credits, to_consumer, door(from));
         self.ends[from].senders.insert(id, sender);
         self.ends[to].receivers.insert(id, receiver);
     }

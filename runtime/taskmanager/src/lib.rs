@@ -14,8 +14,10 @@
 //! 3. A task that is over, however, has given back its gates, its partitions and its frames.
 
 mod channels;
+mod pool_metrics;
 mod slot;
 mod worker;
 
 pub use channels::{ChannelEnds, ChannelId, LocalChannels};
+pub use pool_metrics::{PoolMetrics, PoolReport};
 pub use worker::{Worker, WorkerOptions, WorkerSpec};

@@ -23,7 +23,7 @@ use wiesel_shard::{
 use wiesel_task::{BuildContext, PartitionPlan, Task, TaskFactory, TaskOptions, Turn};
 use wiesel_wire::FramePool;
 
-use crate::{ChannelEnds, ChannelId, slot::Slot};
+use crate::{ChannelEnds, ChannelId, PoolMetrics, slot::Slot};
 
 /// How a worker runs its tasks.
 #[derive(Clone, Copy, Debug)]
@@ -60,6 +60,8 @@ pub struct WorkerSpec {
     pub options: WorkerOptions,
     /// What stands behind state tables, for tests with rows that are absent.
     pub row_sources: Option<fn(TaskId) -> RowSources>,
+    /// Where the worker says how its frames are.
+    pub pool: Arc<PoolMetrics>,
 }
 
 /// A slot and its tasks.
@@ -246,6 +248,7 @@ impl Worker {
             return;
         }
         self.heartbeat_at = now + self.spec.options.heartbeat_every;
+        self.spec.pool.note(&self.pool);
         if self.reports.is_empty() && !self.slots.is_empty() {
             let read = |slot: &Slot| TaskMetricsReport::read(slot.attempt, &slot.metrics);
             let metrics = self.slots.iter().map(read).collect();
@@ -287,8 +290,7 @@ impl Program for Worker {
             return Next::Again;
         }
         if self.spec.mailbox.is_closed() {
-            // Nobody is left to hear about the tasks.
-            std::mem::take(&mut self.slots).into_iter().for_each(Slot::dispose);
+            // Nobody is left to hear about the tasks: they go when this is dropped.
             return Next::Done;
         }
         let until = match until {
@@ -297,6 +299,14 @@ impl Program for Worker {
             until => until,
         };
         Next::Idle { until }
+    }
+}
+
+/// The last word on the frames, once every task has given back its own.
+impl Drop for Worker {
+    fn drop(&mut self) {
+        std::mem::take(&mut self.slots).into_iter().for_each(Slot::dispose);
+        self.spec.pool.note(&self.pool);
     }
 }
 
