@@ -105,7 +105,7 @@ pub struct EdgeParts {
     /// The side output that feeds it, if it is not the main one.
     pub tag: Option<String>,
     /// The record type, for plans.
-    pub type_name: &'static str,
+    pub type_name: String,
     /// The hash of its schema.
     pub schema_hash: u64,
 }
@@ -128,11 +128,17 @@ fn put_side<S: Record>(
     Ok(())
 }
 
-/// The last part of a type's path: `Post` for `my::jobs::Post`.
-pub(crate) fn short_type_name<T>() -> &'static str {
+/// A type's name without paths: `Counted<String>` for `my::Counted<alloc::string::String>`.
+pub(crate) fn short_type_name<T>() -> String {
     let full = std::any::type_name::<T>();
-    let plain = full.split('<').next().unwrap_or(full);
-    if plain.len() < full.len() { full } else { plain.rsplit("::").next().unwrap_or(plain) }
+    let mut short = String::with_capacity(full.len());
+    for part in full.split_inclusive(|c: char| !(c.is_alphanumeric() || matches!(c, '_' | ':'))) {
+        let word_end = part.trim_end_matches(|c: char| !(c.is_alphanumeric() || c == '_')).len();
+        let word = &part[..word_end];
+        short.push_str(word.rsplit("::").next().unwrap_or(word));
+        short.push_str(&part[word_end..]);
+    }
+    short
 }
 
 impl GraphBuilder {
@@ -243,4 +249,16 @@ impl GraphBuilder {
 pub(crate) fn wrong_outputs(found: usize) -> TaskFailure {
     let cause = format!("the chain ends in one output, the graph has {found}");
     TaskFailure::new(Blame::Runtime, "wire a chain", cause)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn type_names_lose_their_paths() {
+        assert_eq!(short_type_name::<String>(), "String");
+        assert_eq!(short_type_name::<(u64, Vec<Option<String>>)>(), "(u64, Vec<Option<String>>)");
+        assert_eq!(short_type_name::<[std::time::Duration; 2]>(), "[Duration; 2]");
+    }
 }

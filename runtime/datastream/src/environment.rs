@@ -145,7 +145,7 @@ fn stream_edge(edge: &EdgeParts) -> StreamEdge {
         partitioning,
         side_output: edge.tag.clone(),
         needs_hash: false,
-        record: edge.type_name.to_owned(),
+        record: edge.type_name.clone(),
         schema_hash: edge.schema_hash,
     }
 }

@@ -1,4 +1,7 @@
 //! `#[derive(Record)]`.
+//!
+//! The `unsafe` here is in what it writes, not in what it does: **the archived type has the layout that it declares
+//! (`repr(C)`, or `repr(u8)` for an enum), its fields are archived types, and every place that is cast is a field of it.**
 
 use proc_macro2::TokenStream;
 use quote::{ToTokens, format_ident, quote, quote_spanned};
