@@ -87,6 +87,8 @@ pub struct Task {
     status: Option<WatermarkStatus>,
     /// The source has been told that a split is on its way.
     asked_for_split: bool,
+    /// Since when an output could not be written to.
+    blocked_since: Option<Nanos>,
     phase: Phase,
     options: TaskOptions,
 }
@@ -118,6 +120,7 @@ impl Task {
             watermark: None,
             status: None,
             asked_for_split: false,
+            blocked_since: None,
             phase: Phase::Running,
             options,
         }
@@ -187,11 +190,16 @@ impl Task {
             return self.drain(moved);
         }
         if !ready {
+            self.blocked_since.get_or_insert(started);
             // What is open must leave, or the frames that it fills never come home.
             if !Mutant::FrameUnflushed.is_chosen() {
                 self.head.ports(&mut |port| port.flush());
             }
             return if moved { Turn::Worked } else { Turn::Idle(None) };
+        }
+        if let Some(since) = self.blocked_since.take() {
+            let blocked = started.since(since);
+            self.context.metrics().back_pressured_ns.add(blocked.as_nanos() as u64);
         }
         let turn = self.work();
         if let Some(failure) = self.take_failure() {
