@@ -66,7 +66,8 @@ setup: ## install what is missing (quiet when nothing is)
 	done
 
 demo: setup ## trending hashtags over five million posts, then five seconds at a steady rate
-	@$(DEMO) --demo $(ARGS)
+	@cargo build --release -p wiesel-examples
+	@$(DEMO) $(ARGS)
 
 test: check ## everything: check, all tests, 500 simulated seeds, loom, the demo against its oracle
 	cargo test --workspace
@@ -90,6 +91,6 @@ loom: setup ## the model checker on the lock-free parts
 
 oracle: setup ## the demo's trends against tests/oracle_trending.py, at parallelism 1, 2, 3 and 7
 	@for parallelism in 1 2 3 7; do \
-	    $(DEMO) --parallelism $$parallelism -- $(POSTS) | python3 tests/oracle_trending.py --compare $(POSTS) && \
+	    $(TRENDS) --parallelism $$parallelism -- $(POSTS) | python3 tests/oracle_trending.py --compare $(POSTS) && \
 	    echo "oracle: parallelism $$parallelism agrees" || exit 1; \
 	done

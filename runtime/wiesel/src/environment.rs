@@ -211,7 +211,7 @@ impl StreamExecutionEnvironment {
             }
         }
         MiniCluster::submit(graph, &self.config, submit)
-            .map_err(|source| Error::Start { job: name.to_owned(), source })
+            .map_err(|source| Error::start(name, source))
     }
 
     fn job_graph(&self, name: &str) -> Result<JobGraph<VertexCode>> {

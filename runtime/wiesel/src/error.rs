@@ -5,6 +5,7 @@ use std::{error, fmt, io};
 use wiesel_cluster::{ClusterError, JobResult};
 use wiesel_core::config::ConfigError;
 use wiesel_graph::GraphError;
+use wiesel_jobmanager::JobMasterError;
 use wiesel_rpc::FailureReport;
 
 use crate::UsageError;
@@ -49,6 +50,9 @@ pub enum Error {
     /// The program says something that cannot be run.
     #[error(transparent)]
     Graph(#[from] GraphError),
+    /// The job does not fit into the slots that the configuration offers.
+    #[error(transparent)]
+    Refused(JobMasterError),
     /// The job did not start. Nothing was read or written.
     #[error("job `{job}` did not start")]
     Start {
@@ -79,17 +83,26 @@ pub enum Error {
 }
 
 impl Error {
+    /// Why `job` did not start.
+    pub(crate) fn start(job: &str, source: ClusterError) -> Self {
+        match source {
+            ClusterError::JobMaster(error) => Self::Refused(error), // It names the job itself.
+            source => Self::Start { job: job.to_owned(), source },
+        }
+    }
+
     /// The code that a process should end with.
     pub fn exit_code(&self) -> i32 {
         match self {
-            Self::Usage(_) | Self::Config(_) | Self::ConfigFile { .. } | Self::Graph(_) => {
-                exit_code::USAGE
-            }
+            Self::Usage(_)
+            | Self::Config(_)
+            | Self::ConfigFile { .. }
+            | Self::Graph(_)
+            | Self::Refused(_) => exit_code::USAGE,
             Self::Start { source, .. } => match source {
                 ClusterError::Unfit(_) | ClusterError::Start(_) | ClusterError::Doors(_) => {
                     exit_code::UNFIT
                 }
-                ClusterError::JobMaster(_) => exit_code::USAGE,
                 _ => exit_code::FAILED,
             },
             Self::Failed { .. } | Self::Lost { .. } => exit_code::FAILED,

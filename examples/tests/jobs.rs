@@ -1,0 +1,139 @@
+//! The jobs give the right answers, at every parallelism.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types)] // Processes and files, from outside.
+
+use std::{collections::BTreeMap, fs, io::Write, path::Path};
+
+use common::*;
+use flate2::{Compression, write::GzEncoder};
+
+mod common;
+
+#[test]
+fn trends_are_the_oracles_at_every_parallelism() {
+    let want = oracle(&posts(), 1);
+    assert!(want.lines().count() > 500);
+    for parallelism in ["1", "2", "3", "7"] {
+        let ended = run(TRENDING, &["--parallelism", parallelism]);
+        assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""), "parallelism {parallelism}");
+        same_lines(&ended.out, &want, &format!("parallelism {parallelism}"));
+    }
+}
+
+#[test]
+fn trends_do_not_depend_on_splits_frames_or_credits() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = first_posts(folder.path(), 5_000);
+    let want = oracle(&file, 1);
+    let file = file.to_str().expect("text");
+    for setting in [
+        "taskmanager.network.memory.buffers-per-channel=1",
+        "shard.quantum=1 us",
+        "shard.spin=0",
+        "execution.buffer-timeout.interval=0",
+        "taskmanager.cpu.pin=false",
+    ] {
+        let ended = run(TRENDING, &["--parallelism", "3", "-D", setting, "--", file]);
+        assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""), "{setting}");
+        same_lines(&ended.out, &want, setting);
+    }
+}
+
+#[test]
+fn the_demo_shows_the_last_trends_of_the_replay_and_its_latency() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = first_posts(folder.path(), 5_000);
+    let want = oracle(&file, 3);
+    let file = file.to_str().expect("text");
+    for parallelism in ["1", "2", "3"] {
+        let own = ["--posts", "15000", "--rate", "20000", "--seconds", "1", file];
+        let ended = run(DEMO, &[&["--parallelism", parallelism, "--"], own.as_slice()].concat());
+        assert_eq!(ended.code, Some(0), "{}", ended.err);
+        assert!(ended.out.lines().count() > 10 && want.ends_with(&ended.out), "{}", ended.out);
+        let late = ended.err.lines().filter(|line| line.starts_with("  late records "));
+        assert_eq!(late.map(|line| line.ends_with(" 0")).collect::<Vec<_>>(), [true, true]);
+        for figure in
+            ["records read             15,000", "records read             20,000", "p99.9 "]
+        {
+            assert!(ended.err.contains(figure), "no {figure:?} in\n{}", ended.err);
+        }
+        let windows = ended.err.split(['(', ' ']).rev().nth(1).and_then(|n| n.parse::<u64>().ok());
+        assert!(windows.is_some_and(|windows| windows > 10), "{}", ended.err);
+    }
+}
+
+/// The first posts of the file of the demo.
+fn first_posts(folder: &Path, count: usize) -> std::path::PathBuf {
+    let text = fs::read_to_string(posts()).expect("the file is committed");
+    let lines: String = text.split_inclusive('\n').take(count).collect();
+    let file = folder.join("posts.jsonl");
+    fs::write(&file, lines).expect("it can be written");
+    file
+}
+
+#[test]
+fn words_are_counted_as_they_come() {
+    for parallelism in ["1", "4"] {
+        let input = b"to be or\r\nnot to be\n\n caf\xe9 be"; // No newline at the end; bytes that are no text.
+        let ended = run_on(input, WORD_COUNT, &["--parallelism", parallelism]);
+        assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""));
+        let counts = ended.out.lines().map(|line| line.split_once(' ').expect("word count"));
+        let mut by_word: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        counts.for_each(|(word, count)| by_word.entry(word).or_default().push(count));
+        let by_word: Vec<_> =
+            by_word.into_iter().map(|(w, c)| format!("{w} {}", c.join(","))).collect();
+        assert_eq!(by_word, ["be 1,2,3", "caf\u{fffd} 1", "not 1", "or 1", "to 1,2"]);
+    }
+    assert_eq!(run_on(b"", WORD_COUNT, &[]).out, "");
+}
+
+#[test]
+fn changelogs_are_read_to_the_end_of_every_member_and_what_is_wrong_in_them_is_counted() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let entry = |bugs: &str, date: &str| {
+        format!(
+            "tool (1.0-1) unstable; urgency=low\n\n  * Closes: {bugs}\n\n -- A B <a@b>  {date}\n\n"
+        )
+    };
+    let newest = entry("#7, #8, #7", "Sun, 01 Jun 2003 10:00:00 +0200");
+    let older = entry("#9", "Sat, 01 Jun 2002 10:00:00 +0200");
+    let undated = entry("#1", "some day");
+    let cut = "tool (0.1-1) unstable; urgency=low\n  * Closes: #5\n";
+    gzip(&folder.path().join("changelog.Debian.gz"), &[newest.as_bytes(), older.as_bytes()]);
+    gzip(
+        &folder.path().join("changelog.gz"),
+        &[b"not an entry, #3, caf\xe9\n", undated.as_bytes(), newest.as_bytes(), cut.as_bytes()],
+    );
+    let pattern = folder.path().join("changelog*.gz");
+    let pattern = pattern.to_str().expect("text");
+    for parallelism in ["1", "3"] {
+        let ended = run(CHANGELOGS, &["--parallelism", parallelism, "--", pattern]);
+        assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""));
+        let (dates, trends): (Vec<_>, Vec<_>) =
+            ended.out.lines().partition(|line| line.contains("date"));
+        assert_eq!(dates, ["1 entries with a date that cannot be read"]);
+        assert_eq!(trends, ["2002 1 1 #9", "2003 1 4 #7", "2003 2 2 #8"]);
+    }
+    let none = folder.path().join("no-changelogs*.gz");
+    let none = none.to_str().expect("text");
+    let ended = run(CHANGELOGS, &["--", none]);
+    assert_eq!(ended.code, Some(1));
+    let hint = format!("hint: changelogs are read from {none}; others are named after `--`\n");
+    assert!(
+        ended.err.starts_with(&hint) && ended.err.ends_with("no file matches\n"),
+        "{}",
+        ended.err
+    );
+}
+
+/// A file of several members.
+fn gzip(path: &Path, members: &[&[u8]]) {
+    let mut bytes = Vec::new();
+    for member in members {
+        let mut encoder = GzEncoder::new(&mut bytes, Compression::fast());
+        encoder
+            .write_all(member)
+            .and_then(|()| encoder.finish().map(drop))
+            .expect("memory takes it");
+    }
+    fs::write(path, bytes).expect("it can be written");
+}
