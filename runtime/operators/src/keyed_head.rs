@@ -246,6 +246,9 @@ where
         if self.parked_bytes > PARKED_BYTES_MAX {
             return Progress::Stopped;
         }
+        // What has come and was not told yet is told before keys are listed again: a key that has come is in memory
+        // only until then.
+        self.unpark(pace);
         self.keys.clear();
         for at in from..len {
             let key = (self.key_of)(view.record(at).get());
@@ -366,7 +369,7 @@ where
         for parked in waiting {
             let has_come =
                 (0..arrived.len()).any(|at| arrived.get(at) == (parked.hash, &parked.key[..]));
-            if !has_come {
+            if !has_come || self.context.has_failed() {
                 self.parked.push_back(parked);
                 continue;
             }

@@ -3,8 +3,8 @@
 //! # What is always true
 //!
 //! 1. At most `n` records are kept, best first; the rest is forgotten at once.
-//! 2. The order is total: equal ranks are ordered by the record itself. So the result does not depend on the
-//!    order of arrival.
+//! 2. Of records that the order calls equal the first to arrive is the better. So if the result must not depend
+//!    on the order of arrival, as behind an exchange, the order has to be total, like [`by_count`].
 
 use std::cmp::Ordering;
 
@@ -50,7 +50,7 @@ where
     type Out = Ranked<T>;
 
     fn first(&self, value: T::View<'_>) -> Result<Vec<T>, AggregateError> {
-        let mut best = Vec::with_capacity(self.n);
+        let mut best = Vec::new(); // `n` may be far above what there is.
         self.add_to(&mut best, value);
         Ok(best)
     }

@@ -115,6 +115,8 @@ pub struct AssignWatermarks<T, F, G, D> {
     emitted_at: Nanos,
     /// Records since the last tick, for idleness.
     seen: bool,
+    /// Records whose watermark was not told yet.
+    untold: bool,
     last_seen: Nanos,
     idle: bool,
     context: TaskContext,
@@ -157,18 +159,14 @@ impl<T: Record, F: 'static, G: WatermarkGenerator, D: Link<T>> Control
     }
 
     fn tick(&mut self, now: Nanos, is_idle: bool) {
-        if self.seen {
-            (self.seen, self.last_seen) = (false, now);
-            if self.idle {
-                self.idle = false;
-                self.next.status(Status::Active);
-            }
-            if is_idle || now.since(self.emitted_at) >= EMIT_EVERY {
-                self.emitted_at = now;
-                self.advance();
-            } else {
-                self.seen = true; // Not told yet: the next turn looks again.
-            }
+        let seen = std::mem::take(&mut self.seen);
+        self.untold |= seen;
+        if self.untold && (is_idle || now.since(self.emitted_at) >= EMIT_EVERY) {
+            (self.untold, self.emitted_at) = (false, now);
+            self.advance(); // Before it goes idle, or it would be ignored downstream.
+        }
+        if seen {
+            self.last_seen = now;
         } else if let Some(idle_after) = self.idle_after
             && !self.idle
             && now.since(self.last_seen) >= idle_after
@@ -252,6 +250,7 @@ where
             emitted: Timestamp::MIN,
             emitted_at: Nanos::default(),
             seen: false,
+            untold: false,
             last_seen: Nanos::default(),
             idle: false,
             context: context.clone(),

@@ -1,0 +1,610 @@
+//! Runs a head as a task does, from a script to a text, in every way that must make no difference.
+//!
+//! ```text
+//!   script   "a@5 b@7 w9"   records with their times, watermarks, …   one step a word
+//!     │   plain:     neighbouring records share a frame
+//!     │   stopped:   the output asks to stop after every n-th record
+//!     │   spent:     the quantum is spent after every record
+//!     │   restored:  before every step a fresh head, from the snapshot of the last
+//!     ▼   rescaled:  the same at parallelism 2, 3, 1, 2, …: records go by key group, watermarks to all
+//!   text     "a=1@9 b=1@9 w9"
+//! ```
+//!
+//! A step of a script is one of
+//!
+//! | step | what it is |
+//! |---|---|
+//! | `a`, `a7`, `a7@5`, `2:a@5` | the record `("a", 7)` with event time 5; the number is 1 and the input the first if not given |
+//! | `w5`, `w+`, `w+-1` | a watermark; `+` is the end of time, `-` its beginning, and a number may follow |
+//! | `idle`, `active` | the status of the input |
+//! | `t5`, `t5!` | a turn ends 5 ms after the start; `!`: the task has nothing left to do |
+//! | `p5` | processing timers up to 5 fire |
+//! | `next?` | prints the time of the next processing timer |
+//! | `!3` | the head is restored from its snapshot, at parallelism 3 |
+//! | `late?` | prints `numLateRecordsDropped` |
+//! | `end` | the input has ended |
+//!
+//! What a watermark makes a head emit is sorted by time and text: keys fire in the order of their hashes, and a
+//! table of expectations should not know it. Everything else is in the order of emission.
+
+use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
+
+use wiesel_core::{
+    Meta, Nanos, StopFlag, SubtaskIndex, TaskFailure, TaskId, Timestamp, VertexId, key_group_of,
+    metrics::TaskMetrics,
+};
+use wiesel_operators::{
+    Aggregated, Chain, Counted, End, Head, Output, OutputPort, Pace, Progress, Ranked, Snapshot,
+    Start, Status, TaskContext,
+};
+use wiesel_record::{Item, Key, Record, Scratch};
+use wiesel_shard::Shard;
+use wiesel_wire::{Frame, FramePool, FrameShape, FrameWriter, LocalPool};
+
+/// Key groups of every test.
+pub const MAX_PARALLELISM: u32 = 16;
+
+/// The record of a script.
+pub type Word = (String, i64);
+
+/// Steps of a head that may stop: more than any test needs, so that one that never ends is found.
+const CALLS_MAX: usize = 100_000;
+
+/// One thing that reached an output.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// A record, as text, and what travelled beside it.
+    Record(String, Meta),
+    /// Anything else, as text.
+    Other(String),
+}
+
+/// What all outputs of a head received, in order, and when they ask to stop.
+#[derive(Clone)]
+pub struct Probe {
+    log: Rc<RefCell<Vec<Event>>>,
+    stop: StopFlag,
+    stop_every: usize,
+}
+
+impl Probe {
+    /// Asks to stop after every `stop_every`-th record; 0 is never.
+    pub fn new(stop: &StopFlag, stop_every: usize) -> Self {
+        Self { log: Rc::default(), stop: stop.clone(), stop_every }
+    }
+
+    /// An output; `name` stands before everything that it takes.
+    pub fn output(&self, name: &'static str) -> Collector {
+        Collector { name, probe: self.clone(), taken: 0 }
+    }
+
+    /// What was received since the last call.
+    pub fn take(&self) -> Vec<Event> {
+        std::mem::take(&mut *self.log.borrow_mut())
+    }
+
+    /// How much was received since the last [`take`](Self::take).
+    pub fn len(&self) -> usize {
+        self.log.borrow().len()
+    }
+}
+
+/// Writes what it takes into the log of its [`Probe`].
+pub struct Collector {
+    name: &'static str,
+    probe: Probe,
+    taken: usize,
+}
+
+impl Collector {
+    fn log(&self, event: Event) {
+        self.probe.log.borrow_mut().push(event);
+    }
+}
+
+impl OutputPort for Collector {
+    fn poll(&mut self, _now: Nanos) -> bool {
+        false
+    }
+    fn is_ready(&self) -> bool {
+        true
+    }
+    fn flush(&mut self) {
+        self.log(Event::Other(format!("{}flush", self.name)));
+    }
+    fn flush_aged(&mut self, _now: Nanos, _age: Duration) {}
+    fn end(&mut self) {}
+    fn is_drained(&self) -> bool {
+        true
+    }
+    fn take_failure(&mut self) -> Option<TaskFailure> {
+        None
+    }
+}
+
+impl<T: Show> Output<T> for Collector {
+    fn append<I: Item<T>>(&mut self, item: I, meta: Meta) {
+        self.taken += 1;
+        if self.probe.stop_every > 0 && self.taken.is_multiple_of(self.probe.stop_every) {
+            self.probe.stop.set();
+        }
+        let text = format!("{}{}", self.name, item.into_owned().show());
+        self.log(Event::Record(text, meta));
+    }
+    fn watermark(&mut self, watermark: Timestamp) {
+        self.log(Event::Other(format!("{}w{}", self.name, show_time(watermark))));
+    }
+    fn status(&mut self, status: Status) {
+        let status = if status == Status::Idle { "idle" } else { "active" };
+        self.log(Event::Other(format!("{}{status}", self.name)));
+    }
+}
+
+/// How a record looks in a table.
+pub trait Show: Record {
+    /// As short as can be.
+    fn show(&self) -> String;
+}
+
+macro_rules! show_by_display {
+    ($($type:ty)*) => { $(impl Show for $type {
+        fn show(&self) -> String { self.to_string() }
+    })* };
+}
+show_by_display!(String i64 u64 u8 f64);
+
+impl Show for Word {
+    fn show(&self) -> String {
+        format!("{}{}", self.0, self.1)
+    }
+}
+
+impl Show for () {
+    fn show(&self) -> String {
+        String::new()
+    }
+}
+
+impl<K: Show> Show for Counted<K> {
+    fn show(&self) -> String {
+        format!("{}={}", self.key.show(), self.count)
+    }
+}
+
+impl<K: Show, V: Show> Show for Aggregated<K, V> {
+    fn show(&self) -> String {
+        format!("{}={}", self.key.show(), self.value.show())
+    }
+}
+
+impl<T: Show> Show for Ranked<T> {
+    fn show(&self) -> String {
+        format!("{}.{}", self.rank, self.item.show())
+    }
+}
+
+/// `+`, `-` and what follows are relative to the ends of time.
+pub fn show_time(time: Timestamp) -> String {
+    match time.as_millis() {
+        i64::MAX => "+".to_owned(),
+        millis if millis > i64::MAX - 1_000 => format!("+{}", millis - i64::MAX),
+        i64::MIN => "-".to_owned(),
+        millis if millis < i64::MIN + 1_000 => format!("-+{}", millis - i64::MIN),
+        millis => millis.to_string(),
+    }
+}
+
+/// The reverse of [`show_time`].
+pub fn parse_time(text: &str) -> Timestamp {
+    let number = |text: &str| if text.is_empty() { 0 } else { text.parse::<i64>().unwrap() };
+    Timestamp::from_millis(match text.split_at_checked(1) {
+        Some(("+", rest)) => i64::MAX + number(rest),
+        Some(("-", rest)) if rest.is_empty() || rest.starts_with('+') => i64::MIN + number(rest),
+        _ => text.parse().unwrap(),
+    })
+}
+
+/// The key of a [`Word`].
+pub fn key<'a>(word: (&'a str, i64)) -> &'a str {
+    word.0
+}
+
+/// The number of a [`Word`].
+pub fn number(word: (&str, i64)) -> i64 {
+    word.1
+}
+
+/// The context of one subtask, in a task of the operator `op`.
+pub fn context(subtask: u32, parallelism: u32, metrics: &Arc<TaskMetrics>) -> TaskContext {
+    let id = TaskId { vertex: VertexId(1), subtask: SubtaskIndex(subtask) };
+    let shard = Shard::detached();
+    TaskContext::new(id, "op", parallelism, MAX_PARALLELISM, shard, Arc::clone(metrics))
+}
+
+/// Makes the head of one subtask, with outputs of the probe.
+pub type Build<'b> = &'b dyn Fn(&TaskContext, &Probe) -> Box<dyn Head>;
+
+/// A head of `start` and `chain` that ends in one output without a name.
+pub fn head_of<S, C>(start: S, chain: C, context: &TaskContext, probe: &Probe) -> Box<dyn Head>
+where
+    S: Start,
+    C: Chain<S::Out>,
+    C::Out: Show,
+{
+    let end = End::new(probe.output(""), context);
+    let links = chain.finish(end, context);
+    Box::new(start.head(links, context).unwrap())
+}
+
+/// A way of running a script that must make no difference.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Mode {
+    /// Frames as large as the script allows, turns as long as they like.
+    Plain,
+    /// The output asks to stop after every so many records.
+    Stopped(usize),
+    /// As `Stopped(1)`, for heads that expand nothing: a call that was asked to stop emits no second record.
+    Exact,
+    /// Every turn is spent after one record.
+    Spent,
+    /// Before every step the head is replaced by one that is restored from its snapshot.
+    Restored,
+    /// As `Restored`, and each time with another parallelism.
+    Rescaled,
+}
+
+/// For links whose state is in no snapshot.
+pub const STATELESS: &[Mode] = &[Mode::Plain, Mode::Stopped(1), Mode::Stopped(2), Mode::Spent];
+/// For operators that run in one subtask.
+pub const SINGLE: &[Mode] = &[
+    Mode::Plain,
+    Mode::Stopped(1),
+    Mode::Stopped(2),
+    Mode::Stopped(3),
+    Mode::Spent,
+    Mode::Restored,
+];
+/// For keyed operators.
+pub const KEYED: &[Mode] = &[
+    Mode::Plain,
+    Mode::Exact,
+    Mode::Stopped(2),
+    Mode::Stopped(3),
+    Mode::Spent,
+    Mode::Restored,
+    Mode::Rescaled,
+];
+
+/// Runs `script` in each of `modes` and expects the same text from all.
+#[track_caller]
+pub fn check(build: Build<'_>, modes: &[Mode], script: &str, expected: &str) {
+    for mode in modes {
+        assert_eq!(run(build, *mode, script), expected, "{script}, {mode:?}");
+    }
+}
+
+/// Runs `script` and gives what came out.
+pub fn run(build: Build<'_>, mode: Mode, script: &str) -> String {
+    run_routed(build, |word| <String as Key>::key_hash(&word.0), mode, script)
+}
+
+/// As [`run`], with another hash of each record.
+pub fn run_routed(build: Build<'_>, hash_of: fn(&Word) -> u64, mode: Mode, script: &str) -> String {
+    let parse_word = |step: &&str| parse_word(step, hash_of);
+    let mut run = Run::new(build, mode, if mode == Mode::Rescaled { 2 } else { 1 });
+    let steps: Vec<&str> = script.split_whitespace().collect();
+    let is_word = |step: &&str| parse_word(step).is_some();
+    for chunk in steps.chunk_by(|a, b| is_word(a) && is_word(b)) {
+        let words: Vec<(usize, Word, Meta)> = chunk.iter().filter_map(parse_word).collect();
+        if words.is_empty() {
+            run.restore();
+            run.step(chunk[0]);
+        } else if run.restores() {
+            for word in &words {
+                if !run.failed {
+                    run.restore();
+                    run.records(word.0, std::slice::from_ref(word));
+                }
+            }
+        } else {
+            let parallelism = run.subtasks.len();
+            let owner = |word: &(usize, Word, Meta)| owner_of(word.2, parallelism);
+            for same in words.chunk_by(|a, b| a.0 == b.0 && owner(a) == owner(b)) {
+                run.records(same[0].0, same);
+            }
+        }
+        if run.failed {
+            break;
+        }
+    }
+    run.out.join(" ")
+}
+
+/// `[input:]key[number][@time]`, where the key is letters.
+fn parse_word(step: &str, hash_of: fn(&Word) -> u64) -> Option<(usize, Word, Meta)> {
+    if matches!(step, "idle" | "active" | "end" | "late?" | "next?") {
+        return None;
+    }
+    let (input, rest) = step.split_once(':').map_or((1, step), |(i, r)| (i.parse().unwrap(), r));
+    let (word, time) = rest.split_once('@').map_or((rest, None), |(w, t)| (w, Some(parse_time(t))));
+    let letters = word.find(|c: char| !c.is_alphabetic()).unwrap_or(word.len());
+    let (key, number) = word.split_at(letters);
+    if matches!(key, "w" | "t" | "p" | "") {
+        return None;
+    }
+    let number = if number.is_empty() { 1 } else { number.parse().unwrap() };
+    let word = (key.to_owned(), number);
+    let meta = Meta { time, hash: Some(hash_of(&word)) };
+    Some((input - 1, word, meta))
+}
+
+/// The subtask that a record is routed to.
+fn owner_of(meta: Meta, parallelism: usize) -> usize {
+    let group = key_group_of(meta.hash.unwrap_or(0), MAX_PARALLELISM);
+    group.owner(MAX_PARALLELISM, parallelism as u32) as usize
+}
+
+struct Subtask {
+    head: Box<dyn Head>,
+    context: TaskContext,
+    probe: Probe,
+    started: Nanos,
+}
+
+struct Run<'b> {
+    build: Build<'b>,
+    mode: Mode,
+    subtasks: Vec<Subtask>,
+    frames: Frames<Word>,
+    metrics: Arc<TaskMetrics>,
+    watermark: Option<Timestamp>,
+    failed: bool,
+    out: Vec<String>,
+}
+
+impl<'b> Run<'b> {
+    fn new(build: Build<'b>, mode: Mode, parallelism: u32) -> Self {
+        let mut run = Self {
+            build,
+            mode,
+            subtasks: Vec::new(),
+            frames: Frames::new(),
+            metrics: Arc::default(),
+            watermark: None,
+            failed: false,
+            out: Vec::new(),
+        };
+        run.subtasks = run.deploy(parallelism, None);
+        run
+    }
+
+    fn deploy(&self, parallelism: u32, snapshot: Option<&Snapshot>) -> Vec<Subtask> {
+        let deploy = |index| {
+            let context = context(index, parallelism, &self.metrics);
+            let every = match self.mode {
+                Mode::Stopped(every) => every,
+                Mode::Exact => 1,
+                _ => 0,
+            };
+            let probe = Probe::new(context.stop(), every);
+            let mut head = (self.build)(&context, &probe);
+            if let Some(snapshot) = snapshot {
+                head.restore(snapshot).unwrap();
+            }
+            head.open().unwrap();
+            let started = context.shard().now();
+            Subtask { head, context, probe, started }
+        };
+        (0..parallelism).map(deploy).collect()
+    }
+
+    fn restores(&self) -> bool {
+        matches!(self.mode, Mode::Restored | Mode::Rescaled)
+    }
+
+    /// Replaces all subtasks by fresh ones from their snapshots. Watermarks are in no snapshot: the last one comes
+    /// again, and must find nothing left to do.
+    fn restore(&mut self) {
+        match (self.mode, self.subtasks.len()) {
+            (Mode::Rescaled, 2) => self.restore_at(3),
+            (Mode::Rescaled, 1) => self.restore_at(2),
+            (Mode::Rescaled, _) | (Mode::Restored, _) => self.restore_at(1),
+            _ => {}
+        }
+    }
+
+    fn restore_at(&mut self, parallelism: u32) {
+        let mut merged = Snapshot::default();
+        for subtask in &mut self.subtasks {
+            let mut snapshot = Snapshot::default();
+            subtask.head.snapshot(&mut snapshot);
+            merged.merge(snapshot);
+        }
+        self.subtasks = self.deploy(parallelism, Some(&merged));
+        let mut again = Snapshot::default();
+        for subtask in &mut self.subtasks {
+            subtask.head.snapshot(&mut again);
+        }
+        assert_eq!(again, merged, "a restored head has another snapshot");
+        if let Some(watermark) = self.watermark {
+            for subtask in &mut self.subtasks {
+                tell(subtask, self.mode, |head, pace| head.watermark(watermark, pace));
+                let events = subtask.probe.take();
+                let records = events.iter().filter(|event| matches!(event, Event::Record(..)));
+                assert_eq!(records.count(), 0, "fired again after a restore: {events:?}");
+            }
+        }
+    }
+
+    fn records(&mut self, input: usize, words: &[(usize, Word, Meta)]) {
+        let owner = owner_of(words[0].2, self.subtasks.len());
+        let subtask = &mut self.subtasks[owner];
+        let frame = self.frames.frame(words.iter().map(|(_, word, meta)| (word, *meta)));
+        drive(subtask, self.mode, input, &frame);
+        self.frames.give(frame);
+        self.collect(false);
+    }
+
+    fn step(&mut self, step: &str) {
+        let mode = self.mode;
+        match step.split_at(1) {
+            _ if step == "late?" => {
+                self.out.push(format!("late={}", self.metrics.late_records_dropped.get()));
+            }
+            _ if step == "next?" => {
+                let timers = self.subtasks.iter().filter_map(|subtask| subtask.head.next_timer());
+                let next = timers.min().map_or("none".to_owned(), show_time);
+                self.out.push(format!("next={next}"));
+            }
+            _ if step == "idle" || step == "active" => {
+                let status = if step == "idle" { Status::Idle } else { Status::Active };
+                self.subtasks.iter_mut().for_each(|subtask| subtask.head.status(status));
+            }
+            _ if step == "end" => {
+                for subtask in &mut self.subtasks {
+                    tell(subtask, mode, |head, pace| head.finish(pace));
+                }
+            }
+            ("w", time) => {
+                let watermark = parse_time(time);
+                self.watermark = Some(watermark);
+                for subtask in &mut self.subtasks {
+                    tell(subtask, mode, |head, pace| head.watermark(watermark, pace));
+                }
+            }
+            ("!", parallelism) => self.restore_at(parallelism.parse().unwrap()),
+            ("p", time) => {
+                let now = parse_time(time);
+                for subtask in &mut self.subtasks {
+                    tell(subtask, mode, |head, pace| head.advance_time(now, pace));
+                }
+            }
+            ("t", time) => {
+                let (time, is_idle) = time.strip_suffix('!').map_or((time, false), |t| (t, true));
+                for subtask in &mut self.subtasks {
+                    let now = subtask.started + Duration::from_millis(time.parse().unwrap());
+                    subtask.head.tick(now, is_idle);
+                }
+            }
+            _ => panic!("no step is `{step}`"),
+        }
+        self.collect(true);
+    }
+
+    /// Adds what the subtasks have emitted in this step.
+    fn collect(&mut self, is_sorted: bool) {
+        let (mut records, mut others) = (Vec::new(), Vec::new());
+        let parallelism = self.subtasks.len();
+        for subtask in &mut self.subtasks {
+            let mut told = Vec::new();
+            let mut last = Meta::NONE;
+            for event in subtask.probe.take() {
+                match event {
+                    Event::Record(text, meta) if is_sorted => {
+                        assert!(last.time <= meta.time, "{text}: out of order");
+                        assert!(told.is_empty(), "{text}: behind {told:?}");
+                        last = meta;
+                        records.push((meta.time, text));
+                    }
+                    Event::Record(text, meta) => self.out.push(show_record(&text, meta.time)),
+                    Event::Other(text) if is_sorted => told.push(text),
+                    Event::Other(text) => self.out.push(text),
+                }
+            }
+            assert!(others.is_empty() || parallelism == 1 || others == told);
+            others = told;
+            if let Some(failure) = subtask.context.take_failure() {
+                self.failed = true;
+                let subtask = format!("subtask {}", subtask.context.id().subtask);
+                // Which one it is depends on the mode; a table says 0.
+                let failure = format!("{failure}: {}", failure.source);
+                assert!(failure.contains(&subtask), "{failure}: {subtask}");
+                others.push(failure.replace(&subtask, "subtask 0"));
+            }
+        }
+        records.sort();
+        self.out.extend(records.iter().map(|(time, text)| show_record(text, *time)));
+        self.out.extend(others);
+    }
+}
+
+fn show_record(text: &str, time: Option<Timestamp>) -> String {
+    time.map_or_else(|| text.to_owned(), |time| format!("{text}@{}", show_time(time)))
+}
+
+fn pace(context: &TaskContext, mode: Mode) -> Pace {
+    context.stop().clear();
+    let quantum = if mode == Mode::Spent { Duration::ZERO } else { Duration::from_secs(3_600) };
+    let mut quantum = context.shard().quantum(quantum);
+    // In simulation a quantum is a number of records.
+    while mode == Mode::Spent && !quantum.spent() {}
+    Pace::new(context.stop().clone(), quantum)
+}
+
+/// Gives a frame to a head until it has taken all of it, as the loop of a task does.
+fn drive(subtask: &mut Subtask, mode: Mode, input: usize, frame: &Frame) {
+    let Subtask { head, context, .. } = subtask;
+    let mut cursor = 0;
+    loop {
+        let before = cursor;
+        let progress = head.frame(input, frame, &mut cursor, &mut pace(context, mode));
+        if mode == Mode::Spent {
+            assert_eq!(cursor, before + 1, "a turn takes one record beyond its quantum");
+        }
+        if progress == Progress::Done || context.has_failed() {
+            assert!(context.has_failed() || cursor == frame.count() as usize);
+            return;
+        }
+        assert!(cursor > before, "stopped without progress");
+    }
+}
+
+/// Makes a call until it is done.
+fn tell(
+    subtask: &mut Subtask,
+    mode: Mode,
+    mut call: impl FnMut(&mut dyn Head, &mut Pace) -> Progress,
+) {
+    let Subtask { head, context, probe, .. } = subtask;
+    for _ in 0..CALLS_MAX {
+        let before = probe.len();
+        let progress = call(head.as_mut(), &mut pace(context, mode));
+        if progress == Progress::Done || context.has_failed() {
+            return;
+        }
+        if mode == Mode::Exact {
+            assert_eq!(probe.len(), before + 1, "a call goes on after it was asked to stop");
+        }
+    }
+    panic!("a call that never gets done");
+}
+
+/// Makes frames of one type, with times and hashes.
+pub struct Frames<T> {
+    pool: LocalPool,
+    scratch: Scratch,
+    types: std::marker::PhantomData<fn(T)>,
+}
+
+impl<T: Record> Frames<T> {
+    /// Eight frames at a time.
+    pub fn new() -> Self {
+        let pool = FramePool::new(8, 0).reserve(8).unwrap();
+        Self { pool, scratch: Scratch::new(), types: std::marker::PhantomData }
+    }
+
+    /// A frame with these records.
+    pub fn frame<'r>(&mut self, records: impl Iterator<Item = (&'r T, Meta)>) -> Frame {
+        let shape = FrameShape::of::<T>(true, true);
+        let mut writer = FrameWriter::open(self.pool.take().unwrap(), shape);
+        for (record, meta) in records {
+            writer.append::<T, _>(&record, meta, &mut self.scratch).unwrap();
+        }
+        writer.close()
+    }
+
+    /// Takes a frame back.
+    pub fn give(&mut self, frame: Frame) {
+        self.pool.give(frame);
+    }
+}

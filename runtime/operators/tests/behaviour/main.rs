@@ -1,0 +1,13 @@
+//! What operators do, as tables: a script of records and watermarks on one side, what comes out on the other.
+//! `harness` says how a script reads and in how many ways it is run.
+
+mod all_windows;
+mod harness;
+mod keyed_process;
+mod links;
+mod parking;
+mod random;
+mod rolling;
+mod tumbling;
+mod watermarks;
+mod window_model;
