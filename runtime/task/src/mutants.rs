@@ -5,8 +5,8 @@
 /// A fault that was once made, or could be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mutant {
-    /// A task that may not take data keeps its open frames: what fills them never comes home.
-    FrameUnflushed,
+    /// A task takes data although its outputs are not ready for any.
+    UnreadyTurn,
     /// A frame that was read does not go home.
     FrameKept,
     /// A watermark passes records that wait for their rows.
@@ -20,7 +20,7 @@ pub enum Mutant {
 impl Mutant {
     /// All of them.
     pub const ALL: [Self; 5] = [
-        Self::FrameUnflushed,
+        Self::UnreadyTurn,
         Self::FrameKept,
         Self::WatermarkFirst,
         Self::KnockLost,

@@ -181,7 +181,7 @@ impl Task {
         let mut ready = true;
         self.head.ports(&mut |port| {
             moved |= port.poll(started);
-            ready &= port.is_ready();
+            ready &= port.is_ready() || Mutant::UnreadyTurn.is_chosen();
         });
         if let Some(failure) = self.take_failure() {
             return Turn::Failed(failure);
@@ -192,9 +192,7 @@ impl Task {
         if !ready {
             self.blocked_since.get_or_insert(started);
             // What is open must leave, or the frames that it fills never come home.
-            if !Mutant::FrameUnflushed.is_chosen() {
-                self.head.ports(&mut |port| port.flush());
-            }
+            self.head.ports(&mut |port| port.flush());
             return if moved { Turn::Worked } else { Turn::Idle(None) };
         }
         if let Some(since) = self.blocked_since.take() {
