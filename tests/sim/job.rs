@@ -1,0 +1,255 @@
+//! The job of a case, by the API that users have.
+
+use std::{sync::Arc, time::Duration};
+
+use wiesel_connectors::{CollectedRecords, Collection, DataGen, Source};
+use wiesel_core::{Timestamp, millis};
+use wiesel_datastream::{DataStream, Environment, KeyedStream};
+use wiesel_operators::{
+    AggregateError, Aggregated, AggregatedView, Chain, Counted, CountedView, ProcessContext,
+    ProcessFunction, Start, Tumbling, bounded_out_of_orderness,
+};
+use wiesel_record::{FnView, Out, Record};
+
+use crate::case::{Between, Case, Input, Stage};
+
+/// A record of the source.
+#[derive(Clone, Debug, PartialEq, Record)]
+pub(crate) struct Event {
+    pub(crate) key: u32,
+    pub(crate) at_ms: i64,
+    /// What `flat_map` makes of it.
+    pub(crate) copies: u32,
+    pub(crate) padding: String,
+}
+
+/// A result of either stage. `at_ms` is its event time.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Record)]
+pub(crate) struct Tally {
+    pub(crate) key: u32,
+    pub(crate) at_ms: i64,
+    pub(crate) count: u64,
+}
+
+/// Where the results of a job will be.
+pub(crate) struct Results {
+    /// The first stage's, if it has a sink.
+    pub(crate) first: Option<CollectedRecords<Tally>>,
+    /// The second stage's.
+    pub(crate) second: CollectedRecords<Tally>,
+}
+
+/// Looks at every record that passes: watermarks never go back, and no record is behind them.
+#[derive(Clone)]
+struct Probe {
+    place: &'static str,
+    watermark: Timestamp,
+}
+
+impl Probe {
+    fn at(place: &'static str) -> Self {
+        Self { place, watermark: Timestamp::MIN }
+    }
+
+    fn look(&mut self, context: &ProcessContext<'_, ()>) -> Result<Timestamp, AggregateError> {
+        let (place, watermark) = (self.place, context.watermark());
+        if watermark < self.watermark {
+            let before = self.watermark;
+            return Err(format!("{place}: the watermark went from {before} to {watermark}").into());
+        }
+        self.watermark = watermark;
+        let at = context.timestamp().ok_or_else(|| format!("{place}: a record without a time"))?;
+        if at <= watermark {
+            return Err(
+                format!("{place}: a record of {at} behind the watermark {watermark}").into()
+            );
+        }
+        Ok(at)
+    }
+}
+
+/// A probe that passes records on.
+#[derive(Clone)]
+struct Pass(Probe);
+
+impl<T: Record> ProcessFunction<T> for Pass {
+    type Out = T;
+    type Side = ();
+
+    fn process(
+        &mut self,
+        value: T::View<'_>,
+        context: &mut ProcessContext<'_, ()>,
+        out: &mut dyn Out<T>,
+    ) -> Result<(), AggregateError> {
+        self.0.look(context)?;
+        out.emit(value);
+        Ok(())
+    }
+}
+
+/// A probe that makes tallies of a stage's results.
+#[derive(Clone)]
+struct Stamp(Probe);
+
+impl Stamp {
+    fn stamp(
+        &mut self,
+        (key, count): (u32, u64),
+        context: &ProcessContext<'_, ()>,
+        out: &mut dyn Out<Tally>,
+    ) -> Result<(), AggregateError> {
+        let at_ms = self.0.look(context)?.as_millis();
+        out.emit(TallyView { key, at_ms, count });
+        Ok(())
+    }
+}
+
+impl ProcessFunction<Counted<u32>> for Stamp {
+    type Out = Tally;
+    type Side = ();
+
+    fn process(
+        &mut self,
+        value: CountedView<'_, u32>,
+        context: &mut ProcessContext<'_, ()>,
+        out: &mut dyn Out<Tally>,
+    ) -> Result<(), AggregateError> {
+        self.stamp((value.key, value.count), context, out)
+    }
+}
+
+impl ProcessFunction<Aggregated<u32, u64>> for Stamp {
+    type Out = Tally;
+    type Side = ();
+
+    fn process(
+        &mut self,
+        value: AggregatedView<'_, u32, u64>,
+        context: &mut ProcessContext<'_, ()>,
+        out: &mut dyn Out<Tally>,
+    ) -> Result<(), AggregateError> {
+        self.stamp((value.key, value.value), context, out)
+    }
+}
+
+/// Says the job of `case`.
+pub(crate) fn build(case: &Case, environment: &Environment) -> Results {
+    let events = case.input_events();
+    match case.input {
+        Input::Collection => front(case, environment, Collection::new(events)),
+        Input::Generator => front(case, environment, generator(events)),
+        Input::Rated(rate) => front(case, environment, generator(events).per_second(rate)),
+    }
+}
+
+fn generator(events: Vec<Event>) -> DataGen<Event, impl wiesel_connectors::Generate<Event>> {
+    let (count, events) = (events.len() as u64, Arc::new(events));
+    DataGen::new(move |tick| events[tick.number as usize].clone()).count(count)
+}
+
+/// Source, watermarks, `flat_map`, and the first stage.
+fn front<S: Source<Record = Event>>(case: &Case, environment: &Environment, source: S) -> Results {
+    let keys = case.keys as u32;
+    let keyed = environment
+        .source(source)
+        .uid("source")
+        .set_parallelism(case.parallelism[0])
+        .watermarks(bounded_out_of_orderness(millis(case.bound_ms)), |event| {
+            Timestamp::from_millis(event.at_ms)
+        })
+        .process(Pass(Probe::at("source")))
+        .flat_map::<Event>(move |event, out| {
+            for copy in 0..event.copies {
+                out.emit(EventView { key: (event.key + copy) % keys, ..event });
+            }
+        })
+        .key_by::<u32>(|event| event.key)
+        .set_parallelism(case.parallelism[1]);
+    match case.first {
+        Stage::Rolling => {
+            middle(case, keyed.count().uid("first").process(Stamp(Probe::at("first stage"))))
+        }
+        Stage::Windows(size_ms) => {
+            let counts = keyed.window(windows(size_ms)).count().uid("first");
+            middle(case, counts.process(Stamp(Probe::at("first stage"))))
+        }
+    }
+}
+
+fn windows(size_ms: i64) -> Tumbling {
+    Tumbling::event_time(Duration::from_millis(size_ms.unsigned_abs()))
+}
+
+/// What is between the stages.
+fn middle<S, C>(case: &Case, stream: DataStream<Tally, S, C>) -> Results
+where
+    S: Start,
+    C: Chain<S::Out, Out = Tally>,
+{
+    if !case.is_shared {
+        return spread(case, stream, None);
+    }
+    let shared = stream.share();
+    let first = shared.stream().set_parallelism(case.parallelism[1]).collect();
+    spread(case, shared.stream().set_parallelism(case.parallelism[1]), Some(first))
+}
+
+fn spread<S, C>(
+    case: &Case,
+    stream: DataStream<Tally, S, C>,
+    first: Option<CollectedRecords<Tally>>,
+) -> Results
+where
+    S: Start,
+    C: Chain<S::Out, Out = Tally>,
+{
+    let stream = match case.between {
+        Between::Nothing => return back(case, stream, first),
+        Between::Forward => stream.forward(),
+        Between::Rebalance => stream.rebalance(),
+        Between::Rescale => stream.rescale(),
+        Between::Shuffle => stream.shuffle(),
+        Between::Broadcast => stream.broadcast(),
+        Between::Global => stream.global(),
+    };
+    let stream = stream.set_parallelism(case.parallelism[2]);
+    back(case, stream.process(Pass(Probe::at("between"))), first)
+}
+
+/// The second stage, and the end.
+fn back<S, C>(
+    case: &Case,
+    stream: DataStream<Tally, S, C>,
+    first: Option<CollectedRecords<Tally>>,
+) -> Results
+where
+    S: Start,
+    C: Chain<S::Out, Out = Tally>,
+{
+    let (modulus, weighs) = (case.modulus, case.weighs());
+    let keyed = stream
+        .map(move |tally| Tally {
+            key: tally.key % modulus,
+            at_ms: tally.at_ms,
+            count: if weighs { tally.count } else { 1 },
+        })
+        .key_by::<u32>(|tally| tally.key)
+        .set_parallelism(case.parallelism[3]);
+    let second = match case.second {
+        Stage::Rolling => rolling_sum(keyed),
+        Stage::Windows(size_ms) => {
+            let sums = keyed.window(windows(size_ms)).sum::<u64, _>(|tally| tally.count);
+            sums.uid("second").process(Stamp(Probe::at("second stage"))).collect()
+        }
+    };
+    Results { first, second }
+}
+
+fn rolling_sum<F>(keyed: KeyedStream<Tally, u32, F>) -> CollectedRecords<Tally>
+where
+    F: for<'a> FnView<'a, TallyView<'a>, u32> + Clone + Send + 'static,
+{
+    let sums = keyed.sum::<u64, _>(|tally| tally.count).uid("second");
+    sums.process(Stamp(Probe::at("second stage"))).collect()
+}

@@ -1,0 +1,79 @@
+//! What a case must put out, computed from its input in the plainest way.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    case::{Between, Case, Stage},
+    job::Tally,
+};
+
+/// What the sinks must hold, sorted.
+pub(crate) struct Expected {
+    pub(crate) first: Vec<Tally>,
+    pub(crate) second: Vec<Tally>,
+}
+
+impl Case {
+    /// Whether the second stage adds up the counts of the first. Only those of windows do not depend on the order in
+    /// which subtasks were heard.
+    pub(crate) fn weighs(&self) -> bool {
+        matches!((self.first, self.second), (Stage::Windows(_), Stage::Windows(_)))
+    }
+
+    /// The results of both stages.
+    pub(crate) fn expected(&self) -> Expected {
+        let events = self.input_events();
+        let copies = events.iter().flat_map(|event| {
+            (0..event.copies).map(|copy| Tally {
+                key: (event.key + copy) % self.keys as u32,
+                at_ms: event.at_ms,
+                count: 1,
+            })
+        });
+        let first = stage(self.first, copies.collect());
+        let times = match self.between {
+            Between::Broadcast => self.parallelism[2] as usize,
+            _ => 1,
+        };
+        let passed = first.iter().flat_map(|tally| {
+            let count = if self.weighs() { tally.count } else { 1 };
+            let passed = Tally { key: tally.key % self.modulus, count, ..*tally };
+            std::iter::repeat_n(passed, times)
+        });
+        let second = stage(self.second, passed.collect());
+        Expected { first: comparable(self.first, first), second: comparable(self.second, second) }
+    }
+}
+
+/// Which record of a key came when depends on the schedule; how many, and what they add up to, does not.
+pub(crate) fn comparable(stage: Stage, mut tallies: Vec<Tally>) -> Vec<Tally> {
+    if stage == Stage::Rolling {
+        tallies.iter_mut().for_each(|tally| tally.at_ms = 0);
+    }
+    tallies.sort();
+    tallies
+}
+
+fn stage(stage: Stage, tallies: Vec<Tally>) -> Vec<Tally> {
+    match stage {
+        Stage::Rolling => {
+            let mut sums = BTreeMap::<u32, u64>::new();
+            let rolling = tallies.into_iter().map(|tally| {
+                let sum = sums.entry(tally.key).or_default();
+                *sum += tally.count;
+                Tally { count: *sum, ..tally }
+            });
+            rolling.collect()
+        }
+        Stage::Windows(size_ms) => {
+            let mut sums = BTreeMap::<(u32, i64), u64>::new();
+            for tally in tallies {
+                // The event time of a window's result is the last one that is in the window.
+                let last_ms = tally.at_ms.div_euclid(size_ms) * size_ms + size_ms - 1;
+                *sums.entry((tally.key, last_ms)).or_default() += tally.count;
+            }
+            let windows = sums.into_iter();
+            windows.map(|((key, at_ms), count)| Tally { key, at_ms, count }).collect()
+        }
+    }
+}
