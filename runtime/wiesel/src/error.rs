@@ -59,7 +59,7 @@ pub enum Error {
         /// Its name.
         job: String,
         /// Why.
-        source: ClusterError,
+        source: Box<ClusterError>,
     },
     /// The job failed.
     #[error("job `{job}` failed")]
@@ -87,7 +87,7 @@ impl Error {
     pub(crate) fn start(job: &str, source: ClusterError) -> Self {
         match source {
             ClusterError::JobMaster(error) => Self::Refused(error), // It names the job itself.
-            source => Self::Start { job: job.to_owned(), source },
+            source => Self::Start { job: job.to_owned(), source: Box::new(source) },
         }
     }
 
@@ -99,7 +99,7 @@ impl Error {
             | Self::ConfigFile { .. }
             | Self::Graph(_)
             | Self::Refused(_) => exit_code::USAGE,
-            Self::Start { source, .. } => match source {
+            Self::Start { source, .. } => match &**source {
                 ClusterError::Unfit(_) | ClusterError::Start(_) | ClusterError::Doors(_) => {
                     exit_code::UNFIT
                 }
@@ -136,7 +136,6 @@ mod tests {
 
     #[test]
     fn every_error_is_one_line_and_has_a_code() {
-        let job = || "trends".to_owned();
         check(
             UsageError::Unexpected { argument: "x".into() }.into(),
             2,
@@ -149,13 +148,13 @@ mod tests {
             "unknown key `shard.sping` (from -D on the command line): did you mean `shard.spin`?",
         );
         check(
-            Error::Start { job: job(), source: Unfit::IoUringDisabled.into() },
+            Error::start("trends", Unfit::IoUringDisabled.into()),
             7,
             "job `trends` did not start: io_uring is disabled: sysctl -w kernel.io_uring_disabled=0",
         );
         let missing = TaskFailure::new(Blame::Job, "read posts.jsonl", "no such file").uid("posts");
         check(
-            Error::Start { job: job(), source: ClusterError::Prepare(missing) },
+            Error::start("trends", ClusterError::Prepare(missing)),
             1,
             "job `trends` did not start: could not read posts.jsonl (operator `posts`): no such file",
         );
