@@ -26,7 +26,8 @@ SEEDS ?= 500
 ARGS ?=
 
 # The commands behind the targets, each in one place.
-DEMO := cargo run --release -p wiesel-examples --bin trending_hashtags --
+DEMO := cargo run --quiet --release -p wiesel-examples --bin demo --
+TRENDS := cargo run --quiet --release -p wiesel-examples --bin trending_hashtags --
 BENCH := cargo run --quiet --release -p wiesel-bench -- chain --compare bare
 SIM := RUSTFLAGS="--cfg sim" CARGO_TARGET_DIR="$(TARGET)/sim" cargo run --quiet -p wiesel-tests --bin sim --
 LOOM := RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR="$(TARGET)/loom" cargo test --quiet --release --lib -p wiesel-shard
@@ -66,7 +67,7 @@ setup: ## install what is missing (quiet when nothing is)
 	done
 
 demo: setup ## trending hashtags over five million posts, then five seconds at a steady rate
-	@cargo build --release -p wiesel-examples
+	@cargo build --release -p wiesel-examples --bin demo
 	@$(DEMO) $(ARGS)
 
 test: check ## everything: check, all tests, 500 simulated seeds, loom, the demo against its oracle
