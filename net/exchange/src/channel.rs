@@ -137,8 +137,16 @@ impl ChannelSender {
 }
 
 impl ChannelReceiver {
+    /// The next element. A producer whose watermark or status waits for a slot is told that there is one; a frame
+    /// tells it when it comes home.
     pub(crate) fn pop(&mut self) -> Option<Element> {
-        self.elements.pop()
+        let element = self.elements.pop()?;
+        if !element.is_frame()
+            && let Some(door) = &self.door
+        {
+            door.knock();
+        }
+        Some(element)
     }
 
     /// Whether nothing waits and nothing will come: the producer is gone.
