@@ -134,10 +134,7 @@ const UNSAFE_MODULES: &[(&str, &str)] = &[
         "runtime/operators/src/state_cell.rs",
         "cells hold what was stored in them; random tests against a model",
     ),
-    (
-        "runtime/operators/tests/allocations.rs",
-        "passes every call on to the system's allocator",
-    ),
+    ("runtime/operators/tests/allocations.rs", "passes every call on to the system's allocator"),
     (
         "runtime/record-derive/src/record.rs",
         "what it writes has the layout that it declares; round trips",
