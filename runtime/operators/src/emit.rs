@@ -10,6 +10,8 @@ use crate::{Control, Link, Output, OutputPort, Progress, Snapshot, Status, TaskC
 /// The last link of a chain that ends in one output.
 pub struct End<T, O> {
     output: O,
+    /// Records since the last tick: counted here, so that a push touches nothing but the chain.
+    pushed: u64,
     context: TaskContext,
     types: PhantomData<fn(T)>,
 }
@@ -17,7 +19,11 @@ pub struct End<T, O> {
 impl<T: Record, O: Output<T>> End<T, O> {
     /// Ends a chain in `output`.
     pub fn new(output: O, context: &TaskContext) -> Self {
-        Self { output, context: context.clone(), types: PhantomData }
+        Self { output, pushed: 0, context: context.clone(), types: PhantomData }
+    }
+
+    fn count(&mut self) {
+        self.context.metrics().records_out.add(std::mem::take(&mut self.pushed));
     }
 }
 
@@ -35,9 +41,12 @@ impl<T: Record, O: Output<T>> Control for End<T, O> {
         self.output.status(status);
     }
 
-    fn tick(&mut self, _now: Nanos, _is_idle: bool) {}
+    fn tick(&mut self, _now: Nanos, _is_idle: bool) {
+        self.count();
+    }
 
     fn finish(&mut self) -> Progress {
+        self.count();
         Progress::Done
     }
 
@@ -55,7 +64,7 @@ impl<T: Record, O: Output<T>> Control for End<T, O> {
 impl<T: Record, O: Output<T>> Link<T> for End<T, O> {
     #[inline]
     fn push<I: Item<T>>(&mut self, item: I, meta: Meta) {
-        self.context.metrics().records_out.add(1);
+        self.pushed += 1;
         self.output.append(item, meta);
     }
 }
