@@ -108,10 +108,7 @@ const LINES_MAX: usize = 500;
 const LINES_END: usize = 700;
 
 /// File, reason: one idea that would be harder to follow in pieces.
-const LONG_FILES: &[(&str, &str)] = &[(
-    "runtime/operators/tests/behaviour/harness.rs",
-    "the one place that drives a head in every way; its tables are in the files beside it",
-)];
+const LONG_FILES: &[(&str, &str)] = &[];
 
 /// File, what makes it sound and what checks it. The file's first lines say what its `unsafe` rests on. A path that
 /// ends in `/` stands for the parts of the module of that name, whose own file says it for them.

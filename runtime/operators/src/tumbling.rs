@@ -327,13 +327,17 @@ where
             if window != self.options.windows.window_of(start) {
                 return Err(damaged("its windows have another size: the program has changed"));
             }
+            let fired = header[16] != 0;
             let at = self.slices.partition_point(|slice| slice.window < window);
             if self.slices.get(at).is_none_or(|slice| slice.window != window) {
                 let table = keyed_table::table_of(&self.layout, &self.context);
-                self.slices.insert(at, Slice { window, table, fired: header[16] != 0 });
+                self.slices.insert(at, Slice { window, table, fired });
             }
-            let table = &mut self.slices[at].table;
-            table.import(rows).map_err(keyed_table::table_failure)?;
+            let slice = &mut self.slices[at];
+            // Parts of subtasks whose watermarks differed (idle channels can do that): what one of them has not fired
+            // must fire, and what others have fired then comes once more, as behind a late record.
+            slice.fired &= fired;
+            slice.table.import(rows).map_err(keyed_table::table_failure)?;
         }
         for slice in &self.slices {
             keyed_table::check_keys::<K>(&slice.table)?;

@@ -4,8 +4,10 @@
 mod all_windows;
 mod harness;
 mod keyed_process;
+mod large;
 mod links;
 mod parking;
+mod probe;
 mod random;
 mod rolling;
 mod tumbling;

@@ -126,6 +126,23 @@ fn the_ends_of_time_are_times() {
 }
 
 #[test]
+fn what_a_subtask_has_not_fired_fires_after_it_has_met_others_that_have() {
+    let build = |context: &TaskContext, probe: &Probe| {
+        let start = TumblingStart::new(Count, with_lateness(millis(5)));
+        let start = KeyedHeadStart::<Word, String, _, _>::new(key, start);
+        harness::head_of(start, Nothing::new(), context, probe)
+    };
+    // At parallelism 2 `c` is of subtask 0, `a` and `b` are of 1.
+    for (script, expected) in [
+        ("!2 a@1 b@2 c@3 w9/0 w9/1 !1 w9", "c=1@9 w9 a=1@9 b=1@9 w9 w9"),
+        ("!2 a@1 b@2 c@3 w9/0 !1 w8 w9", "c=1@9 w9 w8 a=1@9 b=1@9 c=1@9 w9"),
+        ("!2 a@1 b@2 c@3 w9/1 !1 w8 w9", "a=1@9 b=1@9 w9 w8 a=1@9 b=1@9 c=1@9 w9"),
+    ] {
+        assert_eq!(harness::run(&build, harness::Mode::Plain, script), expected, "{script}");
+    }
+}
+
+#[test]
 fn sums_are_kept_per_window() {
     let sum = OfNumber::new(number, Sum);
     check_with(sum.clone(), &tens(), "a5@1 a7@2 a9@12 b3@4 w9 w19", "a=12@9 b=3@9 w9 a=9@19 w19");
