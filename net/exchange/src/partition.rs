@@ -18,6 +18,8 @@
 //!    if every channel has a frame open: a task that waits for frames does not wait for itself.
 //! 4. Memory: its pool's frames, the overdraft, and jumbo frames within the pool's allowance.
 
+mod slow;
+
 use std::{sync::Arc, time::Duration};
 
 use wiesel_core::{Meta, Nanos, StopFlag, Timestamp};
@@ -143,7 +145,8 @@ impl ResultPartition {
         {
             return;
         }
-        self.append_slow::<T, I>(index, item, meta);
+        // In parts, which travel in registers: as a whole it would be written to the stack for every record.
+        self.append_slow::<T, I>(index, item, meta.time, meta.hash);
     }
 
     /// Lets a watermark follow what was appended, on all channels.
@@ -262,61 +265,6 @@ impl ResultPartition {
     pub fn retire(mut self) -> RetiredPartition {
         self.give_up();
         RetiredPartition::new(self)
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn append_slow<T: Record, I: Item<T>>(&mut self, index: usize, item: &I, meta: Meta) {
-        if index >= self.lanes.len() {
-            let (channel, channels) = (index as u32, self.lanes.len() as u32);
-            return self.fail(ExchangeError::NoSuchChannel { channel, channels });
-        }
-        if self.failed {
-            return self.stop.set();
-        }
-        if !self.lanes[index].writer.is_empty() {
-            self.close(index);
-        }
-        if !self.lanes[index].writer.has_frame()
-            && let Err(error) = self.open(index)
-        {
-            return self.fail(error);
-        }
-        let writer = &mut self.lanes[index].writer;
-        if append_cold::<T, I>(writer, item, meta, &mut self.scratch) == Err(Full)
-            && let Err(error) = self.append_jumbo::<T, I>(index, item, meta)
-        {
-            self.fail(error);
-        }
-    }
-
-    /// Sends one record alone, in the smallest frame that holds it. The lane's frame is open and empty.
-    fn append_jumbo<T: Record, I: Item<T>>(
-        &mut self,
-        index: usize,
-        item: &I,
-        meta: Meta,
-    ) -> Result<(), ExchangeError> {
-        let mut capacity = JUMBO_BYTES_MIN;
-        while capacity <= self.frame_bytes_max {
-            let borrows = self.is_blocked(index) || !self.frames.jumbo_fits(capacity);
-            if borrows {
-                self.overdraft.borrow(capacity)?;
-                self.jumbo_borrowed += capacity;
-                self.set_stop();
-            }
-            let frame = self.frames.take_jumbo(capacity);
-            let mut writer = FrameWriter::open(frame, self.shape);
-            let appended = append_cold::<T, I>(&mut writer, item, meta, &mut self.scratch);
-            let frame = writer.close();
-            if appended.is_ok() {
-                self.send(index, frame);
-                return Ok(());
-            }
-            self.take_frame_home(frame);
-            capacity *= 2;
-        }
-        Err(ExchangeError::too_large::<T>(item.view(), self.frame_bytes_max))
     }
 
     /// Gives a lane an empty frame: the partition's, a floating one, or borrowed.
@@ -477,17 +425,6 @@ impl ResultPartition {
             self.discard(channel);
         }
     }
-}
-
-/// One copy of the append path for all that is not the hot loop.
-#[inline(never)]
-fn append_cold<T: Record, I: Item<T>>(
-    writer: &mut FrameWriter,
-    item: &I,
-    meta: Meta,
-    scratch: &mut Scratch,
-) -> Result<(), Full> {
-    writer.append::<T, I>(item, meta, scratch)
 }
 
 impl Drop for ResultPartition {

@@ -166,6 +166,7 @@ impl Route {
         assert!(channels > 0, "an edge has a channel");
         match partitioner {
             Partitioner::Broadcast => Self::All,
+            Partitioner::Hash { .. } if channels == 1 => Self::One,
             Partitioner::Hash { max_parallelism } => Self::Hash {
                 max_parallelism: *max_parallelism,
                 owners: (0..*max_parallelism)
@@ -193,19 +194,26 @@ impl Route {
     /// # Panics
     ///
     /// If the record has no key hash but the edge needs one: the chain before it ends in `key_by`.
-    #[inline]
+    #[inline(always)]
     pub fn channel(&mut self, meta: Meta) -> u32 {
+        // First and alone: a jump by table costs more than the rest of it.
+        if let Self::Hash { max_parallelism, owners } = self {
+            let hash = hash_of(meta);
+            // A modulus that the compiler knows is a mask; one that it does not know is a division.
+            let group = match *max_parallelism {
+                MAX_PARALLELISM_DEFAULT => key_group_of(hash, MAX_PARALLELISM_DEFAULT),
+                other => key_group_of(hash, other),
+            };
+            return owners[usize::from(group.0)];
+        }
+        self.channel_otherwise(meta)
+    }
+
+    #[inline]
+    fn channel_otherwise(&mut self, meta: Meta) -> u32 {
         match self {
             Self::One | Self::All => 0,
-            Self::Hash { max_parallelism, owners } => {
-                let hash = hash_of(meta);
-                // A modulus that the compiler knows is a mask; one that it does not know is a division.
-                let group = match *max_parallelism {
-                    MAX_PARALLELISM_DEFAULT => key_group_of(hash, MAX_PARALLELISM_DEFAULT),
-                    other => key_group_of(hash, other),
-                };
-                owners[usize::from(group.0)]
-            }
+            Self::Hash { .. } => unreachable!("looked at before"),
             Self::Turn { next, channels } => {
                 let channel = *next;
                 *next = if channel + 1 == *channels { 0 } else { channel + 1 };
@@ -219,7 +227,7 @@ impl Route {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn hash_of(meta: Meta) -> u64 {
     meta.hash.expect("a record on a keyed edge carries its key hash")
 }

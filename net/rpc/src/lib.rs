@@ -32,4 +32,6 @@ pub use deployment::{
     TaskManagerId,
 };
 pub use failure_report::FailureReport;
-pub use messages::{Envelope, TaskMetricsReport, TaskState, ToJobMaster, ToTaskManager};
+pub use messages::{
+    Envelope, StageReport, TaskMetricsReport, TaskState, ToJobMaster, ToTaskManager,
+};

@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use wiesel_core::{JobId, Timestamp, metrics::TaskMetrics};
+use wiesel_core::{
+    JobId, Timestamp,
+    metrics::{StageMetrics, TaskMetrics},
+};
 
 use crate::{Attempt, FailureReport, TaskDeployment, TaskManagerId};
 
@@ -126,8 +129,38 @@ pub struct TaskMetricsReport {
     pub idle_ns: u64,
     /// Time without a frame for the output.
     pub back_pressured_ns: u64,
+    /// Time in turns before the first record.
+    pub queue_ns: u64,
+    /// Time in turns behind the last record.
+    pub flush_ns: u64,
     /// `currentInputWatermark`.
     pub input_watermark: Timestamp,
+    /// Where the time of records goes.
+    pub stages: StageReport,
+}
+
+/// Where the time of records goes: per stage how many records were looked at, and their nanoseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StageReport {
+    /// A source makes them.
+    pub source: (u64, u64),
+    /// Operators without state, with the sink or the frame behind them.
+    pub chain: (u64, u64),
+    /// Keyed operators, with what is behind them.
+    pub state: (u64, u64),
+    /// They are appended to a frame.
+    pub serialise: (u64, u64),
+}
+
+impl StageReport {
+    fn read(stages: &StageMetrics) -> Self {
+        Self {
+            source: (stages.source_count.get(), stages.source_ns.get()),
+            chain: (stages.chain_count.get(), stages.chain_ns.get()),
+            state: (stages.state_count.get(), stages.state_ns.get()),
+            serialise: (stages.serialise_count.get(), stages.serialise_ns.get()),
+        }
+    }
 }
 
 impl TaskMetricsReport {
@@ -143,7 +176,10 @@ impl TaskMetricsReport {
             busy_ns: metrics.busy_ns.get(),
             idle_ns: metrics.idle_ns.get(),
             back_pressured_ns: metrics.back_pressured_ns.get(),
+            queue_ns: metrics.queue_ns.get(),
+            flush_ns: metrics.flush_ns.get(),
             input_watermark: Timestamp::from_millis(metrics.input_watermark_ms.get()),
+            stages: StageReport::read(&metrics.stages),
         }
     }
 }

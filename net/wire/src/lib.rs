@@ -12,6 +12,7 @@ mod crc32c;
 mod frame;
 mod layout;
 mod pool;
+mod prefetch;
 mod untrusted;
 mod view;
 mod writer;

@@ -128,6 +128,22 @@ impl<'f, T: Record> FrameView<'f, T> {
         self.has_hash.then(|| u64::from_le_bytes(self.column(index, self.block.hash)))
     }
 
+    /// The key hashes of `len` records from `first` on, in little-endian bytes, if the edge has hashes.
+    ///
+    /// # Panics
+    ///
+    /// If there are no such records, or they are not of one block of [`BLOCK_RECORDS`].
+    #[inline]
+    pub fn hashes(&self, first: usize, len: usize) -> Option<&'f [[u8; 8]]> {
+        assert!(first + len <= self.count && first % BLOCK_RECORDS + len <= BLOCK_RECORDS);
+        if !self.has_hash || len == 0 {
+            return self.has_hash.then_some(&[]);
+        }
+        let place = self.place::<8>(first, self.block.hash);
+        // SAFETY: the invariant of this module, as in `column`; the hashes of a block lie side by side.
+        Some(unsafe { std::slice::from_raw_parts(self.bytes.as_ptr().add(place).cast(), len) })
+    }
+
     /// The records from `first` on, each with its time and hash.
     #[inline]
     pub fn iter_from(self, first: usize) -> FrameIter<'f, T> {
@@ -149,13 +165,20 @@ impl<'f, T: Record> FrameView<'f, T> {
     /// The number of the record at `index` in the column at `offset` of its block.
     #[inline]
     fn column<const N: usize>(&self, index: usize, offset: usize) -> [u8; N] {
+        let place = self.place::<N>(index, offset);
+        // SAFETY: the invariant of this module: the blocks of all records are inside the frame, and the column is
+        // inside the block. A byte array may be read from any address.
+        unsafe { self.bytes.as_ptr().add(place).cast::<[u8; N]>().read() }
+    }
+
+    /// Where in the frame that number is.
+    #[inline]
+    fn place<const N: usize>(&self, index: usize, offset: usize) -> usize {
         assert!(index < self.count);
         let block = self.bytes.len() - (index / BLOCK_RECORDS + 1) * self.block.bytes;
         let place = block + offset + index % BLOCK_RECORDS * N;
         debug_assert!(place + N <= self.bytes.len());
-        // SAFETY: the invariant of this module: the blocks of all records are inside the frame, and the column is
-        // inside the block. A byte array may be read from any address.
-        unsafe { self.bytes.as_ptr().add(place).cast::<[u8; N]>().read() }
+        place
     }
 }
 

@@ -98,7 +98,7 @@ impl ClusterOptions {
             },
             overdraft_bytes_max: config.get(&options::MAX_OVERDRAFT_SIZE).bytes() as usize,
             record_bytes_max: config.get(&options::RECORD_BYTES_MAX).bytes() as usize,
-            heartbeat_every: Duration::from_millis(100),
+            heartbeat_every: Duration::from_millis(500),
         };
         let credits = config.get(&options::NETWORK_BUFFERS_PER_CHANNEL) as usize;
         Ok(Self { shards, credits, worker, row_sources: None })

@@ -18,7 +18,7 @@ use wiesel_record::{Owned, Record};
 use wiesel_shard::Shard;
 
 use crate::{
-    Discovery, Pinned, ReaderContext, ReaderStatus, Source, SourceOutput, SourceReader,
+    Discovery, Ordered, Pinned, ReaderContext, ReaderStatus, Source, SourceOutput, SourceReader,
     SplitEnumerator, SplitPayload,
     codec::{Words, malformed, put_u64},
 };
@@ -30,6 +30,8 @@ pub struct Tick {
     pub number: u64,
     /// When it is due, on the shard's monotonic clock: its intended send time. Without a rate, when it was made.
     pub due: Nanos,
+    /// When the turn began in which it is made, on the same clock: `now - due` is how late it is made.
+    pub now: Nanos,
 }
 
 /// Makes the records of a [`DataGen`].
@@ -79,6 +81,7 @@ pub struct DataGen<T, G> {
     generate: G,
     count: u64,
     per_second: Option<u64>,
+    split_records: Option<u64>,
     types: PhantomData<fn() -> T>,
 }
 
@@ -103,13 +106,27 @@ where
 impl<T: Record, G: Generate<T>> DataGen<T, G> {
     /// Records by a generator of one's own.
     pub fn by(generate: G) -> Self {
-        Self { generate, count: u64::MAX, per_second: None, types: PhantomData }
+        Self {
+            generate,
+            count: u64::MAX,
+            per_second: None,
+            split_records: None,
+            types: PhantomData,
+        }
     }
 
     /// Ends after `count` records.
     #[must_use]
     pub fn count(self, count: u64) -> Self {
         Self { count, ..self }
+    }
+
+    /// Hands out the records in splits of so many, in order, to whichever subtask has nothing left: one whose core is
+    /// busy with other tasks then makes fewer. Without it each of `p` subtasks makes every `p`-th record, so that all
+    /// are at about the same one. At least 1; not for sources with a rate, which nobody makes faster.
+    #[must_use]
+    pub fn in_splits_of(self, records: u64) -> Self {
+        Self { split_records: Some(records.max(1)), ..self }
     }
 
     /// A steady rate, of all subtasks together, in records per second. At least 1.
@@ -134,19 +151,25 @@ impl<T: Record, G: Generate<T>> Source for DataGen<T, G> {
         parallelism: u32,
         _discovery: &dyn Discovery,
     ) -> Result<Box<dyn SplitEnumerator>, TaskFailure> {
+        if let (Some(records), None) = (self.split_records, self.per_second) {
+            let count = self.count;
+            return Ok(Box::new(Ordered::new(count.div_ceil(records), move |index| {
+                let next = index * records;
+                Split { next, stride: 1, end: next.saturating_add(records).min(count) }.encode()
+            })));
+        }
         let stride = u64::from(parallelism);
-        let splits = (0..stride).map(|next| Split { next, stride }.encode());
+        let splits = (0..stride).map(|next| Split { next, stride, end: self.count }.encode());
         Ok(Box::new(Pinned::new(splits.collect())))
     }
 
     fn reader(&self, _context: &ReaderContext) -> DataGenReader<T, G> {
         DataGenReader {
             generate: self.generate.clone(),
-            count: self.count,
             per_second: self.per_second,
             start: None,
             splits: Vec::new(),
-            last: None,
+            last: u64::MAX,
             no_more_splits: false,
             types: PhantomData,
         }
@@ -164,18 +187,24 @@ impl<T: Record, G: Generate<T>> Source for DataGen<T, G> {
     }
 }
 
-/// The numbers `next`, `next + stride` …
+/// The numbers `next`, `next + stride` … below `end`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Split {
     next: u64,
     stride: u64,
+    end: u64,
 }
 
 impl Split {
+    fn is_over(self) -> bool {
+        self.next >= self.end
+    }
+
     fn encode(self) -> SplitPayload {
         let mut bytes = Vec::new();
         put_u64(&mut bytes, self.next);
         put_u64(&mut bytes, self.stride);
+        put_u64(&mut bytes, self.end);
         SplitPayload(bytes)
     }
 }
@@ -183,13 +212,13 @@ impl Split {
 /// See [`DataGen`].
 pub struct DataGenReader<T, G> {
     generate: G,
-    count: u64,
     per_second: Option<u64>,
     /// When number 0 was due.
     start: Option<Nanos>,
     /// The one with the smallest number is read next; usually there is one.
     splits: Vec<Split>,
-    last: Option<u64>,
+    /// The number made last; `u64::MAX` if none was.
+    last: u64,
     no_more_splits: bool,
     types: PhantomData<fn() -> T>,
 }
@@ -203,16 +232,29 @@ fn due_after(number: u64, per_second: u64) -> Duration {
 impl<T: Record, G: Generate<T>> DataGenReader<T, G> {
     /// The last number that is due at `now`, exclusive.
     fn due_end(&self, start: Nanos, now: Nanos) -> u64 {
-        let Some(per_second) = self.per_second else { return self.count };
+        let Some(per_second) = self.per_second else { return u64::MAX };
         // Number n is due when floor(n * 10^9 / rate) <= elapsed.
         let elapsed_ns = now.since(start).as_nanos() + 1;
         let due = (elapsed_ns * u128::from(per_second)).div_ceil(1_000_000_000);
-        u64::try_from(due).unwrap_or(u64::MAX).min(self.count)
+        u64::try_from(due).unwrap_or(u64::MAX)
+    }
+
+    /// The split with the smallest number, and the number at which another split has its turn, or all that is due is
+    /// made. A reader that was not rescaled has one split: the whole turn is one run.
+    fn next_run(&self, end: u64) -> Option<(usize, u64)> {
+        let (at, first) = self.splits.iter().enumerate().min_by_key(|(_, split)| split.next)?;
+        let others = self.splits.iter().enumerate().filter(|(other, _)| *other != at);
+        let until = others
+            .map(|(_, split)| split.next)
+            .min()
+            .map_or(end, |next| next.saturating_add(1).min(end))
+            .min(first.end);
+        (first.next < end).then_some((at, until))
     }
 
     /// Makes what is due at `now`.
     fn make<S: SourceOutput<T>>(&mut self, now: Nanos, out: &mut S) -> ReaderStatus {
-        self.splits.retain(|split| split.next < self.count);
+        self.splits.retain(|split| !split.is_over());
         let Some(first) = self.splits.iter().map(|split| split.next).min() else {
             return match self.no_more_splits {
                 true => ReaderStatus::Finished,
@@ -227,22 +269,22 @@ impl<T: Record, G: Generate<T>> DataGenReader<T, G> {
             _ => Nanos(now.0.saturating_sub(due_after(first).as_nanos() as u64)),
         });
         let end = self.due_end(start, now);
-        loop {
-            let next = self.splits.iter_mut().min_by_key(|split| split.next);
-            let Some(split) = next.filter(|split| split.next < end) else { break };
-            let number = split.next;
-            split.next = number.saturating_add(split.stride);
-            self.last = Some(number);
-            let due = if per_second.is_some() { start + due_after(number) } else { now };
-            if self.generate.generate(Tick { number, due }, out) {
-                return ReaderStatus::MoreAvailable;
+        while let Some((at, until)) = self.next_run(end) {
+            let Split { next: mut number, stride, end: split_end } = self.splits[at];
+            let mut is_over = false;
+            while number < until && !is_over {
+                self.last = number;
+                let due = if per_second.is_some() { start + due_after(number) } else { now };
+                is_over = self.generate.generate(Tick { number, due, now }, out);
+                number = number.saturating_add(stride);
+            }
+            self.splits[at].next = number;
+            if is_over || number >= split_end {
+                return ReaderStatus::MoreAvailable; // The next turn finds out whether anything is left.
             }
         }
         let next = self.splits.iter().map(|split| split.next).min().unwrap_or(u64::MAX);
-        match next < self.count {
-            true => ReaderStatus::Waiting(Some(start + due_after(next))),
-            false => ReaderStatus::MoreAvailable, // The next turn finds that nothing is left.
-        }
+        ReaderStatus::Waiting(Some(start + due_after(next)))
     }
 }
 
@@ -257,8 +299,9 @@ impl<T: Record, G: Generate<T>> SourceReader<T> for DataGenReader<T, G> {
 
     fn add_split(&mut self, split: SplitPayload) -> Result<(), TaskFailure> {
         let mut words = Words(&split.0);
-        let split = words.u64().zip(words.u64()).map(|(next, stride)| Split { next, stride });
-        let split = split.and_then(|split| words.end(split)).filter(|split| split.stride > 0);
+        let mut read =
+            || Some(Split { next: words.u64()?, stride: words.u64()?, end: words.u64()? });
+        let split = read().and_then(|split| words.end(split)).filter(|split| split.stride > 0);
         self.splits.push(split.ok_or_else(|| malformed("a split"))?);
         Ok(())
     }
@@ -268,11 +311,11 @@ impl<T: Record, G: Generate<T>> SourceReader<T> for DataGenReader<T, G> {
     }
 
     fn unread(&self) -> Vec<SplitPayload> {
-        self.splits.iter().filter(|split| split.next < self.count).map(|s| s.encode()).collect()
+        self.splits.iter().filter(|split| !split.is_over()).map(|split| split.encode()).collect()
     }
 
     fn position(&self) -> Option<String> {
-        self.last.map(|number| format!("record {number} of the generator"))
+        (self.last != u64::MAX).then(|| format!("record {} of the generator", self.last))
     }
 }
 
@@ -285,8 +328,16 @@ mod tests {
 
     #[test]
     fn numbers_are_made_once_in_turns_of_any_length() {
-        for (turn_records, restore) in [(0, false), (1, true), (7, true)] {
+        let turns = [(0, false), (1, true), (7, true)];
+        let splits = [None, Some(1), Some(6), Some(100)];
+        for (turn_records, restore, split) in
+            turns.into_iter().flat_map(|(turn, restore)| splits.map(|split| (turn, restore, split)))
+        {
             let source = DataGen::new(|tick| tick.number).count(20);
+            let source = match split {
+                Some(records) => source.in_splits_of(records),
+                None => source,
+            };
             let mut out = Collected { turn_records, ..Collected::default() };
             let read = read_all(&source, &Arc::default(), &mut out, restore);
             // A position is not part of a snapshot.
@@ -324,7 +375,7 @@ mod tests {
         let mut reader = source.reader(&context(&Arc::default()));
         let mut out = Collected::default();
         assert_eq!(reader.make(Nanos(7), &mut out), ReaderStatus::NeedSplit);
-        reader.add_split(Split { next: 1, stride: 2 }.encode()).expect("a split");
+        reader.add_split(Split { next: 1, stride: 2, end: 4 }.encode()).expect("a split");
         reader.no_more_splits();
         // When it is, how many records there are then, and what the reader wants.
         let waits = |until| ReaderStatus::Waiting(Some(Nanos(until)));

@@ -71,6 +71,34 @@ pub struct TaskMetrics {
     pub idle_ns: Counter,
     /// Nanoseconds without a turn for data because an output had no frame (`backPressuredTimeMsPerSecond`).
     pub back_pressured_ns: Counter,
+    /// Nanoseconds of turns before the first record: ports and gates are looked at.
+    pub queue_ns: Counter,
+    /// Nanoseconds of turns behind the last record: open frames leave, frames come home.
+    pub flush_ns: Counter,
     /// `currentInputWatermark`, in milliseconds.
     pub input_watermark_ms: Gauge,
+    /// Where the time of records goes.
+    pub stages: StageMetrics,
+}
+
+/// Where the time of records goes: of each stage how many records were looked at, and their nanoseconds. One record of
+/// every turn is, so the quotient is what a record costs on average.
+#[derive(Debug, Default)]
+pub struct StageMetrics {
+    /// Records seen while their source made them.
+    pub source_count: Counter,
+    /// Nanoseconds of that.
+    pub source_ns: Counter,
+    /// Records seen in operators without state.
+    pub chain_count: Counter,
+    /// Nanoseconds of that, with what is pushed.
+    pub chain_ns: Counter,
+    /// Records seen in keyed operators.
+    pub state_count: Counter,
+    /// Nanoseconds of that, with what is pushed.
+    pub state_ns: Counter,
+    /// Records seen while they were appended to a frame.
+    pub serialise_count: Counter,
+    /// Nanoseconds of that.
+    pub serialise_ns: Counter,
 }

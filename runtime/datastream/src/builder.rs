@@ -100,6 +100,8 @@ pub struct EdgeParts {
     pub input: usize,
     /// How records find their subtask.
     pub exchange: Exchange,
+    /// Whether records carry the hash of their key, for the consumer.
+    pub needs_hash: bool,
     /// The function behind [`Exchange::Custom`].
     pub custom: Option<wiesel_graph::CustomPartitioner>,
     /// The side output that feeds it, if it is not the main one.
@@ -219,6 +221,7 @@ impl GraphBuilder {
             target,
             input: 0,
             exchange: Exchange::Forward,
+            needs_hash: false,
             custom: None,
             tag: Some(tag.to_owned()),
             type_name: short_type_name::<S>(),

@@ -144,7 +144,7 @@ fn stream_edge(edge: &EdgeParts) -> StreamEdge {
         input: edge.input as u32,
         partitioning,
         side_output: edge.tag.clone(),
-        needs_hash: false,
+        needs_hash: edge.needs_hash,
         record: edge.type_name.clone(),
         schema_hash: edge.schema_hash,
     }

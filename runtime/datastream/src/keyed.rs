@@ -40,15 +40,17 @@ where
         Self { builder, vertex, key_of, has_time, types: PhantomData }
     }
 
-    /// Starts the chain behind the exchange with a keyed operator.
+    /// Starts the chain behind the exchange with a keyed operator. One that does not look at event times, and has
+    /// nobody behind it who does, gets frames without them.
     pub(crate) fn operate<P: KeyedStart<T, K>>(
         self,
         name: String,
         operator: P,
+        reads_time: bool,
     ) -> OperatedStream<T, K, F, P> {
         self.builder.vertex(self.vertex, |vertex| {
             vertex.is_stateful = true;
-            vertex.reads_time = true;
+            vertex.reads_time |= reads_time;
             if let Some(operator) = vertex.operators.last_mut() {
                 operator.name = name;
             }
@@ -64,7 +66,7 @@ where
     }
 
     fn rolling<A: Folding<K, T>>(self, name: &str, folding: A) -> RollingStream<T, K, F, A> {
-        self.operate(name.to_owned(), RollingStart(folding))
+        self.operate(name.to_owned(), RollingStart(folding), false)
     }
 
     /// How often each key has come, after every record.
@@ -144,7 +146,7 @@ where
         self,
         function: P,
     ) -> OperatedStream<T, K, F, KeyedProcessStart<P>> {
-        self.operate("KeyedProcess".to_owned(), KeyedProcessStart::new(function, None))
+        self.operate("KeyedProcess".to_owned(), KeyedProcessStart::new(function, None), true)
     }
 
     /// As [`process`](Self::process); what the function puts aside is in
@@ -156,7 +158,7 @@ where
     ) -> OperatedStream<T, K, F, KeyedProcessStart<P>> {
         let slot = self.builder.declare_side::<P::Side>(self.vertex, tag.id());
         let start = KeyedProcessStart::new(function, Some(slot));
-        self.operate("KeyedProcess".to_owned(), start)
+        self.operate("KeyedProcess".to_owned(), start, true)
     }
 
     /// Puts the records of each key into windows of event time.

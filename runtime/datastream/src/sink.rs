@@ -53,6 +53,8 @@ impl<S: Sink> SinkPreparation for Preparation<S> {
 /// The last link of a chain that ends in a sink.
 pub struct SinkEnd<T: Record, W: SinkWriter<T>> {
     port: WriterPort<T, W>,
+    /// Records since the last tick: counted here, so that a push touches nothing but the chain.
+    pushed: u64,
 }
 
 /// A writer as the task loop sees it.
@@ -69,7 +71,11 @@ impl<T: Record, W: SinkWriter<T>> SinkEnd<T, W> {
         let context = context.clone();
         let port =
             WriterPort { writer, context, is_finished: false, failure: None, types: PhantomData };
-        Self { port }
+        Self { port, pushed: 0 }
+    }
+
+    fn count(&mut self) {
+        self.port.context.metrics().records_out.add(std::mem::take(&mut self.pushed));
     }
 }
 
@@ -142,9 +148,12 @@ impl<T: Record, W: SinkWriter<T>> Control for SinkEnd<T, W> {
 
     fn status(&mut self, _status: Status) {}
 
-    fn tick(&mut self, _now: Nanos, _is_idle: bool) {}
+    fn tick(&mut self, _now: Nanos, _is_idle: bool) {
+        self.count();
+    }
 
     fn finish(&mut self) -> Progress {
+        self.count();
         Progress::Done
     }
 
@@ -163,7 +172,7 @@ impl<T: Record, W: SinkWriter<T>> Link<T> for SinkEnd<T, W> {
     #[inline]
     fn push<I: Item<T>>(&mut self, item: I, _meta: Meta) {
         self.port.writer.write(item);
-        self.port.context.metrics().records_out.add(1);
+        self.pushed += 1;
         if self.port.writer.wants_pause() {
             self.port.context.stop().set();
         }
@@ -206,8 +215,11 @@ impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
         });
         self.close_in(move |build: &mut BuildContext| {
             let task = build.task();
-            let context =
-                WriterContext { subtask: task.id().subtask, parallelism: task.parallelism() };
+            let context = WriterContext {
+                subtask: task.id().subtask,
+                parallelism: task.parallelism(),
+                shard: task.shard().clone(),
+            };
             Ok(SinkEnd::new(sink.writer(&context), task))
         });
     }

@@ -8,8 +8,8 @@ use wiesel_connectors::{
 };
 use wiesel_core::{Blame, Meta, Nanos, TaskFailure, Timestamp};
 use wiesel_operators::{
-    Head, Link, Mail, OutputPort, Pace, Polled, Progress, SideOutput, Snapshot, Start, Status,
-    TaskContext,
+    Head, Link, Mail, OutputPort, Pace, Polled, Progress, SAMPLED_RECORD, SideOutput, Snapshot,
+    Stage, Start, Status, Stopwatch, TaskContext,
 };
 use wiesel_record::{Item, Record};
 use wiesel_wire::Frame;
@@ -83,7 +83,8 @@ impl<S: Source> Start for SourceStart<S> {
             metrics: context.metrics().clone(),
         });
         let bad_lines = context.take_side::<String>(self.bad_lines_slot);
-        Ok(SourceHead { reader, bad_lines, context: context.clone(), next, types: PhantomData })
+        let context = context.clone();
+        Ok(SourceHead { reader, bad_lines, context, next, types: PhantomData })
     }
 }
 
@@ -102,13 +103,27 @@ struct Push<'p, D> {
     bad_lines: &'p mut Option<Box<dyn SideOutput<String>>>,
     pace: &'p mut Pace,
     count: u64,
+    stopwatch: &'p Stopwatch,
+    /// When the record before the one that is timed had been pushed.
+    since: Nanos,
 }
 
 impl<T: Record, D: Link<T>> SourceOutput<T> for Push<'_, D> {
     #[inline]
     fn collect<I: Item<T>>(&mut self, item: I, time: Option<Timestamp>) -> bool {
         self.count += 1;
+        let is_timed = self.count == SAMPLED_RECORD;
+        let made = match is_timed {
+            true => self.stopwatch.count_since(self.since, Stage::Source),
+            false => Nanos(0),
+        };
         self.next.push(item, Meta { time, hash: None });
+        if is_timed {
+            self.stopwatch.count_since(made, Stage::Chain);
+        }
+        if self.count == SAMPLED_RECORD - 1 {
+            self.since = self.stopwatch.read();
+        }
         self.pace.is_over()
     }
 
@@ -151,8 +166,14 @@ impl<T: Record, R: SourceReader<T>, D: Link<T>> Head for SourceHead<T, R, D> {
     }
 
     fn poll(&mut self, pace: &mut Pace) -> Polled {
-        let mut push =
-            Push { next: &mut self.next, bad_lines: &mut self.bad_lines, pace, count: 0 };
+        let mut push = Push {
+            next: &mut self.next,
+            bad_lines: &mut self.bad_lines,
+            pace,
+            count: 0,
+            stopwatch: self.context.stopwatch(),
+            since: Nanos(0),
+        };
         let polled = self.reader.poll(self.context.shard(), &mut push);
         self.context.metrics().records_in.add(push.count);
         match polled {

@@ -329,7 +329,7 @@ impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
         let (builder, has_time) = (self.builder.clone(), self.has_time);
         let vertex = builder.open_vertex(format!("KeyBy<{}>", short_type_name::<K>()));
         let edge = forward_edge::<T>(self.vertex, vertex);
-        builder.edge(EdgeParts { exchange: Exchange::Hash, ..edge });
+        builder.edge(EdgeParts { exchange: Exchange::Hash, needs_hash: true, ..edge });
         let chain = KeyByTo::<C, K, _>::new(self.chain, key_of.clone());
         Self::close(&builder, self.vertex, self.start, chain);
         KeyedStream::new(builder, vertex, key_of, has_time)
@@ -485,6 +485,7 @@ pub(crate) fn forward_edge<T: Record>(source: usize, target: usize) -> EdgeParts
         target,
         input: 0,
         exchange: Exchange::Forward,
+        needs_hash: false,
         custom: None,
         tag: None,
         type_name: short_type_name::<T>(),

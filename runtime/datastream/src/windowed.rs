@@ -57,7 +57,7 @@ where
 
     fn windowed<A: Folding<K, T>>(self, what: &str, folding: A) -> WindowStream<T, K, F, A> {
         let name = format!("{}.{what}", window_name(&self.options));
-        self.keyed.operate(name, TumblingStart::new(folding, self.options))
+        self.keyed.operate(name, TumblingStart::new(folding, self.options), true)
     }
 
     /// How often each key came in the window.

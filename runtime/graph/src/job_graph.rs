@@ -321,7 +321,7 @@ fn job_edge<F>(
         output,
         target: edge.target,
         input: edge.input,
-        has_hash: edge.needs_hash || partitioning.needs_hash(),
+        has_hash: edge.needs_hash,
         partitioning,
         side_output: edge.side_output.clone(),
         has_time,

@@ -55,11 +55,6 @@ impl Partitioning {
         }
     }
 
-    /// Whether records on the edge carry the hash of their key.
-    pub fn needs_hash(&self) -> bool {
-        matches!(self, Self::Hash | Self::Custom(_))
-    }
-
     /// Whether a subtask is connected to its own few only.
     pub fn is_pointwise(&self) -> bool {
         matches!(self, Self::Forward | Self::Rescale)

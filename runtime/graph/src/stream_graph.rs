@@ -94,7 +94,7 @@ pub struct StreamEdge {
     pub partitioning: Option<Partitioning>,
     /// The side output that it carries; `None` is the main output.
     pub side_output: Option<String>,
-    /// Whether the target needs the hash of the key although the partitioning does not.
+    /// Whether records carry the hash of their key: the target is keyed.
     pub needs_hash: bool,
     /// The name of the record type.
     pub record: String,

@@ -96,5 +96,10 @@ fn edge(from: &str, target: VertexId) -> StreamEdge {
         other => panic!("no partitioning {other}"),
     });
     let input = parts.next().map_or(0, |input| input.parse().unwrap());
-    StreamEdge { input, ..StreamEdge::new(source, target, partitioning, "Click", 0xc11c) }
+    let needs_hash = matches!(partitioning, Some(Partitioning::Hash));
+    StreamEdge {
+        input,
+        needs_hash,
+        ..StreamEdge::new(source, target, partitioning, "Click", 0xc11c)
+    }
 }

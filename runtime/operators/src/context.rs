@@ -7,7 +7,7 @@ use wiesel_record::Record;
 use wiesel_shard::Shard;
 use wiesel_state::RowSource;
 
-use crate::SideOutput;
+use crate::{SideOutput, Stopwatch};
 
 /// One per task, shared by its operators; never leaves the shard.
 #[derive(Clone)]
@@ -21,6 +21,7 @@ struct Inner {
     shard: Shard,
     stop: StopFlag,
     metrics: Arc<TaskMetrics>,
+    stopwatch: Stopwatch,
     failure: RefCell<Option<TaskFailure>>,
     /// Side outputs by slot, until the operators that own them are built.
     sides: RefCell<BTreeMap<usize, Box<dyn Any>>>,
@@ -46,6 +47,7 @@ impl TaskContext {
             uid: uid.to_owned(),
             parallelism,
             max_parallelism,
+            stopwatch: Stopwatch::new(&shard, &metrics),
             shard,
             stop: StopFlag::new(),
             metrics,
@@ -93,6 +95,11 @@ impl TaskContext {
     /// What this task counts.
     pub fn metrics(&self) -> &Arc<TaskMetrics> {
         &self.0.metrics
+    }
+
+    /// What looks at one record of every turn.
+    pub fn stopwatch(&self) -> &Stopwatch {
+        &self.0.stopwatch
     }
 
     /// Fails the task after the record at hand. The first failure is kept.

@@ -5,13 +5,18 @@ use std::marker::PhantomData;
 use wiesel_core::{Meta, Nanos, TaskFailure, Timestamp};
 use wiesel_record::{Item, Record};
 
-use crate::{Control, Link, Output, OutputPort, Progress, Snapshot, Status, TaskContext};
+use crate::{
+    Control, Link, Output, OutputPort, Progress, SAMPLED_RECORD, Snapshot, Stage, Status,
+    TaskContext,
+};
 
 /// The last link of a chain that ends in one output.
 pub struct End<T, O> {
     output: O,
     /// Records since the last tick: counted here, so that a push touches nothing but the chain.
     pushed: u64,
+    /// The record that is looked at.
+    timed_at: u64,
     context: TaskContext,
     types: PhantomData<fn(T)>,
 }
@@ -19,7 +24,8 @@ pub struct End<T, O> {
 impl<T: Record, O: Output<T>> End<T, O> {
     /// Ends a chain in `output`.
     pub fn new(output: O, context: &TaskContext) -> Self {
-        Self { output, pushed: 0, context: context.clone(), types: PhantomData }
+        let context = context.clone();
+        Self { output, pushed: 0, timed_at: SAMPLED_RECORD, context, types: PhantomData }
     }
 
     fn count(&mut self) {
@@ -62,10 +68,16 @@ impl<T: Record, O: Output<T>> Control for End<T, O> {
 }
 
 impl<T: Record, O: Output<T>> Link<T> for End<T, O> {
-    #[inline]
+    // Always: a view that goes through a call is stored and loaded again.
+    #[inline(always)]
     fn push<I: Item<T>>(&mut self, item: I, meta: Meta) {
         self.pushed += 1;
+        let is_timed = self.pushed == self.timed_at;
+        let started = if is_timed { self.context.stopwatch().read() } else { Nanos(0) };
         self.output.append(item, meta);
+        if is_timed {
+            self.context.stopwatch().count_since(started, Stage::Serialise);
+        }
     }
 }
 

@@ -6,7 +6,9 @@ use wiesel_core::{Nanos, TaskFailure, Timestamp};
 use wiesel_record::Record;
 use wiesel_wire::{Frame, FrameView};
 
-use crate::{Head, Link, OutputPort, Pace, Polled, Progress, Snapshot, Start, Status, TaskContext};
+use crate::{
+    Head, Link, OutputPort, Pace, Polled, Progress, Snapshot, Stage, Start, Status, TaskContext,
+};
 
 /// Pushes the records of each frame. With several inputs it is the union of them.
 pub struct FrameHead<T, D> {
@@ -51,7 +53,7 @@ impl<T: Record> Start for FrameStart<T> {
     }
 }
 
-/// The loop that every record of an unkeyed chain goes through: nothing in it is dynamic.
+/// The loop that every record of an unkeyed chain but the last goes through: nothing in it is dynamic.
 #[inline]
 fn push_all<T: Record, D: Link<T>>(
     view: &FrameView<'_, T>,
@@ -59,15 +61,27 @@ fn push_all<T: Record, D: Link<T>>(
     next: &mut D,
     pace: &mut Pace,
 ) -> Progress {
-    for at in *cursor..view.len() {
+    let last = view.len().saturating_sub(1);
+    for at in *cursor..last {
         next.push(view.record(at), view.meta(at));
         if pace.is_over() {
             *cursor = at + 1;
-            return if at + 1 == view.len() { Progress::Done } else { Progress::Stopped };
+            return Progress::Stopped;
         }
     }
-    *cursor = view.len();
+    *cursor = last;
     Progress::Done
+}
+
+impl<T: Record, D: Link<T>> FrameHead<T, D> {
+    /// The last record of a frame, outside of the loop: it is timed.
+    #[inline(never)]
+    fn push_timed(&mut self, view: &FrameView<'_, T>, cursor: &mut usize) {
+        let started = self.context.stopwatch().read();
+        self.next.push(view.record(*cursor), view.meta(*cursor));
+        self.context.stopwatch().count_since(started, Stage::Chain);
+        *cursor += 1;
+    }
 }
 
 impl<T: Record, D: Link<T>> Head for FrameHead<T, D> {
@@ -85,6 +99,9 @@ impl<T: Record, D: Link<T>> Head for FrameHead<T, D> {
         let view = FrameView::<T>::new(frame);
         let from = *cursor;
         let progress = push_all(&view, cursor, &mut self.next, pace);
+        if progress == Progress::Done && *cursor < view.len() {
+            self.push_timed(&view, cursor);
+        }
         self.context.metrics().records_in.add((*cursor - from) as u64);
         progress
     }

@@ -26,7 +26,8 @@ where
     F: for<'a> FnView<'a, T::View<'a>, K::View<'a>> + 'static,
     D: Link<T>,
 {
-    #[inline]
+    // Always: as a call it saves and restores six registers for each record, a twelfth of what a small one costs in all.
+    #[inline(always)]
     fn push<I: Item<T>>(&mut self, item: I, meta: Meta) {
         let hash = K::key_hash((self.key_of)(item.view()));
         self.next.push(item, meta.with_hash(hash));

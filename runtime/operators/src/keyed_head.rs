@@ -1,7 +1,7 @@
 //! The head of a keyed chain: a frame in three passes, and records that wait for their row.
 //!
 //! ```text
-//!   frame ─▶ 1 prefetch the groups of the next keys   (hashes come in the frame: nothing is hashed again)
+//!   frame ─▶ 1 locate and prefetch the next block of keys   (hashes come in the frame: nothing is hashed again)
 //!         ─▶ 2 list the rows that are not resident, ask for them in one batch   (memory: never)
 //!         ─▶ 3 apply, in order; a record whose row is on its way is parked
 //! ```
@@ -17,111 +17,41 @@ use std::{collections::VecDeque, marker::PhantomData};
 
 use wiesel_core::{Meta, Nanos, TaskFailure, Timestamp};
 use wiesel_record::{FnView, Item, Key, Record};
-use wiesel_state::{KeyBatch, PREFETCH_AHEAD};
-use wiesel_wire::{Frame, FrameView};
+use wiesel_state::{AHEAD_MAX, KeyBatch, Spot, Spots};
+use wiesel_wire::{BLOCK_RECORDS, Frame, FrameView};
 
-use crate::{Head, Link, OutputPort, Pace, Polled, Progress, Snapshot, Start, Status, TaskContext};
+use crate::{
+    Head, KeyedOperator, KeyedStart, Link, Located, OutputPort, Pace, Polled, Progress, Snapshot,
+    Stage, Start, Status, TaskContext,
+};
 
 /// Bytes of parked records of one task: as much as a task may take as overdraft for one expansion.
 const PARKED_BYTES_MAX: usize = 4 << 20;
 
-/// What happens to the records of one key: the keyed part of a head.
-pub trait KeyedOperator<T: Record, K: Key>: 'static {
-    /// What comes out.
-    type Out: Record;
+const _: () = assert!(AHEAD_MAX == BLOCK_RECORDS); // So the hashes of a block lie side by side.
 
-    /// A key of this hash will be looked up soon.
-    fn prefetch(&self, hash: u64);
-
-    /// Whether prefetching pays: whether the state is larger than a cache.
-    fn wants_prefetch(&self) -> bool;
-
-    /// Whether rows can be missing at all.
-    fn may_miss(&self) -> bool {
-        false
-    }
-
-    /// Lists, by index, the keys whose rows are not resident, and asks for them.
-    fn list_missing(&mut self, keys: &KeyBatch, missing: &mut Vec<usize>) {
-        let _ = (keys, missing);
-    }
-
-    /// Adds the keys whose rows have come.
-    fn poll_arrivals(&mut self, arrived: &mut KeyBatch) {
-        let _ = arrived;
-    }
-
-    /// Applies one record whose row is resident.
-    fn apply<D: Link<Self::Out>>(
-        &mut self,
-        key: K::View<'_>,
-        hash: u64,
-        value: T::View<'_>,
-        meta: Meta,
-        next: &mut D,
-    );
-
-    /// Does what a watermark triggers; [`Progress::Stopped`] keeps a cursor. Does not pass it on.
-    fn watermark<D: Link<Self::Out>>(
-        &mut self,
-        watermark: Timestamp,
-        next: &mut D,
-        pace: &mut Pace,
-    ) -> Progress;
-
-    /// The earliest processing-time timer.
-    fn next_timer(&self) -> Option<Timestamp> {
-        None
-    }
-
-    /// Fires processing-time timers.
-    fn advance_time<D: Link<Self::Out>>(
-        &mut self,
-        now: Timestamp,
-        next: &mut D,
-        pace: &mut Pace,
-    ) -> Progress {
-        let _ = (now, next, pace);
-        Progress::Done
-    }
-
-    /// Shows side outputs.
-    fn ports(&mut self, visit: &mut dyn FnMut(&mut dyn OutputPort)) {
-        let _ = visit;
-    }
-
-    /// The watermark or status is passed on: side outputs want it too.
-    fn forward_watermark(&mut self, watermark: Timestamp) {
-        let _ = watermark;
-    }
-
-    /// As [`forward_watermark`](Self::forward_watermark), for the status.
-    fn forward_status(&mut self, status: Status) {
-        let _ = status;
-    }
-
-    /// Adds all keyed state, by key group.
-    fn snapshot(&mut self, snapshot: &mut Snapshot);
-
-    /// Takes the state of the key groups of this subtask.
-    ///
-    /// # Errors
-    ///
-    /// If it is damaged, or has another schema.
-    fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure>;
+/// Keys of a frame that are located together.
+struct Block {
+    len: usize,
+    hashes: [u64; AHEAD_MAX],
+    spots: [Spot; AHEAD_MAX],
 }
 
-/// Makes the operator of one subtask.
-pub trait KeyedStart<T: Record, K: Key>: Clone + Send + 'static {
-    /// The operator.
-    type Operator: KeyedOperator<T, K>;
+impl Default for Block {
+    fn default() -> Self {
+        Self { len: 0, hashes: [0; AHEAD_MAX], spots: [Spot::default(); AHEAD_MAX] }
+    }
+}
 
-    /// Makes it.
-    ///
-    /// # Errors
-    ///
-    /// If its state cannot be laid out.
-    fn operator(self, context: &TaskContext) -> Result<Self::Operator, TaskFailure>;
+impl Block {
+    fn spots(&self) -> &[Spot] {
+        &self.spots[..self.len]
+    }
+
+    #[inline(always)]
+    fn located(&self, index: usize, ahead: Option<usize>) -> Located {
+        Located { hash: self.hashes[index], spot: self.spots[index], ahead }
+    }
 }
 
 /// A record that waits for its row.
@@ -138,6 +68,7 @@ pub struct KeyedHead<T, K, F, P, D> {
     key_of: F,
     operator: P,
     next: D,
+    spots: Spots,
     parked: VecDeque<Parked<T>>,
     parked_bytes: usize,
     keys: KeyBatch,
@@ -186,6 +117,7 @@ where
             key_of: self.key_of,
             operator: self.operator.operator(context)?,
             next,
+            spots: Spots::new(context.key_groups(), context.max_parallelism()),
             parked: VecDeque::new(),
             parked_bytes: 0,
             keys: KeyBatch::default(),
@@ -205,34 +137,94 @@ where
     P: KeyedOperator<T, K>,
     D: Link<P::Out>,
 {
-    /// Passes one and three, when every row is resident.
+    /// Passes one and three of all records but the last, when every row is resident. While a block is applied, the
+    /// lines of the next one are on their way.
     #[inline]
-    fn apply_all(
+    fn apply_all<const PREFETCHES: bool>(
         &mut self,
         view: &FrameView<'_, T>,
         cursor: &mut usize,
         pace: &mut Pace,
     ) -> Progress {
-        let (from, len) = (*cursor, view.len());
-        let mut fetched = if self.operator.wants_prefetch() { from } else { len };
-        for at in from..len {
-            while fetched < len && fetched <= at + PREFETCH_AHEAD {
-                if let Some(hash) = view.hash(fetched) {
-                    self.operator.prefetch(hash);
+        let len = view.len().saturating_sub(1);
+        let mut blocks = [Block::default(), Block::default()];
+        let [now, next] = &mut blocks;
+        let (mut now, mut next) = (now, next);
+        self.locate_block(view, *cursor, len, now);
+        if PREFETCHES {
+            now.spots().iter().for_each(|spot| self.operator.prefetch(*spot));
+        }
+        while now.len > 0 {
+            self.locate_block(view, *cursor + now.len, len, next);
+            if P::FINDS_AHEAD {
+                self.operator.begin_ahead();
+                for index in 0..now.len {
+                    let key = (self.key_of)(view.record(*cursor + index).get());
+                    self.operator.find_ahead(index, key, now.located(index, None));
                 }
-                fetched += 1;
             }
-            let record = view.record(at);
-            let key = (self.key_of)(record.get());
-            let hash = hash_of::<K>(view.hash(at), key);
-            self.operator.apply(key, hash, record.get(), view.meta(at), &mut self.next);
-            if pace.is_over() {
-                *cursor = at + 1;
-                return if at + 1 == len { Progress::Done } else { Progress::Stopped };
+            let first = *cursor;
+            for index in 0..now.len {
+                if PREFETCHES && index < next.len {
+                    self.operator.prefetch(next.spots[index]);
+                }
+                let ahead = if P::FINDS_AHEAD { Some(index) } else { None };
+                self.apply_one(view, first + index, now.located(index, ahead));
+                if pace.is_over() {
+                    *cursor = first + index + 1;
+                    return Progress::Stopped;
+                }
+            }
+            if PREFETCHES && now.len < next.len {
+                // Behind a first block that is not whole.
+                next.spots()[now.len..].iter().for_each(|spot| self.operator.prefetch(*spot));
+            }
+            *cursor = first + now.len;
+            std::mem::swap(&mut now, &mut next);
+        }
+        Progress::Done
+    }
+
+    /// Fills `block` with what is left of the block at `first`, below `end`.
+    #[inline(always)]
+    fn locate_block(&self, view: &FrameView<'_, T>, first: usize, end: usize, block: &mut Block) {
+        block.len = (AHEAD_MAX - first % AHEAD_MAX).min(end - first);
+        match view.hashes(first, block.len) {
+            Some(hashes) => {
+                for (hash, bytes) in block.hashes.iter_mut().zip(hashes) {
+                    *hash = u64::from_le_bytes(*bytes);
+                }
+            }
+            // It is computed only on an edge without that column.
+            None => {
+                for (index, hash) in block.hashes[..block.len].iter_mut().enumerate() {
+                    *hash = K::key_hash((self.key_of)(view.record(first + index).get()));
+                }
             }
         }
-        *cursor = len;
-        Progress::Done
+        self.spots.of_all(&block.hashes[..block.len], &mut block.spots);
+    }
+
+    #[inline(always)]
+    fn locate(&self, view: &FrameView<'_, T>, at: usize) -> Located {
+        let hash =
+            view.hash(at).unwrap_or_else(|| K::key_hash((self.key_of)(view.record(at).get())));
+        Located { hash, spot: self.spots.of(hash), ahead: None }
+    }
+
+    /// The last record of a frame, outside of the loop: it is timed.
+    #[inline(never)]
+    fn apply_timed(&mut self, view: &FrameView<'_, T>, cursor: &mut usize) {
+        let started = self.context.stopwatch().read();
+        self.apply_one(view, *cursor, self.locate(view, *cursor));
+        self.context.stopwatch().count_since(started, Stage::State);
+        *cursor += 1;
+    }
+
+    #[inline(always)]
+    fn apply_one(&mut self, view: &FrameView<'_, T>, at: usize, located: Located) {
+        let value = view.record(at).get();
+        self.operator.apply((self.key_of)(value), located, value, view.meta(at), &mut self.next);
     }
 
     /// All three passes.
@@ -251,9 +243,8 @@ where
         self.unpark(pace);
         self.keys.clear();
         for at in from..len {
-            let key = (self.key_of)(view.record(at).get());
-            let hash = hash_of::<K>(view.hash(at), key);
-            let keys = &mut self.keys;
+            let hash = self.locate(view, at).hash;
+            let (key, keys) = ((self.key_of)(view.record(at).get()), &mut self.keys);
             K::with_key_bytes(key, &mut self.scratch, |key| keys.push(hash, key));
         }
         self.missing.clear();
@@ -271,13 +262,15 @@ where
                 let (key, value, meta) = (key.to_vec(), record.into_owned(), view.meta(at));
                 self.parked.push_back(Parked { hash, key, value, bytes, meta });
             } else {
-                let record = view.record(at);
-                let key = (self.key_of)(record.get());
-                self.operator.apply(key, hash, record.get(), view.meta(at), &mut self.next);
+                let value = view.record(at).get();
+                let (key, located) = (
+                    (self.key_of)(value),
+                    Located { hash, spot: self.spots.of(hash), ahead: None },
+                );
+                self.operator.apply(key, located, value, view.meta(at), &mut self.next);
             }
             if pace.is_over() {
-                *cursor = at + 1;
-                return if at + 1 == len { Progress::Done } else { Progress::Stopped };
+                return stopped_behind(at, len, cursor);
             }
         }
         *cursor = len;
@@ -309,7 +302,14 @@ where
         let progress = if self.operator.may_miss() {
             self.apply_resident(&view, cursor, pace)
         } else {
-            self.apply_all(&view, cursor, pace)
+            let progress = match self.operator.wants_prefetch() {
+                true => self.apply_all::<true>(&view, cursor, pace),
+                false => self.apply_all::<false>(&view, cursor, pace),
+            };
+            if progress == Progress::Done && *cursor < view.len() {
+                self.apply_timed(&view, cursor);
+            }
+            progress
         };
         self.context.metrics().records_in.add((*cursor - from) as u64);
         progress
@@ -376,7 +376,8 @@ where
             self.parked_bytes -= parked.bytes;
             let key = (self.key_of)(parked.value.view());
             let value = parked.value.view();
-            self.operator.apply(key, parked.hash, value, parked.meta, &mut self.next);
+            let at = Located { hash: parked.hash, spot: self.spots.of(parked.hash), ahead: None };
+            self.operator.apply(key, at, value, parked.meta, &mut self.next);
             let _ = pace.is_over(); // A batch is one expansion: what it emits is paid from the overdraft.
         }
         self.keys = arrived;
@@ -395,8 +396,9 @@ where
     }
 }
 
-/// The hash that came in the frame; computed only on an edge without that column.
-#[inline]
-fn hash_of<K: Key>(column: Option<u64>, key: K::View<'_>) -> u64 {
-    column.unwrap_or_else(|| K::key_hash(key))
+/// The turn ended behind record `at`.
+#[inline(always)]
+fn stopped_behind(at: usize, len: usize, cursor: &mut usize) -> Progress {
+    *cursor = at + 1;
+    if at + 1 == len { Progress::Done } else { Progress::Stopped }
 }

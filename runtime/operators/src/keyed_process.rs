@@ -17,11 +17,11 @@ use std::{any::Any, marker::PhantomData, sync::Arc};
 
 use wiesel_core::{Meta, TaskFailure, Timestamp};
 use wiesel_record::{Key, Out, Record};
-use wiesel_state::{KeyBatch, RowLayout, Table, TimerQueue};
+use wiesel_state::{KeyBatch, RowLayout, Spot, Table, TimerQueue};
 
 use crate::{
-    AggregateError, KeyedOperator, KeyedStart, Link, OutputPort, Pace, Progress, SideOutput,
-    Snapshot, StateRegistry, Status, TaskContext, ValueState,
+    AggregateError, KeyedOperator, KeyedStart, Link, Located, OutputPort, Pace, Progress,
+    SideOutput, Snapshot, StateRegistry, Status, TaskContext, ValueState,
     flat_map::Emit,
     keyed_table,
     rolling::CACHE_BYTES,
@@ -359,8 +359,9 @@ impl<T: Record, K: Key, F: KeyedProcessFunction<K, T>> KeyedOperator<T, K>
 {
     type Out = F::Out;
 
-    fn prefetch(&self, hash: u64) {
-        self.keep.table.prefetch(self.keep.table.spot(hash));
+    #[inline]
+    fn prefetch(&self, spot: Spot) {
+        self.keep.table.prefetch(spot);
     }
 
     fn wants_prefetch(&self) -> bool {
@@ -386,7 +387,7 @@ impl<T: Record, K: Key, F: KeyedProcessFunction<K, T>> KeyedOperator<T, K>
     fn apply<D: Link<F::Out>>(
         &mut self,
         key: K::View<'_>,
-        hash: u64,
+        at: Located,
         value: T::View<'_>,
         meta: Meta,
         next: &mut D,
@@ -395,7 +396,7 @@ impl<T: Record, K: Key, F: KeyedProcessFunction<K, T>> KeyedOperator<T, K>
         let processed = K::with_key_bytes(key, scratch, |key| {
             let mut context = KeyedContext {
                 key,
-                hash,
+                hash: at.hash,
                 meta,
                 watermark: *watermark,
                 keep,

@@ -26,6 +26,7 @@ mod folding;
 mod frame_head;
 mod key_by;
 mod keyed_head;
+mod keyed_operator;
 mod keyed_process;
 mod keyed_table;
 mod map;
@@ -35,6 +36,7 @@ mod rolling;
 mod side;
 mod snapshot;
 mod state_cell;
+mod stopwatch;
 mod tee;
 mod top_n;
 mod tumbling;
@@ -54,7 +56,8 @@ pub use folding::{
 };
 pub use frame_head::{FrameHead, FrameStart};
 pub use key_by::{KeyBy, KeyByTo};
-pub use keyed_head::{KeyedHead, KeyedHeadStart, KeyedOperator, KeyedStart};
+pub use keyed_head::{KeyedHead, KeyedHeadStart};
+pub use keyed_operator::{KeyedOperator, KeyedStart, Located};
 pub use keyed_process::{
     KeyedContext, KeyedProcess, KeyedProcessFunction, KeyedProcessStart, TimeDomain,
 };
@@ -65,6 +68,7 @@ pub use rolling::{Rolling, RollingStart};
 pub use side::{SideOutput, side_output};
 pub use snapshot::Snapshot;
 pub use state_cell::StateCell;
+pub use stopwatch::{SAMPLED_RECORD, Stage, Stopwatch};
 pub use tee::Tee;
 pub use top_n::{Ranked, RankedView, TopN, by_count};
 pub use tumbling::{TumblingStart, TumblingWindows, WindowOptions};

@@ -2,11 +2,11 @@
 
 use wiesel_core::{Meta, TaskFailure, Timestamp};
 use wiesel_record::{Key, Record};
-use wiesel_state::{KeyBatch, RowMut, Table};
+use wiesel_state::{KeyBatch, RowMut, Spot, Table};
 
 use crate::{
-    Folding, KeyedOperator, KeyedStart, Link, Pace, Progress, Snapshot, StateCell, TaskContext,
-    TimeWindow, flat_map::Emit, keyed_table,
+    Folding, KeyedOperator, KeyedStart, Link, Located, Pace, Progress, Snapshot, StateCell,
+    TaskContext, TimeWindow, flat_map::Emit, keyed_table,
 };
 
 /// The name of the accumulator in rows and snapshots.
@@ -54,7 +54,7 @@ impl<K: Key, T: Record, A: Folding<K, T>> KeyedStart<T, K> for RollingStart<A> {
 }
 
 /// Takes a record into the accumulator of a row. The only place where a folding meets its state.
-#[inline]
+#[inline(always)]
 pub(crate) fn fold_into<K: Key, T: Record, A: Folding<K, T>>(
     folding: &A,
     cell: &mut StateCell<A::Acc>,
@@ -62,16 +62,13 @@ pub(crate) fn fold_into<K: Key, T: Record, A: Folding<K, T>>(
     value: T::View<'_>,
 ) -> Result<A::Acc, TaskFailure> {
     let failed = |error| TaskFailure::new(wiesel_core::Blame::Job, "aggregate a record", error);
-    let old = if row.inserted() { None } else { cell.load(&row.row()) };
-    let acc = match old {
+    cell.update(row, |acc| match acc {
         Some(mut acc) => {
             folding.add(&mut acc, value).map_err(failed)?;
-            acc
+            Ok(acc)
         }
-        None => folding.first(value).map_err(failed)?,
-    };
-    cell.store(row, acc.view())?;
-    Ok(acc)
+        None => folding.first(value).map_err(failed),
+    })
 }
 
 impl<A, K, T> KeyedOperator<T, K> for Rolling<A, K, T>
@@ -82,14 +79,26 @@ where
 {
     type Out = A::Out;
 
+    const FINDS_AHEAD: bool = keyed_table::finds_ahead::<K>();
+
     #[inline]
-    fn prefetch(&self, hash: u64) {
-        self.table.prefetch(self.table.spot(hash));
+    fn prefetch(&self, spot: Spot) {
+        self.table.prefetch(spot);
     }
 
     #[inline]
     fn wants_prefetch(&self) -> bool {
         self.table.bytes_used() > CACHE_BYTES
+    }
+
+    #[inline]
+    fn begin_ahead(&mut self) {
+        self.table.begin_ahead();
+    }
+
+    #[inline(always)]
+    fn find_ahead(&mut self, index: usize, key: K::View<'_>, at: Located) {
+        keyed_table::find_ahead::<K>(&mut self.table, index, at, key, &mut self.scratch);
     }
 
     fn may_miss(&self) -> bool {
@@ -104,21 +113,18 @@ where
         self.table.poll_arrivals(arrived);
     }
 
-    #[inline]
+    #[inline(always)]
     fn apply<D: Link<A::Out>>(
         &mut self,
         key: K::View<'_>,
-        hash: u64,
+        at: Located,
         value: T::View<'_>,
         meta: Meta,
         next: &mut D,
     ) {
         let (table, cell, folding) = (&mut self.table, &mut self.cell, &self.folding);
-        let folded = K::with_key_bytes(key, &mut self.scratch, |bytes| {
-            let mut row = table.upsert(hash, bytes);
-            fold_into(folding, cell, &mut row, value)
-        });
-        match folded {
+        let mut row = keyed_table::upsert::<K>(table, at, key, &mut self.scratch);
+        match fold_into(folding, cell, &mut row, value) {
             Ok(acc) => {
                 let emit = &mut Emit { next, meta };
                 folding.emit(key, TimeWindow::ALL, acc.view(), emit);

@@ -10,7 +10,7 @@ use std::marker::PhantomData;
 
 use wiesel_core::{Blame, TaskFailure};
 use wiesel_record::{
-    InFrame, Record, RecordWriter, Region, RegionBuf, Scratch, read_packed, validate,
+    InFrame, Record, Region, RegionBuf, Scratch, read_packed, validate, write_packed,
 };
 use wiesel_state::{BlockCell, Cell, Row, RowLayout, RowLayoutBuilder, RowMut};
 
@@ -22,16 +22,13 @@ const STATE_BYTES_MAX: usize = wiesel_state::BLOCK_BYTES_MAX;
 
 /// Reads and writes records of type `S` in rows of one layout.
 pub struct StateCell<S> {
-    place: Place,
+    /// Where it is if `is_inline`, which the compiler knows: so no access asks.
+    cell: Cell,
+    /// Where it is if not.
+    block: BlockCell,
     scratch: Scratch,
     region: RegionBuf,
     types: PhantomData<fn() -> S>,
-}
-
-#[derive(Clone, Copy)]
-enum Place {
-    Fixed(Cell),
-    Block(BlockCell),
 }
 
 const fn is_inline<S: Record>() -> bool {
@@ -54,45 +51,43 @@ impl<S: Record> StateCell<S> {
     ///
     /// If the layout has no such cell: the operator that made it is wrong.
     pub fn of(layout: &RowLayout, name: &str) -> Result<Self, TaskFailure> {
-        let place = if is_inline::<S>() {
-            layout.cell(name).map(Place::Fixed)
-        } else {
-            layout.block(name).map(Place::Block)
-        };
-        let Some(place) = place else {
+        let (cell, block) = (layout.cell(name), layout.block(name));
+        if is_inline::<S>() && cell.is_none() || !is_inline::<S>() && block.is_none() {
             let cause = format!("the row `{layout}` has no cell `{name}`");
             return Err(TaskFailure::new(Blame::Runtime, "open state", cause));
-        };
-        Ok(Self { place, scratch: Scratch::new(), region: RegionBuf::new(), types: PhantomData })
+        }
+        Ok(Self {
+            cell: cell.unwrap_or_default(),
+            block: block.unwrap_or_default(),
+            scratch: Scratch::new(),
+            region: RegionBuf::new(),
+            types: PhantomData,
+        })
     }
 
     /// Calls `read` with the value, if there is one.
-    #[inline]
+    #[inline(always)]
     pub fn with<R>(&self, row: &Row<'_>, read: impl FnOnce(S::View<'_>) -> R) -> Option<R> {
-        match self.place {
-            Place::Fixed(cell) => {
-                let bytes = row.get(cell)?;
-                // SAFETY: the module's invariant: `store` wrote this cell as a packed `S`. (The only cell of
-                // a new row is zeroed and not read: callers look at `RowMut::inserted` first.)
-                Some(unsafe { read_packed::<S, R>(bytes, read) })
-            }
-            Place::Block(cell) => {
-                let bytes = row.block(cell)?;
-                if bytes.as_ptr().addr().is_multiple_of(S::ALIGN) {
-                    // SAFETY: the module's invariant, and the alignment was just seen.
-                    let item = unsafe { InFrame::<S>::new(bytes) };
-                    return Some(read(item.get()));
-                }
-                let aligned = Aligned::copy(bytes);
-                // SAFETY: the same bytes, at an address that is a multiple of 16.
-                let item = unsafe { InFrame::<S>::new(aligned.as_bytes()) };
-                Some(read(item.get()))
-            }
+        if is_inline::<S>() {
+            let bytes = row.get_sized(&self.cell, size_of::<S::Archived>())?;
+            // SAFETY: the module's invariant: `store` wrote this cell as a packed `S`. (The only cell of
+            // a new row is zeroed and not read: callers look at `RowMut::inserted` first.)
+            return Some(unsafe { read_packed::<S, R>(bytes, read) });
         }
+        let bytes = row.block(self.block)?;
+        if bytes.as_ptr().addr().is_multiple_of(S::ALIGN) {
+            // SAFETY: the module's invariant, and the alignment was just seen.
+            let item = unsafe { InFrame::<S>::new(bytes) };
+            return Some(read(item.get()));
+        }
+        let aligned = Aligned::copy(bytes);
+        // SAFETY: the same bytes, at an address that is a multiple of 16.
+        let item = unsafe { InFrame::<S>::new(aligned.as_bytes()) };
+        Some(read(item.get()))
     }
 
     /// The value, if there is one.
-    #[inline]
+    #[inline(always)]
     pub fn load(&self, row: &Row<'_>) -> Option<S> {
         self.with(row, S::from_view)
     }
@@ -102,31 +97,49 @@ impl<S: Record> StateCell<S> {
     /// # Errors
     ///
     /// If the value is longer than a block may be.
-    #[inline]
+    #[inline(always)]
     pub fn store(&mut self, row: &mut RowMut<'_>, value: S::View<'_>) -> Result<(), TaskFailure> {
-        match self.place {
-            Place::Fixed(cell) => {
-                let mut writer = RecordWriter::new(row.cell_mut(cell), 0, &mut self.scratch);
-                match writer.write::<S>(value) {
-                    Ok(_) => Ok(()),
-                    Err(_) => Err(too_long("a packed value does not fit its cell".to_owned())),
-                }
-            }
-            Place::Block(cell) => {
-                self.region
-                    .write::<S>(value, STATE_BYTES_MAX)
-                    .map_err(|error| too_long(error.to_string()))?;
-                row.set_block(cell, self.region.as_bytes())
-                    .map_err(|error| too_long(error.to_string()))
-            }
+        if is_inline::<S>() {
+            let (bytes, _) = row.entry_sized(&self.cell, size_of::<S::Archived>());
+            return write_inline::<S>(bytes, value, &mut self.scratch);
         }
+        self.region
+            .write::<S>(value, STATE_BYTES_MAX)
+            .map_err(|error| too_long(error.to_string()))?;
+        row.set_block(self.block, self.region.as_bytes())
+            .map_err(|error| too_long(error.to_string()))
+    }
+
+    /// Replaces the value by what `change` makes of it (of none, if there is none), and gives it.
+    ///
+    /// # Errors
+    ///
+    /// If `change` fails, or the value is longer than a block may be.
+    #[inline(always)]
+    pub fn update(
+        &mut self,
+        row: &mut RowMut<'_>,
+        change: impl FnOnce(Option<S>) -> Result<S, TaskFailure>,
+    ) -> Result<S, TaskFailure> {
+        if !is_inline::<S>() {
+            let old = if row.inserted() { None } else { self.load(&row.row()) };
+            let new = change(old)?;
+            self.store(row, new.view())?;
+            return Ok(new);
+        }
+        let (bytes, was_present) = row.entry_sized(&self.cell, size_of::<S::Archived>());
+        // SAFETY: as in `with`.
+        let old = was_present.then(|| unsafe { read_packed::<S, S>(bytes, S::from_view) });
+        let new = change(old)?;
+        write_inline::<S>(bytes, new.view(), &mut self.scratch)?;
+        Ok(new)
     }
 
     /// Takes the value away.
     pub fn clear(&self, row: &mut RowMut<'_>) {
-        match self.place {
-            Place::Fixed(cell) => row.clear(cell),
-            Place::Block(cell) => row.clear_block(cell),
+        match is_inline::<S>() {
+            true => row.clear(self.cell),
+            false => row.clear_block(self.block),
         }
     }
 
@@ -136,12 +149,24 @@ impl<S: Record> StateCell<S> {
     ///
     /// If it is not an `S`.
     pub fn check(&self, row: &Row<'_>) -> Result<(), TaskFailure> {
-        let bytes = match self.place {
-            Place::Fixed(cell) => row.get(cell),
-            Place::Block(cell) => row.block(cell),
+        let bytes = match is_inline::<S>() {
+            true => row.get(self.cell),
+            false => row.block(self.block),
         };
         let Some(bytes) = bytes else { return Ok(()) };
         decode::<S>(bytes).map(|_| ())
+    }
+}
+
+#[inline(always)]
+fn write_inline<S: Record>(
+    bytes: &mut [u8],
+    value: S::View<'_>,
+    scratch: &mut Scratch,
+) -> Result<(), TaskFailure> {
+    match write_packed::<S>(bytes, value, scratch) {
+        Ok(()) => Ok(()),
+        Err(_) => Err(too_long("a packed value does not fit its cell".to_owned())),
     }
 }
 

@@ -20,11 +20,11 @@ use std::{marker::PhantomData, sync::Arc, time::Duration};
 
 use wiesel_core::{Blame, KeyGroup, Meta, TaskFailure, Timestamp};
 use wiesel_record::{Key, Record};
-use wiesel_state::{RowLayout, Table};
+use wiesel_state::{RowLayout, Spot, Table};
 
 use crate::{
-    Folding, KeyedOperator, KeyedStart, Link, OutputPort, Pace, Progress, SideOutput, Snapshot,
-    StateCell, Status, TaskContext, TimeWindow, Tumbling,
+    Folding, KeyedOperator, KeyedStart, Link, Located, OutputPort, Pace, Progress, SideOutput,
+    Snapshot, StateCell, Status, TaskContext, TimeWindow, Tumbling,
     flat_map::Emit,
     keyed_table,
     rolling::{CACHE_BYTES, fold_into},
@@ -213,9 +213,9 @@ where
     type Out = A::Out;
 
     #[inline]
-    fn prefetch(&self, hash: u64) {
+    fn prefetch(&self, spot: Spot) {
         if let Some(slice) = self.slices.get(self.recent) {
-            slice.table.prefetch(slice.table.spot(hash));
+            slice.table.prefetch(spot);
         }
     }
 
@@ -228,7 +228,7 @@ where
     fn apply<D: Link<A::Out>>(
         &mut self,
         key: K::View<'_>,
-        hash: u64,
+        located: Located,
         value: T::View<'_>,
         meta: Meta,
         next: &mut D,
@@ -243,11 +243,8 @@ where
             return;
         };
         let (slice, cell, folding) = (&mut self.slices[at], &mut self.cell, &self.folding);
-        let folded = K::with_key_bytes(key, &mut self.scratch, |bytes| {
-            let mut row = slice.table.upsert(hash, bytes);
-            fold_into(folding, cell, &mut row, value)
-        });
-        match folded {
+        let mut row = keyed_table::upsert::<K>(&mut slice.table, located, key, &mut self.scratch);
+        match fold_into(folding, cell, &mut row, value) {
             Ok(acc) if slice.fired => {
                 let meta = Meta::at(slice.window.max_timestamp());
                 folding.emit(key, slice.window, acc.view(), &mut Emit { next, meta });

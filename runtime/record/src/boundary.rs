@@ -18,10 +18,11 @@
 use std::{fmt, marker::PhantomData, mem::MaybeUninit, ptr::NonNull, slice};
 
 use rkyv::{
-    api::access_pos_with_context, rancor, rancor::Strategy, validation::archive::ArchiveValidator,
+    Place, api::access_pos_with_context, rancor, rancor::Strategy,
+    validation::archive::ArchiveValidator,
 };
 
-use crate::{Full, Item, Record, RecordWriter, Region};
+use crate::{Full, Item, Record, RecordWriter, Region, Scratch};
 
 /// What checks archived bytes. (`'static` stands for the bytes under check, which outlive it: see
 /// [`validate`].)
@@ -237,7 +238,7 @@ pub fn validate_packed<T: Record>(bytes: &[u8], count: usize) -> Result<(), Inva
 ///
 /// # Panics
 /// If `T` is not [`PACKED`](Record::PACKED), or the length is not that of its root.
-#[inline]
+#[inline(always)]
 pub unsafe fn read_packed<T: Record, R>(bytes: &[u8], f: impl FnOnce(T::View<'_>) -> R) -> R {
     assert!(T::PACKED && bytes.len() == size_of::<T::Archived>());
     let mut root = MaybeUninit::<T::Archived>::uninit();
@@ -248,4 +249,30 @@ pub unsafe fn read_packed<T: Record, R>(bytes: &[u8], f: impl FnOnce(T::View<'_>
         root.assume_init_ref()
     };
     f(T::view_of(root))
+}
+
+/// Writes a packed record into bytes at any address, by way of the stack: what [`read_packed`] reads.
+///
+/// # Errors
+/// [`Full`] never: packed records have no parts to write. It is what serialisers can say.
+///
+/// # Panics
+/// If `T` is not [`PACKED`](Record::PACKED), or the length is not that of its root.
+#[inline(always)]
+pub fn write_packed<T: Record>(
+    bytes: &mut [u8],
+    view: T::View<'_>,
+    scratch: &mut Scratch,
+) -> Result<(), Full> {
+    assert!(T::PACKED && bytes.len() == size_of::<T::Archived>());
+    let parts = T::write_parts(view, &mut RecordWriter::new(&mut [], 0, scratch))?;
+    let mut root = MaybeUninit::<T::Archived>::zeroed();
+    // SAFETY: an aligned place for one root, zeroed as `resolve` wants it, borrowed until it returns. A packed root has
+    // no relative pointer, so it may be copied anywhere; the target has as many bytes, and overlaps nothing.
+    unsafe {
+        T::resolve(view, parts, Place::new_unchecked(0, root.as_mut_ptr()));
+        let root = root.as_ptr().cast::<u8>();
+        std::ptr::copy_nonoverlapping(root, bytes.as_mut_ptr(), bytes.len());
+    }
+    Ok(())
 }

@@ -104,10 +104,20 @@ fn word_at(bytes: &[u8], at: usize) -> u64 {
 /// At most sixteen bytes as two words.
 #[inline]
 fn ends(bytes: &[u8]) -> (u64, u64) {
-    if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {
-        (u64::from_le_bytes(*first), u64::from_le_bytes(*last))
-    } else if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {
-        (u32::from_le_bytes(*first).into(), u32::from_le_bytes(*last).into())
+    if bytes.len() >= 4 {
+        // Four loads, and no branch that asks whether there are eight bytes: keys of mixed lengths mispredict it.
+        let four = |at: usize| {
+            let mut word = [0; 4];
+            word.copy_from_slice(&bytes[at..at + 4]);
+            u64::from(u32::from_le_bytes(word))
+        };
+        let len = bytes.len();
+        let wide = u64::from(len < 8).wrapping_sub(1); // All ones from eight bytes on, else zero.
+        let (second, third) = (4 & wide as usize, len.wrapping_sub(8) & wide as usize);
+        let (first, last) = (four(0), four(len - 4));
+        let low = first | (four(second) << 32) & wide;
+        let high = (four(third) | last << 32) & wide | last & !wide;
+        (low, high)
     } else if let (Some(first), Some(last)) = (bytes.first(), bytes.last()) {
         let middle = bytes[bytes.len() / 2];
         ((u64::from(*first) << 16) | (u64::from(middle) << 8) | u64::from(*last), 0)

@@ -143,7 +143,7 @@ impl Key for String {
     }
 
     /// A string on its own is its bytes.
-    #[inline]
+    #[inline(always)]
     fn with_key_bytes<R>(view: &str, _: &mut Vec<u8>, f: impl FnOnce(&[u8]) -> R) -> R {
         f(view.as_bytes())
     }

@@ -40,6 +40,7 @@ mod writer;
 
 pub use boundary::{
     InFrame, Invalid, Validator, read_packed, root_unchecked, validate, validate_packed,
+    write_packed,
 };
 pub use item::{FnView, Item, Out, Owned, Viewed};
 pub use key::{InvalidKey, Key, KeyArena};

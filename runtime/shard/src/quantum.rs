@@ -1,7 +1,7 @@
 //! How long a turn may last, asked after every record for less than a nanosecond.
 //!
 //! ```text
-//!   records:  r r rr rrrr rrrrrrrr …            fast: the distance between two clock readings doubles
+//!   records:  r r rr rrrr rrrrrrrr …            fast: four times as far from one clock reading to the next
 //!   clock:     ^ ^  ^    ^        ^
 //!   records:  RRRRRRRRRR R R R                   slow: back to every record
 //!   clock:     ^ ^ ^ ^ ^ ^ ^ ^ ^
@@ -10,7 +10,7 @@
 //! # What is always true
 //!
 //! 1. Between two readings lie at most [`STRIDE_MAX`] records, and records that together are expected (by the cost
-//!    seen last) to take at most an eighth of the quantum and no longer than what is left of it. So with an even
+//!    seen last) to take at most a quarter of the quantum and no longer than what is left of it. So with an even
 //!    cost a turn ends within the quantum and one record; a sudden change costs at most `STRIDE_MAX` records.
 //! 2. Once spent it stays spent.
 //! 3. In simulation no clock is read: a seeded countdown ends turns at any record.
@@ -18,8 +18,8 @@
 #[cfg(not(sim))]
 use wiesel_core::Nanos;
 
-/// Most records between two readings of the clock: about 30 ns a look / 64 = 0.5 ns a record.
-pub const STRIDE_MAX: u32 = 64;
+/// Most records between two readings of the clock: about 40 ns a look / 256 = 0.16 ns a record.
+pub const STRIDE_MAX: u32 = 256;
 
 /// The time slice of one turn.
 #[derive(Debug)]
@@ -91,13 +91,13 @@ impl Pace {
         let spent_ns = now.0.saturating_sub(self.started.0);
         let left_ns = self.at_most_ns.checked_sub(spent_ns).filter(|left| *left > 0)?;
         let since_ns = now.0.saturating_sub(self.last.0);
-        let room_ns = (self.at_most_ns / 8).min(left_ns);
-        self.stride = if since_ns.saturating_mul(2) <= room_ns {
-            (self.stride * 2).min(STRIDE_MAX) // Even twice as many fit, whatever one costs.
+        let room_ns = (self.at_most_ns / 4).min(left_ns);
+        self.stride = if since_ns.saturating_mul(4) <= room_ns {
+            (self.stride * 4).min(STRIDE_MAX) // Even four times as many fit, whatever one costs.
         } else {
             let record_ns = (since_ns / u64::from(self.stride)).max(1);
             let fit = u32::try_from(room_ns / record_ns).unwrap_or(STRIDE_MAX);
-            fit.clamp(1, STRIDE_MAX.min(self.stride * 2))
+            fit.clamp(1, STRIDE_MAX.min(self.stride * 4))
         };
         self.last = now;
         Some(self.stride)

@@ -1,20 +1,22 @@
 //! A bounded ring between one producer and one consumer, each on a shard of its own.
 //!
 //! ```text
-//!   head: next to pop (consumer's)        tail: next to push (producer's)
+//!   head: next to pop (consumer's)        tail: next to push (producer's, told to nobody)
 //!          ▼                                  ▼
 //!   ┌────┬────┬────┬────┬────┬────┬────┬────┐
-//!   │    │ h  │ .. │ .. │ .. │ .. │ t  │    │   slot of index i: i & mask
+//!   │    │ h  │ .. │ .. │ .. │ .. │ t  │    │   slot of index i: i & mask; a cache line of its own
 //!   └────┴────┴────┴────┴────┴────┴────┴────┘
+//!     slot: the value, and which index it was pushed as, plus one
 //! ```
 //!
 //! # What is always true
 //!
-//! 1. `head <= tail <= head + slots`, as wrapping counters. Slots `head..tail` are initialised, all others are not.
-//! 2. Only the producer writes `tail` and slots outside `head..tail`; only the consumer writes `head` and reads slots
-//!    inside. Each publishes with a release store what the other sees with an acquire load.
-//! 3. Each side keeps the last index that it saw of the other, and looks again only when that is not enough: a ring
-//!    that is neither full nor empty costs no shared cache line per operation.
+//! 1. `head <= tail <= head + slots`, as wrapping counters. Slots `head..tail` are initialised and say so, all others
+//!    are not.
+//! 2. Only the producer writes slots, outside `head..tail`; only the consumer writes `head` and reads slots inside. Each
+//!    publishes with a release store what the other sees with an acquire load.
+//! 3. A value and the word that publishes it travel in one cache line: with an index beside the slots a hand-over takes
+//!    two, one after the other. The producer keeps the last `head` that it saw and looks again only when that is full.
 //! 4. A side that is dropped is seen by the other ([`Consumer::is_closed`], [`Producer::is_closed`]). Nothing that was
 //!    pushed before is lost. A ring wakes nobody: knock on the peer's [`crate::Door`] after a push.
 //!
@@ -26,14 +28,19 @@ use crossbeam_utils::CachePadded;
 
 use crate::sync::{Arc, AtomicBool, AtomicUsize, Ordering, UnsafeCell};
 
+#[repr(align(64))]
+struct Slot<T> {
+    /// One more than the index of what was pushed here last.
+    pushed: AtomicUsize,
+    value: UnsafeCell<MaybeUninit<T>>,
+}
+
 struct Shared<T> {
     /// Next index to pop. Written by the consumer.
     head: CachePadded<AtomicUsize>,
-    /// Next index to push. Written by the producer.
-    tail: CachePadded<AtomicUsize>,
     producer_gone: AtomicBool,
     consumer_gone: AtomicBool,
-    slots: Box<[UnsafeCell<MaybeUninit<T>>]>,
+    slots: Box<[Slot<T>]>,
     mask: usize,
     capacity: usize,
 }
@@ -45,13 +52,25 @@ unsafe impl<T: Send> Sync for Shared<T> {}
 
 impl<T> Drop for Shared<T> {
     fn drop(&mut self) {
-        let tail = self.tail.load(Ordering::Relaxed);
         let mut head = self.head.load(Ordering::Relaxed);
-        while head != tail {
+        while self.is_pushed(head) {
             // SAFETY: both sides are gone, and slots `head..tail` are initialised (invariant 1).
-            self.slots[head & self.mask].with_mut(|slot| unsafe { (*slot).assume_init_drop() });
+            self.slot(head).value.with_mut(|value| unsafe { (*value).assume_init_drop() });
             head = head.wrapping_add(1);
         }
+    }
+}
+
+impl<T> Shared<T> {
+    #[inline]
+    fn slot(&self, index: usize) -> &Slot<T> {
+        &self.slots[index & self.mask]
+    }
+
+    /// Whether the slot of `index`, which is not below `head`, is initialised.
+    #[inline]
+    fn is_pushed(&self, index: usize) -> bool {
+        self.slot(index).pushed.load(Ordering::Acquire) == index.wrapping_add(1)
     }
 }
 
@@ -73,22 +92,25 @@ pub fn ring<T>(slots: usize) -> (Producer<T>, Consumer<T>) {
     let length = slots.next_power_of_two();
     let shared = Arc::new(Shared {
         head: CachePadded::new(AtomicUsize::new(0)),
-        tail: CachePadded::new(AtomicUsize::new(0)),
         producer_gone: AtomicBool::new(false),
         consumer_gone: AtomicBool::new(false),
-        slots: (0..length).map(|_| UnsafeCell::new(MaybeUninit::uninit())).collect(),
+        slots: (0..length)
+            .map(|_| Slot {
+                pushed: AtomicUsize::new(0),
+                value: UnsafeCell::new(MaybeUninit::uninit()),
+            })
+            .collect(),
         mask: length - 1,
         capacity: slots,
     });
     let producer = Producer { shared: Arc::clone(&shared), tail: 0, head_seen: Cell::new(0) };
-    let consumer = Consumer { shared, head: 0, tail_seen: Cell::new(0) };
+    let consumer = Consumer { shared, head: 0 };
     (producer, consumer)
 }
 
 /// The pushing end of a ring.
 pub struct Producer<T> {
     shared: Arc<Shared<T>>,
-    /// The value of `shared.tail`, which only this side changes.
     tail: usize,
     /// The last `shared.head` that was seen (invariant 3).
     head_seen: Cell<usize>,
@@ -105,12 +127,13 @@ impl<T> Producer<T> {
                 return Err(value);
             }
         }
-        self.shared.slots[self.tail & self.shared.mask].with_mut(|slot| {
+        let slot = self.shared.slot(self.tail);
+        slot.value.with_mut(|place| {
             // SAFETY: the slot is outside `head..tail`, so it is this side's and holds nothing (invariants 1, 2).
-            unsafe { (*slot).write(value) };
+            unsafe { (*place).write(value) };
         });
         self.tail = self.tail.wrapping_add(1);
-        self.shared.tail.store(self.tail, Ordering::Release);
+        slot.pushed.store(self.tail, Ordering::Release);
         Ok(())
     }
 
@@ -157,8 +180,6 @@ pub struct Consumer<T> {
     shared: Arc<Shared<T>>,
     /// The value of `shared.head`, which only this side changes.
     head: usize,
-    /// The last `shared.tail` that was seen (invariant 3).
-    tail_seen: Cell<usize>,
 }
 
 impl<T> Consumer<T> {
@@ -168,10 +189,10 @@ impl<T> Consumer<T> {
         if !self.has_next() {
             return None;
         }
-        let value = self.shared.slots[self.head & self.shared.mask].with_mut(|slot| {
+        let value = self.shared.slot(self.head).value.with_mut(|value| {
             // SAFETY: the slot is inside `head..tail`: initialised, and this side's (invariants 1, 2). Moving `head`
             // below gives it back, so it is read once.
-            unsafe { (*slot).assume_init_read() }
+            unsafe { (*value).assume_init_read() }
         });
         self.head = self.head.wrapping_add(1);
         self.shared.head.store(self.head, Ordering::Release);
@@ -183,25 +204,22 @@ impl<T> Consumer<T> {
     #[cfg(not(loom))]
     pub fn peek(&self) -> Option<&T> {
         self.has_next().then(|| {
-            let slot = self.shared.slots[self.head & self.shared.mask].get();
+            let value = self.shared.slot(self.head).value.get();
             // SAFETY: the slot is inside `head..tail`, and it stays there while `self` is borrowed.
-            unsafe { (*slot).assume_init_ref() }
+            unsafe { (*value).assume_init_ref() }
         })
     }
 
     #[inline]
     fn has_next(&self) -> bool {
-        if self.head == self.tail_seen.get() {
-            self.tail_seen.set(self.shared.tail.load(Ordering::Acquire));
-        }
-        self.head != self.tail_seen.get()
+        self.shared.is_pushed(self.head)
     }
 
     /// How many values wait in the ring.
     #[inline]
     pub fn len(&self) -> usize {
-        self.tail_seen.set(self.shared.tail.load(Ordering::Acquire));
-        self.tail_seen.get().wrapping_sub(self.head)
+        let waiting = |ahead: &usize| self.shared.is_pushed(self.head.wrapping_add(*ahead));
+        (0..self.slots()).take_while(waiting).count()
     }
 
     /// Whether nothing waits in the ring.

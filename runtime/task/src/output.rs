@@ -53,7 +53,7 @@ impl<T: Record> OutputPort for PartitionOutput<T> {
 }
 
 impl<T: Record> Output<T> for PartitionOutput<T> {
-    #[inline]
+    #[inline(always)]
     fn append<I: Item<T>>(&mut self, item: I, meta: Meta) {
         self.partition.append::<T, I>(&item, meta);
     }

@@ -173,16 +173,28 @@ impl Task {
         }
     }
 
+    /// Whether it reads no other task's output.
+    pub fn is_source(&self) -> bool {
+        self.gates.is_empty()
+    }
+
+    /// Whether its last turn ended within a frame: its next one has something to do.
+    pub fn has_more(&self) -> bool {
+        self.at_hand.is_some()
+    }
+
     /// One turn: bounded by the quantum plus one record.
     pub fn turn(&mut self) -> Turn {
         let shard = self.context.shard().clone();
         let started = shard.read_clock();
-        let mut moved = false;
-        let mut ready = true;
-        self.head.ports(&mut |port| {
-            moved |= port.poll(started);
-            ready &= port.is_ready() || Mutant::UnreadyTurn.is_chosen();
-        });
+        // What came home can wait until the records at hand are on their way, if there is room for them without it.
+        let (mut moved, mut ready) =
+            (false, self.phase == Phase::Running && self.are_ports_ready());
+        let polls_behind = ready;
+        if !ready {
+            moved = self.poll_ports(started);
+            ready = self.are_ports_ready() || Mutant::UnreadyTurn.is_chosen();
+        }
         if let Some(failure) = self.take_failure() {
             return Turn::Failed(failure);
         }
@@ -199,28 +211,54 @@ impl Task {
             let blocked = started.since(since);
             self.context.metrics().back_pressured_ns.add(blocked.as_nanos() as u64);
         }
+        let begun = shard.read_clock();
         let turn = self.work();
         if let Some(failure) = self.take_failure() {
             return Turn::Failed(failure);
         }
+        let worked = shard.read_clock();
         self.head.tick(started, matches!(turn, Turn::Idle(_)));
         match turn {
             Turn::Idle(until) => {
                 self.head.ports(&mut |port| port.flush());
+                if polls_behind {
+                    moved = self.poll_ports(started);
+                }
                 if let Some(failure) = self.take_failure() {
                     return Turn::Failed(failure);
                 }
-                let busy = shard.read_clock().since(started);
-                self.context.metrics().idle_ns.add(busy.as_nanos() as u64);
+                let now = shard.read_clock();
+                let metrics = self.context.metrics();
+                metrics.flush_ns.add(now.since(worked).as_nanos() as u64);
+                metrics.idle_ns.add(now.since(started).as_nanos() as u64);
                 if moved { Turn::Worked } else { Turn::Idle(until) }
             }
             turn => {
+                if polls_behind {
+                    self.poll_ports(started);
+                }
                 let (now, age) = (shard.read_clock(), self.options.frame_age_max);
                 self.head.ports(&mut |port| port.flush_aged(now, age));
-                self.context.metrics().busy_ns.add(now.since(started).as_nanos() as u64);
+                let metrics = self.context.metrics();
+                metrics.queue_ns.add(begun.since(started).as_nanos() as u64);
+                metrics.flush_ns.add(now.since(worked).as_nanos() as u64);
+                metrics.busy_ns.add(now.since(started).as_nanos() as u64);
                 turn
             }
         }
+    }
+
+    /// Takes back what came home and moves on what waits; says whether anything moved.
+    fn poll_ports(&mut self, now: Nanos) -> bool {
+        let mut moved = false;
+        self.head.ports(&mut |port| moved |= port.poll(now));
+        moved
+    }
+
+    fn are_ports_ready(&mut self) -> bool {
+        let mut ready = true;
+        self.head.ports(&mut |port| ready &= port.is_ready());
+        ready
     }
 
     /// Steps until the turn is over or there is nothing left to do.

@@ -15,6 +15,7 @@
 
 mod channels;
 mod pool_metrics;
+mod precedence;
 mod slot;
 mod worker;
 

@@ -26,6 +26,16 @@ impl Slot {
         Self { attempt, metrics, task, is_started: false }
     }
 
+    /// Whether it reads no other task's output.
+    pub(crate) fn is_source(&self) -> bool {
+        self.task.is_source()
+    }
+
+    /// Whether its last turn ended within a frame.
+    pub(crate) fn has_more(&self) -> bool {
+        self.task.has_more()
+    }
+
     /// Opens the operators.
     pub(crate) fn start(&mut self) -> Result<(), TaskFailure> {
         self.is_started = true;

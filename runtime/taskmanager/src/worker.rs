@@ -23,7 +23,7 @@ use wiesel_shard::{
 use wiesel_task::{BuildContext, PartitionPlan, Task, TaskFactory, TaskOptions, Turn};
 use wiesel_wire::FramePool;
 
-use crate::{ChannelEnds, ChannelId, PoolMetrics, slot::Slot};
+use crate::{ChannelEnds, ChannelId, PoolMetrics, precedence::Precedence, slot::Slot};
 
 /// How a worker runs its tasks.
 #[derive(Clone, Copy, Debug)]
@@ -72,6 +72,7 @@ pub struct Worker {
     slots: Vec<Slot>,
     reports: VecDeque<ToJobMaster>,
     heartbeat_at: Nanos,
+    precedence: Precedence,
 }
 
 impl Worker {
@@ -79,7 +80,15 @@ impl Worker {
     pub fn new(spec: WorkerSpec, shard: Shard) -> Self {
         let pool = FramePool::new(spec.frames, spec.options.record_bytes_max);
         let heartbeat_at = shard.now() + spec.options.heartbeat_every;
-        Self { spec, shard, pool, slots: Vec::new(), reports: VecDeque::new(), heartbeat_at }
+        Self {
+            spec,
+            shard,
+            pool,
+            slots: Vec::new(),
+            reports: VecDeque::new(),
+            heartbeat_at,
+            precedence: Precedence::default(),
+        }
     }
 
     fn handle(&mut self, message: ToTaskManager) {
@@ -189,18 +198,20 @@ impl Worker {
 
     /// Gives each task a turn; says whether one worked, and when the next wants one at the latest.
     fn run_tasks(&mut self) -> (bool, Option<Nanos>) {
-        let (mut worked, mut until) = (false, None::<Nanos>);
+        let is_behind = self.slots.iter().any(|slot| slot.is_started && slot.has_more());
+        let sources_wait = self.precedence.sources_wait(is_behind);
+        let (mut worked, mut until) = (false, None);
         let mut at = 0;
         while at < self.slots.len() {
-            if !self.slots[at].is_started {
+            let slot = &mut self.slots[at];
+            if !slot.is_started || sources_wait && slot.is_source() {
                 at += 1;
                 continue;
             }
-            let attempt = self.slots[at].attempt;
-            match self.slots[at].turn() {
+            let attempt = slot.attempt;
+            match slot.turn() {
                 Turn::Worked => worked = true,
-                Turn::Idle(None) => {}
-                Turn::Idle(Some(time)) => until = Some(until.map_or(time, |until| until.min(time))),
+                Turn::Idle(time) => until = earlier(until, time),
                 Turn::NeedsSplit => {
                     worked = true;
                     self.reports.push_back(ToJobMaster::RequestSplit(attempt));
@@ -307,6 +318,13 @@ impl Drop for Worker {
     fn drop(&mut self) {
         std::mem::take(&mut self.slots).into_iter().for_each(Slot::dispose);
         self.spec.pool.note(&self.pool);
+    }
+}
+
+fn earlier(a: Option<Nanos>, b: Option<Nanos>) -> Option<Nanos> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
     }
 }
 

@@ -65,7 +65,7 @@ pub use wiesel_datastream::{
 pub use wiesel_graph::GraphError;
 pub use wiesel_jobmanager::JobStatus;
 pub use wiesel_record::{FnView, Item, Key, List, Out, Owned, Record, Viewed};
-pub use wiesel_rpc::FailureReport;
+pub use wiesel_rpc::{FailureReport, StageReport, TaskMetricsReport};
 
 /// What happens to records: for functions with names and operators of one's own.
 pub mod operators {

@@ -76,7 +76,9 @@ impl Frame {
     fn add(&mut self, table: &mut Table, keys: &[u64]) {
         self.hashes.clear();
         self.hashes.extend(keys.iter().map(|key| mix(*key)));
-        table.prefetch_frame(&self.hashes, &mut self.spots);
+        self.spots.clear();
+        self.spots.extend(self.hashes.iter().map(|hash| table.spot(*hash)));
+        self.spots.iter().take(PREFETCH_AHEAD).for_each(|spot| table.prefetch(*spot));
         self.counts.clear();
         for (at, key) in keys.iter().enumerate() {
             if let Some(spot) = self.spots.get(at + PREFETCH_AHEAD) {

@@ -1,14 +1,16 @@
-//! Values of any size, counted. `unsafe` lives here: **a live [`Block`] points to a header whose count is
-//! the number of rows, live or undone, that hold it; the last one to let go frees it, with the heap that
-//! made it.**
+//! Values of any size, counted. `unsafe` lives here: **a live [`Block`] whose tag says so points to a header whose
+//! count is the number of rows, live or undone, that hold it; the last one to let go frees it, with the heap that
+//! made it. The first bytes of one that is inline are initialised, as many as its tag says.**
 //!
 //! ```text
-//!   Block ──▶ │ count: u32 │ length: u32 │ bytes … │
-//!              └── up to 1 KiB: a piece of a slab, free pieces listed by size;  above: the allocator
+//!   up to 15 bytes   │ bytes, zeroes to the end ………… │ tag: 1 + length │
+//!   more             │ pointer │ zeroes ………………………… │ tag: 255        │
+//!                         └─▶ │ count: u32 │ length: u32 │ bytes … │
+//!                              └── up to 1 KiB: a piece of a slab, free pieces listed by size;  above: the allocator
 //! ```
 //!
-//! A block is replaced, never edited. So a first touch after a flip copies a pointer and adds one to a
-//! count, however long the block is.
+//! A block is replaced, never edited. So a first touch after a flip copies sixteen bytes and adds one to a
+//! count, however long the block is. Most keys are short: they lie in the row, and are compared as two words.
 
 use std::{
     alloc::{self, Layout},
@@ -24,28 +26,75 @@ const PIECE_MAX: usize = 1_024;
 const SLAB_MIN: usize = 1_024;
 const SLAB_MAX: usize = 2 << 20;
 
-/// A block, or none. Copying one does not count: `share` does.
+/// The longest block that lies in its row.
+const INLINE_MAX: usize = size_of::<Block>() - 1;
+const TAG_SHIFT: u32 = 56;
+const TAG_NONE: u8 = 0;
+const TAG_HEAP: u8 = 255;
+
+/// A block, or none: zeroes. Copying one does not count: `share` does.
 #[derive(Clone, Copy)]
-#[repr(transparent)]
-pub(crate) struct Block(*mut u8);
+#[repr(C)]
+pub(crate) struct Block {
+    /// The first eight bytes, or the pointer.
+    low: *mut u8,
+    /// The other seven, and above them the tag.
+    high: u64,
+}
 
 impl Block {
-    pub(crate) const NONE: Self = Self(ptr::null_mut());
+    pub(crate) const NONE: Self = Self { low: ptr::null_mut(), high: 0 };
+
+    /// A block that lies in its row, if `bytes` are few enough.
+    #[inline(always)]
+    pub(crate) fn inline(bytes: &[u8]) -> Option<Self> {
+        let (low, high) = match bytes.len() {
+            4..=INLINE_MAX => few(bytes),
+            0..4 => (bytes.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)), 0),
+            _ => return None,
+        };
+        let tag = (bytes.len() as u64 + 1) << TAG_SHIFT;
+        Some(Self { low: ptr::without_provenance_mut(low as usize), high: high | tag })
+    }
+
+    /// Whether both are inline and hold the same bytes.
+    #[inline(always)]
+    pub(crate) fn is(&self, inline: Self) -> bool {
+        (self.low.addr() ^ inline.low.addr()) as u64 | (self.high ^ inline.high) == 0
+    }
+
+    #[inline(always)]
+    const fn tag(&self) -> u8 {
+        (self.high >> TAG_SHIFT) as u8
+    }
+
+    /// The header and the bytes of a block that does not lie in its row.
+    #[inline]
+    fn heap(&self) -> Option<NonNull<u8>> {
+        if self.tag() == TAG_HEAP { NonNull::new(self.low) } else { None }
+    }
 
     /// Its bytes, or none.
     ///
     /// # Safety
     ///
-    /// The block is live, and stays so for `'b`.
+    /// The block is live, and stays so as long as it is borrowed.
     #[inline]
-    pub(crate) unsafe fn bytes<'b>(self) -> Option<&'b [u8]> {
-        if self.0.is_null() {
-            return None;
-        }
-        // SAFETY: a live block has a header, and as many bytes behind it as that says.
+    pub(crate) unsafe fn bytes(&self) -> Option<&[u8]> {
+        // SAFETY: a live block on the heap has a header, and as many bytes behind it as that says; one in its row has
+        // as many as its tag says, at its own address.
         unsafe {
-            let len = *self.0.add(4).cast::<u32>();
-            Some(std::slice::from_raw_parts(self.0.add(HEADER), len as usize))
+            match self.tag() {
+                TAG_NONE => None,
+                TAG_HEAP => {
+                    let len = *self.low.add(4).cast::<u32>();
+                    Some(std::slice::from_raw_parts(self.low.add(HEADER), len as usize))
+                }
+                tag => {
+                    let start = ptr::from_ref(self).cast::<u8>();
+                    Some(std::slice::from_raw_parts(start, usize::from(tag) - 1))
+                }
+            }
         }
     }
 
@@ -55,11 +104,32 @@ impl Block {
     ///
     /// The block is live.
     pub(crate) unsafe fn share(self) {
-        if !self.0.is_null() {
+        if let Some(start) = self.heap() {
             // SAFETY: the count lies in the header. Two rows hold a block at most: live and undone.
-            unsafe { *self.0.cast::<u32>() += 1 };
+            unsafe { *start.as_ptr().cast::<u32>() += 1 };
         }
     }
+}
+
+/// Four to fifteen bytes as two words, with zeroes above. No branch asks for the length: keys of any mix of lengths
+/// would mispredict it.
+#[inline(always)]
+fn few(bytes: &[u8]) -> (u64, u64) {
+    let len = bytes.len();
+    debug_assert!((4..=INLINE_MAX).contains(&len));
+    let four = |at: usize| {
+        let mut word = [0; 4];
+        word.copy_from_slice(&bytes[at..at + 4]);
+        u64::from(u32::from_le_bytes(word))
+    };
+    // All ones if there are eight bytes or more, else zero; then the places of a second word are those of the first.
+    let wide = u64::from(len < 8).wrapping_sub(1);
+    let (second, third) = (4 & wide as usize, len.wrapping_sub(8) & wide as usize);
+    let (first, last) = (four(0), four(len - 4));
+    let low_wide = first | four(second) << 32;
+    let narrow = first | last << ((8 * (len as u32 - 4)) & 63);
+    let high = (four(third) | last << 32) >> 8 >> ((8 * (15 - len as u32)) & 63);
+    (low_wide & wide | narrow & !wide, high & wide)
 }
 
 /// Makes and frees the blocks of one table.
@@ -88,6 +158,9 @@ impl Blocks {
 
     /// A block with these bytes, held once. The caller has checked the length.
     pub(crate) fn make(&mut self, bytes: &[u8]) -> Block {
+        if let Some(inline) = Block::inline(bytes) {
+            return inline;
+        }
         let total = HEADER + bytes.len();
         let start =
             if total <= PIECE_MAX { self.take_piece(total) } else { self.take_large(total) };
@@ -97,7 +170,7 @@ impl Blocks {
             *start.as_ptr().add(4).cast::<u32>() = bytes.len() as u32;
             ptr::copy_nonoverlapping(bytes.as_ptr(), start.as_ptr().add(HEADER), bytes.len());
         }
-        Block(start.as_ptr())
+        Block { low: start.as_ptr(), high: u64::from(TAG_HEAP) << TAG_SHIFT }
     }
 
     /// One row less holds the block; the last frees it.
@@ -106,7 +179,7 @@ impl Blocks {
     ///
     /// The block is none, or live and made here; the caller forgets it.
     pub(crate) unsafe fn release(&mut self, block: Block) {
-        let Some(start) = NonNull::new(block.0) else { return };
+        let Some(start) = block.heap() else { return };
         // SAFETY: a live block; when its count reaches zero nobody else names its bytes.
         unsafe {
             let count = start.as_ptr().cast::<u32>();
@@ -190,9 +263,29 @@ mod tests {
     use super::*;
 
     #[test]
+    fn short_blocks_lie_in_their_row_and_differ_by_every_byte() {
+        let text: Vec<u8> = (1..=16).collect();
+        assert!(Block::inline(&text).is_none());
+        for len in 0..=INLINE_MAX {
+            let block = Block::inline(&text[..len]).expect("short");
+            // SAFETY: inline, so live.
+            assert_eq!(unsafe { block.bytes() }, Some(&text[..len]));
+            for other in 0..=INLINE_MAX {
+                let same = Block::inline(&text[..other]).is_some_and(|other| block.is(other));
+                assert_eq!(same, len == other);
+            }
+            for at in 0..len {
+                let mut changed = text[..len].to_vec();
+                changed[at] ^= 0x80;
+                assert!(!block.is(Block::inline(&changed).expect("short")), "{len}, {at}");
+            }
+        }
+    }
+
+    #[test]
     fn blocks_keep_their_bytes_until_the_last_holder_lets_go() {
         let mut blocks = Blocks::new();
-        let lens = [0, 1, 8, 9, 100, 1_015, 1_016, 1_017, 100_000];
+        let lens = [0, 1, 8, 15, 16, 100, 1_015, 1_016, 1_017, 100_000];
         let text = |len: usize| (0..len).map(|at| (at * 7 + len) as u8).collect::<Vec<u8>>();
         let mut live: Vec<(usize, Block)> = Vec::new();
         for round in 0..500_usize {

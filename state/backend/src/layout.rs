@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   group   │ word 0 │ word 1 │ word 2 │ word 3 │ area 0 │ area 1 │ area 2 │ area 3 │     four rows
-//!   area    │ cells, each aligned to its size │ presence bits │ pad to 8 │ key block │ blocks… │
+//!   area    │ cells, each aligned to its size │ presence bits │ pad to 8 │ key block │ blocks… │     16 bytes a block
 //!            └──────────── value() ──────────────────────────┘
 //! ```
 //!
@@ -29,11 +29,19 @@ pub const CELLS_MAX: usize = 64;
 /// The longest block: its length is a `u32` on disk, and two of them must fit into a checkpoint part.
 pub const BLOCK_BYTES_MAX: usize = 1 << 30;
 
+/// What a block takes in its row: a pointer, or all of a short one.
+pub(crate) const BLOCK_IN_ROW_BYTES: usize = 16;
+
 /// The hash of a key's canonical bytes.
 ///
 /// It must give what the caller passes as `hash` beside the key: a table keeps no hashes, it computes
 /// them again when a segment grows.
 pub type KeyHash = fn(&[u8]) -> u64;
+
+/// The hashes of the word keys in `words`, put in their place: as [`KeyHash`] of each one's bytes.
+///
+/// A segment that grows asks for four at a time, so that one call pays for four hashes.
+pub type WordHash = fn(words: &mut [u64; 4]);
 
 /// How a key is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +56,7 @@ pub enum KeyLayout {
 }
 
 /// A fixed-size cell of a row layout; from [`RowLayout::cell`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cell {
     pub(crate) offset: u16,
     pub(crate) bytes: u16,
@@ -57,7 +65,7 @@ pub struct Cell {
 }
 
 /// A variable-size cell of a row layout; from [`RowLayout::block`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BlockCell(pub(crate) u8);
 
 /// Keys and cells of one table. Made once, shared by all tables of an operator.
@@ -79,6 +87,7 @@ pub struct BlockCell(pub(crate) u8);
 pub struct RowLayout {
     key: KeyLayout,
     hash: KeyHash,
+    word_hash: Option<WordHash>,
     /// Name and size; no size is a block.
     names: Vec<(String, Option<u16>)>,
     cells: Vec<Cell>,
@@ -94,6 +103,7 @@ pub struct RowLayout {
 pub struct RowLayoutBuilder {
     key: KeyLayout,
     hash: KeyHash,
+    word_hash: Option<WordHash>,
     names: Vec<(String, Option<usize>)>,
 }
 
@@ -110,6 +120,12 @@ impl RowLayoutBuilder {
     pub fn block(mut self, name: &str) -> Self {
         self.names.push((name.to_owned(), None));
         self
+    }
+
+    /// How word keys are hashed four at a time. Without it each is hashed by its bytes.
+    #[must_use]
+    pub fn word_hash(self, word_hash: WordHash) -> Self {
+        Self { word_hash: Some(word_hash), ..self }
     }
 
     /// Places the cells.
@@ -155,13 +171,14 @@ impl RowLayoutBuilder {
         Ok(Arc::new(RowLayout {
             key: self.key,
             hash: self.hash,
+            word_hash: self.word_hash,
             names: self.names.into_iter().map(|(n, b)| (n, b.map(|b| b as u16))).collect(),
             cells,
             value_bytes,
             presence,
             pointers_at,
             pointers,
-            stride: pointers_at + 8 * pointers,
+            stride: pointers_at + BLOCK_IN_ROW_BYTES * pointers,
         }))
     }
 }
@@ -169,7 +186,7 @@ impl RowLayoutBuilder {
 impl RowLayout {
     /// Starts a layout.
     pub fn build(key: KeyLayout, hash: KeyHash) -> RowLayoutBuilder {
-        RowLayoutBuilder { key, hash, names: Vec::new() }
+        RowLayoutBuilder { key, hash, word_hash: None, names: Vec::new() }
     }
 
     /// One fixed cell named `value`: what a rolling reduce keeps.
@@ -190,13 +207,14 @@ impl RowLayout {
         Arc::new(Self {
             key: other.key,
             hash: other.hash,
+            word_hash: other.word_hash,
             names: Vec::new(),
             cells: Vec::new(),
             value_bytes: 0,
             presence: 0..0,
             pointers_at: 0,
             pointers: usize::from(other.key == KeyLayout::Bytes),
-            stride: 8 * usize::from(other.key == KeyLayout::Bytes),
+            stride: BLOCK_IN_ROW_BYTES * usize::from(other.key == KeyLayout::Bytes),
         })
     }
 
@@ -208,6 +226,17 @@ impl RowLayout {
     /// The hash of a key's canonical bytes.
     pub fn hash(&self, key: &[u8]) -> u64 {
         (self.hash)(key)
+    }
+
+    /// The hashes of four word keys of `bytes` bytes, in their place.
+    #[inline]
+    pub(crate) fn hash_words(&self, words: &mut [u64; 4], bytes: usize) {
+        match self.word_hash {
+            Some(word_hash) => word_hash(words),
+            None => {
+                words.iter_mut().for_each(|word| *word = self.hash(&word.to_le_bytes()[..bytes]))
+            }
+        }
     }
 
     /// The fixed cell of this name.
@@ -314,13 +343,13 @@ mod tests {
 
     #[test]
     fn cells_lie_aligned_and_in_order() {
-        check(&[], Ok((0, 8, &[])));
-        check(&[("a", Some(8))], Ok((8, 16, &[0])));
-        check(&[("a", None)], Ok((0, 16, &[])));
-        check(&[("a", Some(1)), ("b", Some(8)), ("c", Some(12))], Ok((29, 40, &[0, 8, 16])));
-        check(&[("a", Some(8)), ("b", None)], Ok((9, 32, &[0])));
-        check(&[("a", Some(0)), ("b", Some(3))], Ok((4, 16, &[0, 0])));
-        check(&[("a", Some(4_096))], Ok((4_096, 4_104, &[0])));
+        check(&[], Ok((0, 16, &[])));
+        check(&[("a", Some(8))], Ok((8, 24, &[0])));
+        check(&[("a", None)], Ok((0, 32, &[])));
+        check(&[("a", Some(1)), ("b", Some(8)), ("c", Some(12))], Ok((29, 48, &[0, 8, 16])));
+        check(&[("a", Some(8)), ("b", None)], Ok((9, 48, &[0])));
+        check(&[("a", Some(0)), ("b", Some(3))], Ok((4, 24, &[0, 0])));
+        check(&[("a", Some(4_096))], Ok((4_096, 4_112, &[0])));
         check(&[("a", Some(4_097))], Err("4097 bytes of at most 4096"));
         check(&[("a", Some(4_096)), ("b", None)], Err("4097 bytes of at most 4096"));
         check(&[("a", Some(usize::MAX)), ("b", Some(9))], Err("blocks"));

@@ -33,9 +33,9 @@ pub use descriptor::{OperatorStateSchema, StateDescriptor, StateKind, StateSchem
 pub use error::TableError;
 pub use layout::{
     BLOCK_BYTES_MAX, BlockCell, CELLS_MAX, Cell, KeyHash, KeyLayout, ROW_BYTES_MAX, RowLayout,
-    RowLayoutBuilder,
+    RowLayoutBuilder, WordHash,
 };
 pub use residency::{AbsentRows, KeyBatch, RowSource};
 pub use row::{Row, RowMut};
-pub use table::{PREFETCH_AHEAD, Progress, RowEvent, Rows, Scope, Spot, Table};
+pub use table::{AHEAD_MAX, PREFETCH_AHEAD, Progress, RowEvent, Rows, Scope, Spot, Spots, Table};
 pub use timers::{Timer, TimerQueue};

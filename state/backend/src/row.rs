@@ -1,12 +1,12 @@
 //! A row, to read and to write. `unsafe` lives here: **a [`Row`]'s area is `stride` bytes of a live or
 //! undone row that nothing writes for `'t`; a [`RowMut`]'s is a live row of the table that it borrows.**
 
-use std::{marker::PhantomData, ptr};
+use std::{marker::PhantomData, ops::Range, ptr};
 
 use crate::{
     BLOCK_BYTES_MAX, TableError,
     blocks::Block,
-    layout::{BlockCell, Cell, KeyLayout, RowLayout},
+    layout::{BLOCK_IN_ROW_BYTES, BlockCell, Cell, KeyLayout, RowLayout},
     table::Table,
 };
 
@@ -39,16 +39,22 @@ impl<'t> Row<'t> {
     }
 
     /// All fixed cells, and behind them their presence bits if there are any.
-    #[inline]
+    #[inline(always)]
     pub fn value(&self) -> &'t [u8] {
         // SAFETY: the module's invariant; cells lie at the start of the area.
         unsafe { std::slice::from_raw_parts(self.area, self.layout.value_bytes()) }
     }
 
     /// A fixed cell, if it is there. `cell` is of this row's layout.
-    #[inline]
+    #[inline(always)]
     pub fn get(&self, cell: Cell) -> Option<&'t [u8]> {
         is_present(self.layout, self.value(), cell).then(|| slice_of(self.value(), cell))
+    }
+
+    /// As [`Row::get`], for a caller that knows its length: with `bytes` a constant this is a load or two.
+    #[inline(always)]
+    pub fn get_sized(&self, cell: &Cell, bytes: usize) -> Option<&'t [u8]> {
+        is_present(self.layout, self.value(), *cell).then(|| &self.value()[sized(cell, bytes)])
     }
 
     /// A block cell, if it is there. `cell` is of this row's layout.
@@ -81,10 +87,10 @@ impl<'t> Row<'t> {
 pub(crate) fn block_at(layout: &RowLayout, area: *mut u8, at: usize) -> *mut Block {
     let (offset, count) = layout.pointers();
     assert!(at < count, "a block cell of another layout");
-    area.wrapping_add(offset + 8 * at).cast()
+    area.wrapping_add(offset + BLOCK_IN_ROW_BYTES * at).cast()
 }
 
-#[inline]
+#[inline(always)]
 fn is_present(layout: &RowLayout, value: &[u8], cell: Cell) -> bool {
     cell.bit.is_none_or(|bit| {
         let bits = &value[layout.presence()];
@@ -92,7 +98,15 @@ fn is_present(layout: &RowLayout, value: &[u8], cell: Cell) -> bool {
     })
 }
 
-#[inline]
+/// Where a cell of so many bytes lies.
+#[inline(always)]
+fn sized(cell: &Cell, bytes: usize) -> Range<usize> {
+    debug_assert!(bytes == usize::from(cell.bytes));
+    let offset = usize::from(cell.offset);
+    offset..offset + bytes
+}
+
+#[inline(always)]
 fn slice_of(value: &[u8], cell: Cell) -> &[u8] {
     &value[usize::from(cell.offset)..][..usize::from(cell.bytes)]
 }
@@ -126,14 +140,14 @@ impl<'t> RowMut<'t> {
     }
 
     /// The row, to read.
-    #[inline]
+    #[inline(always)]
     pub fn row(&self) -> Row<'_> {
         // SAFETY: a live row of the table, which is borrowed as long as `self`.
         unsafe { Row::new(self.table.layout(), self.word, self.area) }
     }
 
     /// All fixed cells, and behind them their presence bits if there are any.
-    #[inline]
+    #[inline(always)]
     pub fn value_mut(&mut self) -> &mut [u8] {
         // SAFETY: the area is a live row's, and borrowed from the table through `self`.
         unsafe { std::slice::from_raw_parts_mut(self.area, self.table.shape().value_bytes) }
@@ -153,10 +167,21 @@ impl<'t> RowMut<'t> {
     }
 
     /// A fixed cell to edit; it is there from now on, zero if it was absent.
-    #[inline]
+    #[inline(always)]
     pub fn cell_mut(&mut self, cell: Cell) -> &mut [u8] {
         self.set_present(cell, true);
         &mut self.value_mut()[usize::from(cell.offset)..][..usize::from(cell.bytes)]
+    }
+
+    /// As [`RowMut::cell_mut`], for a caller that knows its length; says whether the cell was there before.
+    #[inline(always)]
+    pub fn entry_sized(&mut self, cell: &Cell, bytes: usize) -> (&mut [u8], bool) {
+        let mut was_present = !self.inserted;
+        if cell.bit.is_some() {
+            was_present &= is_present(self.table.layout(), self.row().value(), *cell);
+            self.set_present(*cell, true);
+        }
+        (&mut self.value_mut()[sized(cell, bytes)], was_present)
     }
 
     /// Takes a fixed cell away. The only cell of a layout goes with its row: `Table::remove`.
@@ -204,6 +229,7 @@ impl<'t> RowMut<'t> {
         blocks && !always && bits.iter().all(|byte| *byte == 0)
     }
 
+    #[inline(always)]
     fn set_present(&mut self, cell: Cell, present: bool) {
         if let Some(bit) = cell.bit {
             let presence = self.table.layout().presence();

@@ -47,6 +47,8 @@ pub(crate) const TOUCHED: u8 = 1 << ROWS;
 pub(crate) struct Shape {
     pub(crate) stride: usize,
     pub(crate) value_bytes: usize,
+    /// Where in an area the key's block is, if it is one.
+    pub(crate) key_at: usize,
     pub(crate) group_bytes: usize,
     /// log2 of the groups of a new segment, and of one that splits.
     pub(crate) bits_first: u32,
@@ -60,6 +62,7 @@ impl Shape {
         Self {
             stride: layout.stride(),
             value_bytes: layout.value_bytes(),
+            key_at: layout.pointers().0,
             group_bytes,
             bits_first: fit(FIRST_BYTES),
             // Two groups at least: a segment of wide rows is still worth splitting.
@@ -232,7 +235,7 @@ impl Segment {
             // SAFETY: `at` is below the number of groups.
             let mut found = unsafe { equal(group, word) };
             while found != 0 {
-                let row = found.trailing_zeros() >> 2;
+                let row = found.trailing_zeros() >> ROW_SHIFT;
                 if same(area(shape, group, row)) {
                     return Place { group, at, row, found: true };
                 }
@@ -241,7 +244,7 @@ impl Segment {
             // SAFETY: as above.
             let free = unsafe { equal(group, EMPTY) };
             if free != 0 {
-                return Place { group, at, row: free.trailing_zeros() >> 2, found: false };
+                return Place { group, at, row: free.trailing_zeros() >> ROW_SHIFT, found: false };
             }
             at = (at + 1) & mask; // A full group: one in twenty at half load.
         }
@@ -258,6 +261,34 @@ impl Segment {
     }
 }
 
+/// For each row whether it has this word, at bit `row << ROW_SHIFT`. No branch.
+///
+/// # Safety
+///
+/// A group of a live segment, or `NONE`'s.
+#[cfg(all(target_arch = "x86_64", target_feature = "avx2"))]
+#[inline(always)]
+unsafe fn equal(group: *const u8, word: u64) -> u32 {
+    use std::arch::x86_64::{
+        _mm256_castsi256_pd, _mm256_cmpeq_epi64, _mm256_load_si256, _mm256_movemask_pd,
+        _mm256_set1_epi64x,
+    };
+    // SAFETY: the group's four words, which start on a multiple of 32; the processor is one that this is built for.
+    unsafe {
+        let words = _mm256_load_si256(group.cast());
+        let same = _mm256_cmpeq_epi64(words, _mm256_set1_epi64x(word.cast_signed()));
+        _mm256_movemask_pd(_mm256_castsi256_pd(same)).cast_unsigned()
+    }
+}
+
+/// How far apart [`equal`] puts the bits of two rows, as a power of two.
+#[cfg(all(target_arch = "x86_64", target_feature = "avx2"))]
+const ROW_SHIFT: u32 = 0;
+
+/// How far apart [`equal`] puts the bits of two rows, as a power of two.
+#[cfg(not(all(target_arch = "x86_64", target_feature = "avx2")))]
+const ROW_SHIFT: u32 = 2;
+
 /// The bits 0, 4, 8 and 12: for each row whether it has this word. No branch.
 ///
 /// SSE2, which every x86-64 has, compares halves of words: both have to be equal.
@@ -265,7 +296,7 @@ impl Segment {
 /// # Safety
 ///
 /// A group of a live segment, or `NONE`'s.
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(target_arch = "x86_64", not(target_feature = "avx2")))]
 #[inline(always)]
 unsafe fn equal(group: *const u8, word: u64) -> u32 {
     use std::arch::x86_64::{

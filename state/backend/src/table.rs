@@ -14,7 +14,7 @@
 //!
 //! 1. The rows of a key group are a run of the directory, so iteration and walks go group by group; a group
 //!    without rows has no segment.
-//! 2. A segment starts with a few rows, doubles up to 64 KiB, then splits. No rehash moves more, but when the
+//! 2. A segment starts with a few rows, grows fourfold up to 64 KiB, then splits. No rehash moves more, but when the
 //!    low halves of hashes collide: where splitting would make the directory larger than an eighth of the
 //!    rows, a segment goes on doubling. So hashes that are all equal cost linear probes, never memory.
 //! 3. A row is touched before it is written: its old state is kept for a snapshot that runs (`walk`), and it
@@ -22,6 +22,7 @@
 //!
 //! The map from hash to spot is in `table/spot.rs`.
 
+mod ahead;
 mod clear;
 mod export;
 mod grow;
@@ -35,14 +36,15 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use wiesel_core::{KeyGroup, KeyGroupRange, MAX_PARALLELISM_LIMIT};
 
+pub use ahead::AHEAD_MAX;
 pub use iter::Rows;
-pub use spot::Spot;
+pub use spot::{Spot, Spots};
 pub use walk::{Progress, RowEvent, Scope};
 
 use crate::{
     RowSource,
-    arena::Arena,
-    blocks::Blocks,
+    arena::{Arena, LINE},
+    blocks::{Block, Blocks},
     layout::{KeyLayout, RowLayout},
     residency::KeyBatch,
     row::{Row, RowMut, block_at},
@@ -82,11 +84,12 @@ pub struct Table {
     word_bytes: u32,
     shape: Shape,
     max_parallelism: u32,
-    /// `u64::MAX / max_parallelism + 1`: for the modulo.
-    magic: u64,
+    spots: Spots,
     range: KeyGroupRange,
     /// Rows whose spot is not below it are not walked yet. `u64::MAX` without a walk.
     cursor: u64,
+    /// Rows found ahead of their use.
+    ahead: ahead::Ahead,
     /// Whether a touch leaves a mark: a walk runs, or increments follow.
     marking: bool,
     /// Whether increments follow.
@@ -129,9 +132,10 @@ impl Table {
             },
             shape,
             max_parallelism,
-            magic: (u64::MAX / u64::from(max_parallelism)).wrapping_add(1),
+            spots: Spots::new(range, max_parallelism),
             range,
             cursor: u64::MAX,
+            ahead: ahead::Ahead::NONE,
             marking: false,
             tracking: false,
             layout,
@@ -190,25 +194,17 @@ impl Table {
             + self.walk.as_ref().map_or(0, |walk| walk.bytes_used())
     }
 
-    /// Brings the lines of a key's group closer. Call it about [`PREFETCH_AHEAD`] records before the key is
-    /// looked up; a group of wide rows is fetched in part.
-    #[inline]
+    /// Brings a key's group closer: its first line, or the first two of a group of wider rows. Call it about
+    /// [`PREFETCH_AHEAD`] records before the key is looked up. One key in twenty lies in the group behind, which is not
+    /// fetched: look-ups that only read overlap.
+    #[inline(always)]
     pub fn prefetch(&self, spot: Spot) {
         let segment = self.segment_at(spot.0);
         let group = segment.group(self.shape, spot.0 as u32 & (segment.groups() - 1));
         segment::prefetch(group);
-        if self.shape.group_bytes > 64 {
-            segment::prefetch(group.wrapping_add(64));
+        if self.shape.group_bytes > LINE {
+            segment::prefetch(group.wrapping_add(LINE));
         }
-    }
-
-    /// The spots of a frame's hashes, and a prefetch for the first [`PREFETCH_AHEAD`] of them. `spots` is
-    /// overwritten.
-    #[inline]
-    pub fn prefetch_frame(&self, hashes: &[u64], spots: &mut Vec<Spot>) {
-        spots.clear();
-        spots.extend(hashes.iter().map(|hash| self.spot(*hash)));
-        spots.iter().take(PREFETCH_AHEAD).for_each(|spot| self.prefetch(*spot));
     }
 
     /// The row of a key.
@@ -244,11 +240,25 @@ impl Table {
     /// As [`Table::find`]; and if a key in a block is longer than [`crate::BLOCK_BYTES_MAX`].
     #[inline]
     pub fn upsert(&mut self, hash: u64, key: &[u8]) -> RowMut<'_> {
-        self.check_resident(hash, key);
+        self.upsert_at(self.spot(hash), hash, key)
+    }
+
+    /// As [`Table::upsert`], with the spot of the hash.
+    #[inline]
+    pub fn upsert_at(&mut self, spot: Spot, hash: u64, key: &[u8]) -> RowMut<'_> {
         if self.word_bytes != 0 {
-            return self.upsert_word(self.spot(hash), self.word_of(key));
+            self.check_resident(hash, key);
+            return self.upsert_word(spot, self.word_of(key));
         }
-        let (spot, segment, mut place) = self.locate_bytes(hash, key);
+        self.upsert_bytes(spot, hash, key)
+    }
+
+    /// As [`Table::upsert_at`], for a layout of bytes.
+    #[inline(always)]
+    pub fn upsert_bytes(&mut self, spot: Spot, hash: u64, key: &[u8]) -> RowMut<'_> {
+        debug_assert!(self.word_bytes == 0 && spot == self.spot(hash));
+        self.check_resident(hash, key);
+        let (spot, segment, mut place) = self.locate_bytes_at(spot, hash, key);
         if place.found {
             self.touch(spot, segment, place);
         } else {
@@ -259,7 +269,7 @@ impl Table {
     }
 
     /// As [`Table::upsert`], for a word layout: the key's bytes as a little-endian word.
-    #[inline]
+    #[inline(always)]
     pub fn upsert_word(&mut self, spot: Spot, key: u64) -> RowMut<'_> {
         let (area, inserted) = match self.locate_word(spot.0, key) {
             Some((spot, segment, place)) if place.found => {
@@ -389,12 +399,21 @@ impl Table {
 
     #[inline(always)]
     fn locate_bytes(&self, hash: u64, key: &[u8]) -> (u64, Segment, Place) {
+        self.locate_bytes_at(self.spot(hash), hash, key)
+    }
+
+    #[inline(always)]
+    fn locate_bytes_at(&self, spot: Spot, hash: u64, key: &[u8]) -> (u64, Segment, Place) {
+        // One hash in 2^64 is another one in the table, and so has another spot.
+        let Spot(spot) = if hash == u64::MAX { self.spot(bytes_hash(hash)) } else { spot };
         let hash = bytes_hash(hash);
-        let Spot(spot) = self.spot(hash);
         let segment = self.segment_at(spot);
+        let (short, key_at) = (Block::inline(key), self.shape.key_at);
         let same = |area: *mut u8| {
-            // SAFETY: the area of a live row: its first pointer is its key.
-            unsafe { (*block_at(&self.layout, area, 0)).bytes() == Some(key) }
+            // SAFETY: the area of a live row of a layout of bytes: its first block is its key.
+            let block = unsafe { &*area.wrapping_add(key_at).cast::<Block>() };
+            // SAFETY: live, as its row is.
+            short.map_or_else(|| unsafe { block.bytes() } == Some(key), |short| block.is(short))
         };
         // SAFETY: in the directory, so live; the word is not empty.
         let place = unsafe { segment.find(self.shape, spot, word_from(hash), same) };

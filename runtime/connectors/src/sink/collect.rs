@@ -129,7 +129,11 @@ mod tests {
     fn everything_is_there_after_the_end() {
         let (sink, collected) = CollectSink::<u64>::new();
         let writer = |subtask| {
-            sink.writer(&WriterContext { subtask: SubtaskIndex(subtask), parallelism: 2 })
+            sink.writer(&WriterContext {
+                subtask: SubtaskIndex(subtask),
+                parallelism: 2,
+                shard: Shard::detached(),
+            })
         };
         let mut writers = [writer(0), writer(1)];
         for number in 0..5_000 {

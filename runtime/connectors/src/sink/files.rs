@@ -156,7 +156,11 @@ mod tests {
 
     fn write_all(sink: &FileSink<String, AsLines>, subtask: u32, lines: &[&str]) {
         let shard = Shard::detached();
-        let context = WriterContext { subtask: SubtaskIndex(subtask), parallelism: 2 };
+        let context = WriterContext {
+            subtask: SubtaskIndex(subtask),
+            parallelism: 2,
+            shard: Shard::detached(),
+        };
         let mut writer = sink.writer(&context);
         let mut pauses = 0;
         for line in lines {

@@ -55,12 +55,14 @@ pub trait Sink: Clone + Send + 'static {
 }
 
 /// What a writer is told about the task it writes for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct WriterContext {
     /// Which subtask.
     pub subtask: SubtaskIndex,
     /// Of how many.
     pub parallelism: u32,
+    /// The shard that it writes on: its clock.
+    pub shard: Shard,
 }
 
 /// What a writer did when it was polled.

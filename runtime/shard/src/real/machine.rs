@@ -52,6 +52,7 @@ impl Machine {
     /// [`StartError`], and nothing runs.
     pub fn start(launch: Launch) -> Result<Self, StartError> {
         available_cores(); // Before any thread is pinned.
+        executor::register_barriers(); // Before there are threads.
         let doors: Arc<[Door]> = all_doors(&launch).into();
         let counters: Vec<_> =
             launch.places.iter().map(|place| Arc::clone(&place.counters)).collect();

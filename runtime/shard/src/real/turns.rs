@@ -26,6 +26,10 @@ use crate::{
     program::panic_message,
 };
 
+/// How long the control thread sleeps at most, which no watchdog looks after. On a machine whose cores are all shards'
+/// each of its turns takes a core away from one.
+const CONTROL_PARK_MAX: Duration = Duration::from_secs(1);
+
 /// How a thread rests.
 pub(super) trait Rest {
     /// Lets whatever drives the thread look around.
@@ -113,11 +117,9 @@ impl Runner {
             let mut next = self.turn(now);
             now = self.account(now, next);
             match pace.step(next, now) {
+                // No pause instruction: a turn that finds nothing is longer than one, a pause would put off seeing what
+                // comes by 50 ns, and a hypervisor takes a core away that pauses often.
                 Step::Turn => continue,
-                Step::Spin => {
-                    std::hint::spin_loop();
-                    continue;
-                }
                 Step::Pass => {
                     rest.pass().await;
                     self.shard.counters().passes.add(1);
@@ -134,7 +136,9 @@ impl Runner {
             next = self.turn(now);
             now = self.account(now, next);
             if let Next::Idle { until } = next {
-                let at_most = until.map_or(PARK_MAX, |until| until.since(now).min(PARK_MAX));
+                let left = |until: Nanos| until.since(now).saturating_sub(pace.early());
+                let most = if self.is_control { CONTROL_PARK_MAX } else { PARK_MAX };
+                let at_most = until.map_or(most, |until| left(until).min(most));
                 if !at_most.is_zero() {
                     self.shard.counters().parks.add(1);
                     let rang = rest.sleep(at_most).await;

@@ -1,14 +1,14 @@
-//! New rows: the first segment of a group, doubling, splitting.
+//! New rows: the first segment of a group, growing, splitting.
 //!
 //! ```text
-//!   no segment ─▶ 256 B ─▶ 512 B ─▶ … ─▶ 64 KiB ─▶ two of 64 KiB, a bit deeper
+//!   no segment ─▶ 256 B ─▶ 1 KiB ─▶ … ─▶ 64 KiB ─▶ two of 64 KiB, a bit deeper
 //!                                          └─ if the directory would outgrow the rows ─▶ 128 KiB ─▶ …
 //! ```
 //!
 //! `unsafe`: see `table.rs`. A segment that is replaced is freed after the directory names the new one.
 
 use super::*;
-use crate::{BLOCK_BYTES_MAX, arena::LINE};
+use crate::BLOCK_BYTES_MAX;
 
 /// The directory may always be this large: less than one full segment.
 const DIRECTORY_BYTES_MIN: usize = 32 << 10;
@@ -89,7 +89,10 @@ impl Table {
         if full && (depth < 32 - self.shift || self.double_directory()) {
             return self.split(spot, old, depth);
         }
-        let new = self.make_segment(old.bits() + 1, depth);
+        // Four times as large, so that rows move half as often; twice where a full segment is near, or nothing splits.
+        let bits =
+            if old.bits() + 2 <= self.shape.bits_full { old.bits() + 2 } else { old.bits() + 1 };
+        let new = self.make_segment(bits, depth);
         self.point(spot, depth, new);
         self.move_rows(old, |_| new);
         self.free_segment(old);
@@ -132,16 +135,18 @@ impl Table {
         let shape = self.shape;
         for at in 0..old.groups() {
             let group = old.group(shape, at);
-            for row in 0..segment::ROWS as u32 {
-                let place = Place { group, at, row, found: true };
+            // SAFETY: a group of `old`, which is live.
+            let words: [u64; segment::ROWS] = unsafe { *group.cast() };
+            let spots = self.lows_of(words);
+            for row in 0..segment::ROWS {
+                let place = Place { group, at, row: row as u32, found: true };
                 // SAFETY: `old` is live until all its rows have moved; the new segments are in the
                 // directory, and of the same shape.
                 unsafe {
-                    let word = place.word();
-                    if word == EMPTY {
+                    if words[row] == EMPTY {
                         continue;
                     }
-                    let spot = self.low_of(word);
+                    let spot = spots[row];
                     let segment = to(spot);
                     let new = segment.find_free(shape, spot);
                     self.move_row(old, place, segment, new);
@@ -168,6 +173,18 @@ impl Table {
         }
     }
 
+    /// The lower halves of the hashes of a group's rows, from their words; of an empty row anything.
+    #[inline]
+    fn lows_of(&self, words: [u64; segment::ROWS]) -> [u64; segment::ROWS] {
+        let mut hashes = words.map(|word| word.wrapping_sub(1));
+        if self.word_bytes != 0 {
+            let unused = u64::MAX >> (64 - 8 * self.word_bytes);
+            hashes = hashes.map(|key| key & unused); // An empty row's is not a key of this length.
+            self.layout.hash_words(&mut hashes, self.word_bytes as usize);
+        }
+        hashes.map(|hash| hash & 0xffff_ffff)
+    }
+
     /// The lower half of a row's hash, from its word.
     #[inline]
     pub(super) fn low_of(&self, word: u64) -> u64 {
@@ -188,6 +205,7 @@ impl Table {
 
     /// The segment is in no directory any more, and its rows have moved or let go of their blocks.
     pub(super) fn free_segment(&mut self, segment: Segment) {
+        self.ahead.is_live = false;
         if !segment.is_none() && segment.bits() != self.shape.bits_full {
             self.small_bytes -= self.shape.span(segment.bits());
         }

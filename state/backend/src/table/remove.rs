@@ -8,7 +8,7 @@
 //! No tombstone stays in the segment, so probes do not grow longer with time. `unsafe`: see `table.rs`.
 
 use super::*;
-use crate::{blocks::Block, segment::ROWS};
+use crate::segment::ROWS;
 
 impl Table {
     /// Removes the row of a key. Says whether there was one.
@@ -22,6 +22,7 @@ impl Table {
         else {
             return false;
         };
+        self.ahead.is_live = false;
         self.touch(spot, segment, place);
         if self.tracking {
             self.remember_removed(hash, key);

@@ -120,6 +120,7 @@ impl Table {
         }
         self.walk = Some(Box::new(walk));
         self.marking = true;
+        self.ahead.is_live = false;
         self.cursor = 0;
         self.epoch += 1;
         Ok(self.epoch)
