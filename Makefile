@@ -1,14 +1,15 @@
 # The commands. `make` alone lists them.
 #
-# Three builds, three target folders, because a `--cfg` rebuilds every crate:
+# Four builds, four target folders, because other flags rebuild every crate:
 #
 #   $(TARGET)        plain              demo, check, test, bench
 #   $(TARGET)/sim    --cfg sim          the deterministic backend of the seam
 #   $(TARGET)/loom   --cfg loom         the model checker
+#   $(TARGET)/kernels                   the kernels for x86-64-v3, the same on every machine
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench sim loom oracle
+.PHONY: help setup demo test check bench instructions instructions-record sim loom oracle
 
 # rustup's folder, for a shell that was started before rustup was installed.
 export PATH := $(HOME)/.cargo/bin:$(PATH)
@@ -31,15 +32,16 @@ TRENDS := cargo run --quiet --release -p wiesel-examples --bin trending_hashtags
 BENCH := cargo run --quiet --release -p wiesel-bench -- chain --compare bare
 SIM := RUSTFLAGS="--cfg sim" CARGO_TARGET_DIR="$(TARGET)/sim" cargo run --quiet -p wiesel-tests --bin sim --
 LOOM := RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR="$(TARGET)/loom" cargo test --quiet --release --lib -p wiesel-shard
+KERNELS := RUSTFLAGS="-C target-cpu=x86-64-v3" CARGO_TARGET_DIR="$(TARGET)/kernels" cargo run --quiet --release -p wiesel-bench --bin kernels --
 POSTS := examples/data/posts.jsonl
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "  make %-8s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "  make %-19s %s\n", $$1, $$2 }'
 
-# What a fresh Debian machine with rustup and a C compiler lacks: command, then the package it is in.
-# g++ and make build the io_uring library that glommio brings, git fetches, python3 runs the oracle,
-# valgrind counts instructions.
-NEEDS := git:git make:make g++:g++ python3:python3 valgrind:valgrind
+# What a fresh Debian machine with rustup, a C compiler and make lacks: command, then the package it is in.
+# g++ (with make, which is here) builds the io_uring library that glommio brings, whose build also calls git; python3
+# runs the oracle, valgrind counts instructions.
+NEEDS := git:git g++:g++ python3:python3 valgrind:valgrind
 
 setup: ## install what is missing (quiet when nothing is)
 	@lacks=; \
@@ -52,7 +54,7 @@ setup: ## install what is missing (quiet when nothing is)
 	    elif [ "$$(id -u)" = 0 ]; then as=; \
 	    elif sudo -n true 2>/dev/null; then as=sudo; \
 	    else \
-	        echo "setup: missing:$$lacks; run: sudo apt-get install$$lacks" >&2; exit 1; \
+	        echo "setup: missing:$$lacks; as root, run: apt-get update && apt-get install$$lacks" >&2; exit 1; \
 	    fi; \
 	    echo "setup: installing$$lacks" >&2; \
 	    $$as apt-get update -qq >&2 || true; \
@@ -70,8 +72,9 @@ demo: setup ## trending hashtags over five million posts, then five seconds at a
 	@cargo build --release -p wiesel-examples --bin demo
 	@$(DEMO) $(ARGS)
 
-test: check ## everything: check, all tests, 500 simulated seeds, loom, the demo against its oracle
+test: check ## everything: check, all tests, the instruction gate, 500 simulated seeds, loom, the demo against its oracle
 	cargo test --workspace
+	@$(MAKE) --no-print-directory instructions
 	@$(MAKE) --no-print-directory loom
 	@$(MAKE) --no-print-directory sim SEEDS=$(SEEDS)
 	@$(MAKE) --no-print-directory oracle
@@ -83,6 +86,12 @@ check: setup ## formatting, lints, tidy
 
 bench: setup ## a fused chain against the same loop by hand
 	@$(BENCH) $(ARGS)
+
+instructions: setup ## the kernels' instructions, counted by callgrind, against bench/instructions.txt
+	@$(KERNELS) --gate bench/instructions.txt
+
+instructions-record: setup ## writes bench/instructions.txt anew
+	@$(KERNELS) --record bench/instructions.txt
 
 sim: setup ## random schedules of whole jobs in one thread: make sim SEEDS=5000
 	@$(SIM) --seeds $(SEEDS) $(ARGS)

@@ -2,87 +2,256 @@
 
 use lexopt::{Arg, Parser, ValueExt};
 
+use crate::{generator::SEED, measure::Mode, peers::Peer, workload::Workload};
+
 const HELP: &str = "\
 wiesel-bench WORKLOAD [OPTIONS]
 
 Workloads:
+  gen                 events are made and dropped: the ceiling of q0 to q2 (gen_keys, gen_lines: of the others)
+  q0 q1 q2            Nexmark: every bid, with its price converted, those on every 123rd auction
+  q0shuffle           every bid, whole, to the shard of its auction
+  keyed keyed_skew    a running count of 2^20 keys; keyed_skew: half of the records have one key
+  wordcount           a running count of words, eight in a line
   chain               3 filters, a projected string, a flat_map that splits it, 2 maps, over archived frames
+  exchange            frames from one shard to another, every byte written and read
+  handoff             one record to another shard and back, when both are idle
+  latency             the keyed count at a steady rate, from when each record was due
 
 Options:
-  --compare bare      measure against the same loop written by hand (the only peer today, and the default)
-  --runs K            alternating pairs (default 15, at least 3)
-  --events N          records in a run (default 2000000)
-  --output json|table (default table)
-  --quick             one small pair, for tests: the result is checked, the figures mean nothing
+  --engine wiesel|bare              who runs it (default wiesel); bare is the same work as a loop by hand
+  --compare bare,renoir,timely      run ours and theirs alternately, and print ratios: above 1 ours is better
+  --runs K                          runs (default 1), or with --compare pairs (default 15, at least 3)
+  --events N                        events of a run (default: as many as the reference sums are of)
+  --parallelism P                   shards (default 1; latency, handoff and exchange: 2)
+  --event-rate R                    events per second of event time (default 1000000)
+  --seed S                          seed of the generator; 0x… for hexadecimal
+  --rate R                          latency: events per second that are sent (default 1000000)
+  --mode spin|park                  latency, handoff: how a shard without work rests (default spin)
+  --profile                         says on standard error where the nanoseconds of an event go
+  --quick                           small runs, for tests: results are checked, figures mean nothing
+  --output json|table               (default table); json is one object a line
   --help
 ";
 
 /// How results are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Output {
-    /// One object.
+    /// One object a line.
     Json,
     /// For people.
     Table,
 }
 
+/// Who runs a workload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    /// We do.
+    Wiesel,
+    /// A loop by hand.
+    Bare,
+}
+
+impl Engine {
+    /// What the command line calls it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Wiesel => "wiesel",
+            Self::Bare => "bare",
+        }
+    }
+}
+
 /// What to measure.
 #[derive(Clone, Debug)]
 pub struct Args {
-    /// Alternating pairs.
+    pub workload: Workload,
+    pub engine: Engine,
+    pub compare: Vec<Peer>,
+    /// Runs, or pairs.
     pub runs: usize,
-    /// Records in a run.
-    pub events: usize,
-    /// How to print.
-    pub output: Output,
-    /// A smoke run.
+    pub events: u64,
+    pub parallelism: u32,
+    pub event_rate: u64,
+    pub seed: u64,
+    pub rate: u64,
+    pub mode: Mode,
+    pub profile: bool,
     pub quick: bool,
+    pub output: Output,
 }
+
+/// Fewest pairs of which a median says anything.
+const PAIRS_MIN: usize = 3;
+
+/// As many events as a run of `--quick` has at most.
+const QUICK_EVENTS: u64 = 100_000;
 
 impl Args {
     /// Reads the command line; none if help was asked for and printed.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be used; says what can.
     pub fn parse(mut parser: Parser) -> Result<Option<Self>, lexopt::Error> {
-        let mut args = Self { runs: 15, events: 2_000_000, output: Output::Table, quick: false };
-        let mut workload = None;
+        let mut given = Given::default();
         while let Some(arg) = parser.next()? {
             match arg {
                 Arg::Long("help") | Arg::Short('h') => {
                     print!("{HELP}");
                     return Ok(None);
                 }
-                Arg::Long("runs") => args.runs = parser.value()?.parse()?,
-                Arg::Long("events") => args.events = parser.value()?.parse()?,
-                Arg::Long("quick") => args.quick = true,
+                Arg::Long("engine") => {
+                    given.engine = Some(match parser.value()?.string()?.as_str() {
+                        "wiesel" => Engine::Wiesel,
+                        "bare" => Engine::Bare,
+                        other => {
+                            return Err(
+                                format!("`{other}` is not an engine: wiesel or bare").into()
+                            );
+                        }
+                    });
+                }
                 Arg::Long("compare") => {
-                    let peer = parser.value()?.string()?;
-                    if peer != "bare" {
-                        return Err(format!("`{peer}` cannot be compared yet: use bare").into());
+                    for name in parser.value()?.string()?.split(',') {
+                        let peer: Peer = name.parse()?;
+                        if !given.compare.contains(&peer) {
+                            given.compare.push(peer);
+                        }
                     }
                 }
+                Arg::Long("runs") => given.runs = Some(parser.value()?.parse()?),
+                Arg::Long("events") => given.events = Some(positive(&mut parser, "--events")?),
+                Arg::Long("parallelism") => {
+                    given.parallelism = Some(positive(&mut parser, "--parallelism")?);
+                }
+                Arg::Long("event-rate") => {
+                    given.event_rate = Some(positive(&mut parser, "--event-rate")?)
+                }
+                Arg::Long("rate") => given.rate = Some(positive(&mut parser, "--rate")?),
+                Arg::Long("seed") => given.seed = Some(seed(&parser.value()?.string()?)?),
+                Arg::Long("mode") => {
+                    given.mode = Some(match parser.value()?.string()?.as_str() {
+                        "spin" => Mode::Spin,
+                        "park" => Mode::Park,
+                        other => return Err(format!("`{other}` is not spin or park").into()),
+                    });
+                }
+                Arg::Long("profile") => given.profile = true,
+                Arg::Long("quick") => given.quick = true,
                 Arg::Long("output") => {
-                    args.output = match parser.value()?.string()?.as_str() {
+                    given.output = Some(match parser.value()?.string()?.as_str() {
                         "json" => Output::Json,
                         "table" => Output::Table,
                         other => return Err(format!("`{other}` is not json or table").into()),
-                    }
+                    });
                 }
-                Arg::Value(value) if workload.is_none() => workload = Some(value.string()?),
+                Arg::Value(value) if given.workload.is_none() => {
+                    given.workload = Some(value.string()?.parse::<Workload>()?);
+                }
                 other => return Err(other.unexpected()),
             }
         }
-        match workload.as_deref() {
-            Some("chain") => {}
-            Some(other) => {
-                return Err(format!("`{other}` is not a workload: there is `chain`").into());
-            }
-            None => return Err("which workload? there is `chain`".into()),
-        }
-        if args.quick {
-            (args.runs, args.events) = (3, 20_000);
-        }
-        if args.runs < 3 || args.events == 0 {
-            return Err("--runs must be at least 3 and --events at least 1".into());
-        }
-        Ok(Some(args))
+        given.complete().map(Some).map_err(Into::into)
     }
+}
+
+/// What the command line says.
+#[derive(Default)]
+struct Given {
+    workload: Option<Workload>,
+    engine: Option<Engine>,
+    compare: Vec<Peer>,
+    runs: Option<usize>,
+    events: Option<u64>,
+    parallelism: Option<u32>,
+    event_rate: Option<u64>,
+    seed: Option<u64>,
+    rate: Option<u64>,
+    mode: Option<Mode>,
+    profile: bool,
+    quick: bool,
+    output: Option<Output>,
+}
+
+impl Given {
+    /// Fills in what was not said, and refuses what does not go together.
+    fn complete(self) -> Result<Args, String> {
+        let Some(workload) = self.workload else {
+            let names = Workload::ALL.map(Workload::name).join(" ");
+            return Err(format!("which workload? there are {names}"));
+        };
+        let compares = !self.compare.is_empty();
+        if compares && self.engine.is_some() {
+            return Err("--engine is for runs; --compare always measures wiesel against its peers"
+                .to_owned());
+        }
+        if let Some(peer) = self.compare.iter().find(|peer| !peer.can_run(workload)) {
+            return Err(format!("{peer} has no {workload}: leave it out of --compare"));
+        }
+        if self.engine == Some(Engine::Bare) && !Peer::Bare.can_run(workload) {
+            return Err(format!("{workload} has no loop by hand: leave out --engine bare"));
+        }
+        let runs = self.runs.unwrap_or(match (compares, self.quick) {
+            (true, true) => PAIRS_MIN,
+            (true, false) => 15,
+            (false, _) => 1,
+        });
+        if runs == 0 || compares && runs < PAIRS_MIN {
+            return Err(format!("--runs must be at least 1, with --compare at least {PAIRS_MIN}"));
+        }
+        let parallelism = self.parallelism.unwrap_or(workload.parallelism());
+        if let Some(needed) = workload.parallelism_needed().filter(|needed| *needed != parallelism)
+        {
+            return Err(format!("{workload} runs on {needed} shards: leave out --parallelism"));
+        }
+        if parallelism > 128 {
+            return Err("--parallelism is at most 128, the key groups of a job".to_owned());
+        }
+        let rate = self.rate.unwrap_or(1_000_000);
+        let events = self.events.unwrap_or(match workload {
+            Workload::Latency => rate.saturating_mul(10), // Ten seconds.
+            other => other.events(),
+        });
+        Ok(Args {
+            workload,
+            engine: self.engine.unwrap_or(Engine::Wiesel),
+            compare: self.compare,
+            runs,
+            events: if self.quick && self.events.is_none() {
+                events.min(QUICK_EVENTS)
+            } else {
+                events
+            },
+            parallelism,
+            event_rate: self.event_rate.unwrap_or(1_000_000),
+            seed: self.seed.unwrap_or(SEED),
+            rate,
+            mode: self.mode.unwrap_or(Mode::Spin),
+            profile: self.profile,
+            quick: self.quick,
+            output: self.output.unwrap_or(Output::Table),
+        })
+    }
+}
+
+/// A number of at least one; underscores may group its digits.
+fn positive<N: std::str::FromStr + PartialOrd + Default>(
+    parser: &mut Parser,
+    option: &str,
+) -> Result<N, lexopt::Error> {
+    let text = parser.value()?.string()?;
+    match text.replace('_', "").parse::<N>() {
+        Ok(number) if number > N::default() => Ok(number),
+        _ => Err(format!("{option} must be a whole number of at least 1, not `{text}`").into()),
+    }
+}
+
+fn seed(text: &str) -> Result<u64, String> {
+    let digits = text.replace('_', "");
+    let parsed = match digits.strip_prefix("0x") {
+        Some(hex) => u64::from_str_radix(hex, 16),
+        None => digits.parse(),
+    };
+    parsed.map_err(|_| format!("--seed must be a 64-bit number, not `{text}`"))
 }

@@ -7,7 +7,13 @@
 //! Both sides read the same frames through the same archived type; only what the engine adds differs: the view, the
 //! pace (stop and quantum after every record), the `dyn` call per frame and per emitted word, and event times.
 
-use std::{hint::black_box, sync::Arc, time::Duration};
+#![allow(clippy::disallowed_methods)] // It measures.
+
+use std::{
+    hint::black_box,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use cpu_time::ThreadTime;
 use wiesel_core::{
@@ -23,8 +29,16 @@ use wiesel_wire::{Frame, FramePool, FrameShape, FrameView, FrameWriter};
 
 use crate::{
     allocations,
-    args::Args,
-    pairs::{Ratio, alternate, median, ratio},
+    args::{Args, Engine},
+    generator::Check,
+    measure::{
+        Outcome, Run,
+        compare::Comparison,
+        measured,
+        stats::{Ratio, median},
+    },
+    peers::Peer,
+    workload::Workload,
 };
 
 /// A bid, as in Nexmark but for fields that no step looks at.
@@ -92,24 +106,29 @@ struct Variant {
     has_time: bool,
 }
 
-/// What was measured.
-#[derive(Debug)]
-pub struct Report {
-    pairs: usize,
-    events: usize,
-    both: Ratio,
-    without_time: (Ratio, f64, f64),
-    with_time: (Ratio, f64, f64),
-    allocations_per_event: f64,
-    sum: Sum,
+/// One run over frames with and without event times.
+///
+/// # Errors
+///
+/// If nothing came through the chain.
+pub fn run(run: &Run, engine: Engine) -> Result<Outcome, String> {
+    let variants = variants(run.events)?;
+    let through = match engine {
+        Engine::Wiesel => fused,
+        Engine::Bare => bare,
+    };
+    let (sum, usage) = measured(|| variants.each_ref().map(through)[0]);
+    let check = Check { out: sum.count, sum: sum.sum };
+    Ok(usage.outcome(run, engine.name(), check))
 }
 
-/// Measures.
-pub fn run(args: &Args) -> Result<Report, String> {
-    let variants = [false, true].map(|has_time| frames(args.events, has_time));
-    let mut by_variant = Vec::new();
-    let mut allocations_per_event: f64 = 0.0;
-    let mut sum = Sum::default();
+/// Ours against the loop by hand, in this process: CPU of the thread, alternately, over the same frames.
+///
+/// # Errors
+///
+/// If they give different results, or nothing came through.
+pub fn compare(args: &Args) -> Result<Comparison, String> {
+    let variants = variants(args.events)?;
     for variant in &variants {
         let (ours, by_hand) = (fused(variant), bare(variant));
         if ours != by_hand {
@@ -118,41 +137,57 @@ pub fn run(args: &Args) -> Result<Report, String> {
         if ours.count == 0 {
             return Err("nothing came through the chain: it measures nothing".to_owned());
         }
-        sum = ours;
-        let mut head = head_of(variant);
+        let mut head = head_of();
         let before = allocations::count();
         drive(&mut head, variant);
         let during = allocations::count() - before;
-        allocations_per_event = allocations_per_event.max(during as f64 / args.events as f64);
-        by_variant.push(alternate(
-            args.runs,
-            || timed(|| fused(variant)),
-            || timed(|| bare(variant)),
-        ));
+        if during > 0 {
+            return Err(format!("the fused chain allocated {during} times"));
+        }
     }
-    let total: Vec<_> =
-        by_variant[0].iter().zip(&by_variant[1]).map(|(a, b)| (a.0 + b.0, a.1 + b.1)).collect();
-    let of = |pairs: &[(Duration, Duration)]| {
-        let ns = |d: Duration| d.as_nanos() as f64 / args.events as f64;
-        let ours = median(pairs.iter().map(|pair| ns(pair.0)).collect());
-        let theirs = median(pairs.iter().map(|pair| ns(pair.1)).collect());
-        (ratio(pairs), ours, theirs)
+    let both = |run: fn(&Variant) -> Sum| {
+        let (cpu, wall) = (ThreadTime::now(), Instant::now());
+        black_box(variants.each_ref().map(run));
+        (wall.elapsed().as_secs_f64(), cpu.elapsed().as_secs_f64())
     };
-    Ok(Report {
-        pairs: args.runs,
-        events: args.events,
-        both: ratio(&total),
-        without_time: of(&by_variant[0]),
-        with_time: of(&by_variant[1]),
-        allocations_per_event,
-        sum,
+    let pairs: Vec<_> = (0..args.runs)
+        .map(|at| match at % 2 {
+            0 => (both(fused), both(bare)),
+            _ => {
+                let theirs = both(bare);
+                (both(fused), theirs)
+            }
+        })
+        .collect();
+    let ratio = |of: &dyn Fn(&(f64, f64)) -> f64| {
+        Ratio::of(&pairs.iter().map(|(o, t)| of(t) / of(o)).collect::<Vec<_>>())
+    };
+    let (ours, theirs): (Vec<_>, Vec<_>) = pairs.iter().copied().unzip();
+    let middle = |runs: &[(f64, f64)]| {
+        let (wall, cpu): (Vec<_>, Vec<_>) = runs.iter().copied().unzip();
+        (median(wall), median(cpu))
+    };
+    Ok(Comparison {
+        workload: Workload::Chain,
+        peer: Peer::Bare,
+        parallelism: 1,
+        events: 2 * args.events, // Each frame is read twice: with and without times.
+        pairs: pairs.len(),
+        dropped: 0,
+        throughput: ratio(&|(wall, _)| *wall),
+        cpu: ratio(&|(_, cpu)| *cpu), // The frames are there before: there is no input to leave out.
+        total_cpu: ratio(&|(_, cpu)| *cpu),
+        ours: middle(&ours),
+        theirs: middle(&theirs),
+        latencies: Vec::new(),
     })
 }
 
-fn timed(run: impl FnOnce() -> Sum) -> Duration {
-    let started = ThreadTime::now();
-    black_box(run());
-    started.elapsed()
+/// Frames without and with event times.
+fn variants(events: u64) -> Result<[Variant; 2], String> {
+    let events =
+        usize::try_from(events).map_err(|_| "--events is too large for frames in memory")?;
+    Ok([false, true].map(|has_time| frames(events, has_time)))
 }
 
 /// The input: written once, read by both.
@@ -200,7 +235,7 @@ fn is_wanted(price: u64, auction: u64, channel: &str) -> (bool, bool, bool) {
     (price > 500, !auction.is_multiple_of(4), channel.len() > 8)
 }
 
-fn head_of(variant: &Variant) -> (Box<dyn Head>, std::rc::Rc<std::cell::Cell<Sum>>, TaskContext) {
+fn head_of() -> (Box<dyn Head>, std::rc::Rc<std::cell::Cell<Sum>>, TaskContext) {
     let task = TaskId { vertex: VertexId(0), subtask: SubtaskIndex(0) };
     let metrics = Arc::new(TaskMetrics::default());
     let context = TaskContext::new(task, "chain", 1, 128, Shard::detached(), metrics);
@@ -216,7 +251,6 @@ fn head_of(variant: &Variant) -> (Box<dyn Head>, std::rc::Rc<std::cell::Cell<Sum
     let chain = MapTo::new(chain, |hash: u64| hash.rotate_left(7) ^ 0x5DEE);
     let end = End::new(SumOutput(sum.clone()), &context);
     let link = chain.finish(end, &context);
-    let _ = variant.has_time;
     let head = FrameStart::<Bid>::new().head(link, &context).expect("a frame head needs nothing");
     (Box::new(head), sum, context)
 }
@@ -253,7 +287,7 @@ fn drive(
 }
 
 fn fused(variant: &Variant) -> Sum {
-    let mut chain = head_of(variant);
+    let mut chain = head_of();
     drive(&mut chain, variant);
     chain.1.get()
 }
@@ -280,50 +314,4 @@ fn bare(variant: &Variant) -> Sum {
         }
     }
     sum
-}
-
-impl Report {
-    /// One object.
-    pub fn json(&self) -> String {
-        serde_json::json!({
-            "workload": "chain",
-            "compare": "bare",
-            "pairs": self.pairs,
-            "events": self.events,
-            "total_cpu_ratio": self.both.median,
-            "total_cpu_ratio_low": self.both.low,
-            "total_cpu_ratio_high": self.both.high,
-            "total_cpu_ratio_without_time": self.without_time.0.median,
-            "total_cpu_ratio_with_time": self.with_time.0.median,
-            "allocations_per_event": self.allocations_per_event,
-            "out": self.sum.count,
-            "sum": format!("{:016x}", self.sum.sum),
-        })
-        .to_string()
-    }
-
-    /// For people.
-    pub fn table(&self) -> String {
-        let mut lines = vec![format!(
-            "chain against the loop by hand: {} pairs of {} events, CPU; above 1 the chain is faster",
-            self.pairs, self.events
-        )];
-        for (name, (ratio, ours, theirs)) in
-            [("without event time", &self.without_time), ("with event time", &self.with_time)]
-        {
-            lines.push(format!(
-                "  {name:<20} bare / wiesel {:.3} [{:.3}, {:.3}]   {ours:.1} ns against {theirs:.1} ns an event",
-                ratio.median, ratio.low, ratio.high
-            ));
-        }
-        lines.push(format!(
-            "  both                 bare / wiesel {:.3} [{:.3}, {:.3}]",
-            self.both.median, self.both.low, self.both.high
-        ));
-        lines.push(format!(
-            "  allocations per event {:.6}; {} words came through, check sum {:016x}",
-            self.allocations_per_event, self.sum.count, self.sum.sum
-        ));
-        lines.join("\n") + "\n"
-    }
 }

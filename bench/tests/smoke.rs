@@ -1,38 +1,154 @@
-//! The benchmark on a small input: it gives the results that it should, in the shape that it promises.
+//! The benchmark on small inputs: it gives the results that it should, in the shape that it promises.
 
 use std::process::{Command, Output};
+
+use serde_json::Value;
 
 fn bench(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_wiesel-bench")).args(args).output().expect("it was just built")
 }
 
-#[test]
-fn chain_gives_what_the_loop_by_hand_gives_and_allocates_nothing() {
-    let run = bench(&["chain", "--compare", "bare", "--quick", "--output", "json"]);
-    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
-    let json: serde_json::Value = serde_json::from_slice(&run.stdout).expect("one object");
-    assert_eq!(json["workload"], "chain");
-    assert_eq!(json["compare"], "bare");
-    assert_eq!(json["pairs"], 3);
-    assert_eq!(json["allocations_per_event"], 0.0);
-    assert!(json["total_cpu_ratio"].as_f64().is_some_and(|ratio| ratio > 0.0));
-    // 20,000 bids of seed 42: a change of the chain, the views or the frames shows here.
-    assert_eq!(json["out"].as_u64(), Some(OUT));
-    assert_eq!(json["sum"], SUM);
+/// The objects that a run with `--quick --output json` prints.
+fn objects(args: &[&str]) -> Vec<Value> {
+    let ran = bench(&[args, &["--quick", "--output", "json"]].concat());
+    assert!(ran.status.success(), "{args:?}: {}", String::from_utf8_lossy(&ran.stderr));
+    let text = String::from_utf8(ran.stdout).expect("JSON is text");
+    text.lines().map(|line| serde_json::from_str(line).expect("an object a line")).collect()
 }
 
-const OUT: u64 = 84_980;
-const SUM: &str = "0000000072e8be58";
+fn object(args: &[&str]) -> Value {
+    let mut objects = objects(args);
+    assert_eq!(objects.len(), 1, "{args:?}");
+    objects.remove(0)
+}
+
+/// Outputs and sums of 100,000 events (1,000 lines), as they were when the sums of full runs were the specification's.
+const EXPECTED: [(&str, &str, u64, &str); 7] = [
+    ("q0", "100000", 92_000, Q0),
+    ("q1", "100000", 92_000, Q1),
+    ("q2", "100000", 372, Q2),
+    ("q0shuffle", "100000", 92_000, Q0),
+    ("keyed", "100000", 100_000, KEYED),
+    ("keyed_skew", "100000", 100_000, SKEW),
+    ("wordcount", "1000", 8_000, WORDS),
+];
+const Q0: &str = "ec141693cc625e3b";
+const Q1: &str = "ae72d0589c89fbec";
+const Q2: &str = "6c85a5aaa91aa5ba";
+const KEYED: &str = "445bf994867c3cfe";
+const SKEW: &str = "79be428a2cdebfd6";
+const WORDS: &str = "f3adc8d9ace9b8b3";
+
+#[test]
+fn jobs_and_loops_by_hand_give_the_same_at_every_parallelism() {
+    for (workload, events, out, sum) in EXPECTED {
+        for (engine, parallelism) in [
+            ("wiesel", "1"),
+            ("wiesel", "2"),
+            ("wiesel", "3"),
+            ("bare", "1"),
+            ("bare", "2"),
+            ("bare", "3"),
+        ] {
+            let run = object(&[
+                workload,
+                "--engine",
+                engine,
+                "--parallelism",
+                parallelism,
+                "--events",
+                events,
+            ]);
+            let found = (run["out"].as_u64(), run["sum"].as_str());
+            assert_eq!(found, (Some(out), Some(sum)), "{workload}, {engine}, {parallelism}");
+            assert_eq!(run["engine"], engine);
+            for field in ["seconds", "cpu_seconds", "events_per_second", "peak_rss_bytes"] {
+                assert!(run[field].as_f64().is_some_and(|value| value > 0.0), "{run}: {field}");
+            }
+            assert!(run["allocations"].is_u64(), "{run}");
+            assert_eq!(run["events"], events.parse::<u64>().expect("a number"));
+        }
+    }
+}
+
+#[test]
+fn another_seed_is_another_input() {
+    let sum = |seed| object(&["keyed", "--events", "1000", "--seed", seed])["sum"].clone();
+    assert_eq!(sum("7"), sum("0x7"));
+    assert_ne!(sum("7"), sum("8"));
+}
+
+#[test]
+fn events_allocate_nothing() {
+    // What a start and a second of heartbeats allocate does not grow with the events.
+    for workload in ["q0", "q1", "q2", "keyed_skew"] {
+        let allocations = |events| {
+            object(&[workload, "--events", events])["allocations"].as_u64().expect("a count")
+        };
+        let (few, many) = (allocations("200000"), allocations("1200000"));
+        assert!(many < few + 1_000, "{workload}: {few} for 200,000 events, {many} for 1,200,000");
+    }
+}
+
+#[test]
+fn a_comparison_has_ratios_with_intervals() {
+    for workload in ["q0", "chain"] {
+        let ratios = object(&[workload, "--compare", "bare", "--events", "20000"]);
+        assert_eq!((&ratios["workload"], &ratios["compare"]), (&workload.into(), &"bare".into()));
+        assert_eq!((ratios["parallelism"].as_u64(), ratios["pairs"].as_u64()), (Some(1), Some(3)));
+        for field in ["throughput_ratio", "cpu_ratio", "total_cpu_ratio"] {
+            let value = |suffix| ratios[format!("{field}{suffix}")].as_f64().expect("a number");
+            assert!(
+                0.0 < value("_low") && value("_low") <= value("") && value("") <= value("_high")
+            );
+        }
+    }
+}
+
+#[test]
+fn shards_hand_over_every_record() {
+    let handoff = object(&["handoff", "--events", "5000"]);
+    assert_eq!(handoff["out"], 5_000);
+    assert!(handoff["rtt_p50_ns"].as_u64() <= handoff["rtt_p99_ns"].as_u64(), "{handoff}");
+    let exchange = object(&["exchange", "--events", "5000"]);
+    assert_eq!(exchange["out"], 5_000);
+    assert!(exchange["bytes_per_second"].as_f64().is_some_and(|rate| rate > 0.0), "{exchange}");
+}
+
+#[test]
+fn a_latency_is_a_distribution() {
+    for (engine, mode) in [("wiesel", "spin"), ("wiesel", "park"), ("bare", "spin")] {
+        let args =
+            ["latency", "--rate", "20000", "--events", "4000", "--engine", engine, "--mode", mode];
+        let latency = object(&args);
+        assert_eq!((&latency["mode"], latency["rate"].as_u64()), (&mode.into(), Some(20_000)));
+        assert_eq!(latency["out"], 4_000);
+        let fields = ["p50_ns", "p90_ns", "p99_ns", "p999_ns", "p9999_ns", "max_ns"];
+        let values = fields.map(|field| latency[field].as_u64().expect("a number"));
+        assert!(values[0] > 0 && values.is_sorted(), "{latency}");
+        assert!(latency["hiccup_p999_ns"].is_u64(), "{latency}");
+    }
+}
 
 #[test]
 fn a_wrong_command_line_says_what_is_right() {
     for (args, expected) in [
         (&[][..], "which workload?"),
-        (&["q99"], "`q99` is not a workload"),
-        (&["chain", "--compare", "renoir"], "`renoir` cannot be compared yet"),
-        (&["chain", "--output", "xml"], "`xml` is not json or table"),
-        (&["chain", "--runs", "1"], "--runs must be at least 3"),
-        (&["chain", "--fast"], "invalid option '--fast'"),
+        (&["q99"], "`q99` is not a workload: there are gen"),
+        (&["chain", "--compare", "renoir"], "renoir has no chain: leave it out"),
+        (&["q0", "--compare", "flink"], "`flink` is not a peer: there are bare"),
+        (&["q0", "--engine", "flink"], "`flink` is not an engine"),
+        (&["q0", "--engine", "bare", "--compare", "bare"], "--engine is for runs"),
+        (&["handoff", "--engine", "bare"], "handoff has no loop by hand"),
+        (&["handoff", "--parallelism", "3"], "handoff runs on 2 shards"),
+        (&["q0", "--parallelism", "0"], "--parallelism must be a whole number of at least 1"),
+        (&["q0", "--parallelism", "129"], "at most 128"),
+        (&["q0", "--events", "many"], "--events must be a whole number of at least 1, not `many`"),
+        (&["q0", "--seed", "x"], "--seed must be a 64-bit number"),
+        (&["latency", "--mode", "rest"], "`rest` is not spin or park"),
+        (&["q0", "--output", "xml"], "`xml` is not json or table"),
+        (&["q0", "--compare", "bare", "--runs", "1"], "--compare at least 3"),
+        (&["q0", "--fast"], "invalid option '--fast'"),
     ] {
         let run = bench(args);
         let stderr = String::from_utf8_lossy(&run.stderr);

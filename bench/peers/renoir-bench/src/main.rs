@@ -1,0 +1,21 @@
+//! The benchmark's workloads on renoir: becomes the program of one of them.
+
+use std::process::ExitCode;
+
+/// Those in `src/bin`.
+const WORKLOADS: [&str; 10] = [
+    "q0",
+    "q1",
+    "q2",
+    "q0shuffle",
+    "q0shuffle_ptr",
+    "keyed",
+    "keyed_skew",
+    "wordcount",
+    "wordcount_opt",
+    "latency",
+];
+
+fn main() -> ExitCode {
+    peer::dispatch("renoir", &WORKLOADS)
+}

@@ -1,0 +1,11 @@
+//! The benchmark's workloads on timely: becomes the program of one of them.
+
+use std::process::ExitCode;
+
+/// Those in `src/bin`.
+const WORKLOADS: [&str; 9] =
+    ["q0", "q1", "q2", "q0shuffle", "q0shuffle_ptr", "keyed", "keyed_skew", "wordcount", "latency"];
+
+fn main() -> ExitCode {
+    peer::dispatch("timely", &WORKLOADS)
+}

@@ -1,0 +1,65 @@
+//! The same work as loops written by hand: one pinned thread a core, nothing between the generator and the state but
+//! plain Rust. The floor that every engine is measured against.
+//!
+//! ```text
+//!   thread i: make 512 events ─▶ own part: at once │ others' part: ring i→j ─▶ take what the others sent ─▶ …
+//! ```
+//!
+//! # What is always true
+//!
+//! 1. It computes the same outputs from the same input as a job of the same name, at every parallelism.
+//! 2. Nothing is allocated per event, and every event is forced into memory in full, as in the engines.
+//! 3. It may do what an engine must not: there is no time, no state that could be saved, no end of a turn.
+
+#![allow(clippy::disallowed_methods, clippy::disallowed_types)] // Threads by hand: that is what is compared with.
+
+mod keyed;
+mod latency;
+mod nexmark;
+mod threads;
+mod words;
+
+pub use latency::latency;
+
+use crate::{
+    generator::{Generator, KEYS},
+    measure::{Outcome, Run, measured},
+    workload::Workload,
+};
+
+/// Runs the loop of `run`.
+///
+/// # Errors
+///
+/// If there is no loop of that name.
+pub fn run(run: &Run) -> Result<Outcome, String> {
+    let generator = Generator::new(run.seed, run.event_rate);
+    let (check, usage) = measured(|| match run.workload {
+        Workload::Gen => Some(nexmark::gen_only(run, generator)),
+        Workload::Q0 => Some(nexmark::q0(run, generator)),
+        Workload::Q1 => Some(nexmark::q1(run, generator)),
+        Workload::Q2 => Some(nexmark::q2(run, generator)),
+        Workload::Q0Shuffle => Some(nexmark::q0_shuffle(run, generator)),
+        Workload::GenKeys => Some(keyed::gen_only(run, move |number| generator.key(number, KEYS))),
+        Workload::GenLines => Some(words::gen_only(run, generator)),
+        Workload::Keyed => Some(keyed::count(run, move |number| generator.key(number, KEYS))),
+        Workload::KeyedSkew => {
+            Some(keyed::count(run, move |number| generator.skewed_key(number, KEYS)))
+        }
+        Workload::WordCount => Some(words::count(run, generator)),
+        _ => None,
+    });
+    let check = check.ok_or_else(|| format!("{} has no loop by hand", run.workload))?;
+    Ok(usage.outcome(run, "bare", check))
+}
+
+/// Pins this thread to `core`, if there is one for it.
+fn pin(core: Option<usize>) {
+    if let Some(core) = core {
+        let mut set = nix::sched::CpuSet::new();
+        // A core that is not there was not listed; a thread that cannot be pinned runs unpinned.
+        let _ = set
+            .set(core)
+            .and_then(|()| nix::sched::sched_setaffinity(nix::unistd::Pid::from_raw(0), &set));
+    }
+}

@@ -1,0 +1,151 @@
+//! Threads that make events, send some to each other, and work off what they get.
+
+use std::{
+    hint::spin_loop,
+    sync::{
+        Barrier, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+};
+
+use rtrb::{Consumer, Producer, RingBuffer};
+
+use crate::{generator::Check, measure::Run};
+
+/// Items of a ring: what a frame of an engine would hold.
+const RING_ITEMS: usize = 4_096;
+
+/// Events between two looks at the rings.
+const BATCH_EVENTS: u64 = 512;
+
+/// What a thread does with the items that are its own.
+pub trait Work<M>: Default {
+    /// Takes one item.
+    fn take(&mut self, item: M);
+
+    /// A batch is over: what was put off is done now.
+    fn batch_ends(&mut self) {}
+
+    /// The outputs.
+    fn check(self) -> Check;
+}
+
+/// Sends an item to a thread.
+pub struct Router<'r, M, W> {
+    own: u32,
+    work: &'r mut W,
+    outgoing: &'r mut [Vec<M>],
+}
+
+impl<M, W: Work<M>> Router<'_, M, W> {
+    /// To thread `to`, which is below the number of threads.
+    #[inline(always)]
+    pub fn send(&mut self, to: u32, item: M) {
+        if to == self.own { self.work.take(item) } else { self.outgoing[to as usize].push(item) }
+    }
+}
+
+/// Runs `make(number, router)` for every event of the run, thread `i` of `p` for `i, i + p, i + 2p …`
+pub fn run<M, W, F>(run: &Run, make: F) -> Check
+where
+    M: Send,
+    W: Work<M>,
+    F: FnMut(u64, &mut Router<'_, M, W>) + Clone + Send,
+{
+    let threads = run.parallelism as usize;
+    let (mut senders, mut receivers): (Vec<Vec<_>>, Vec<Vec<_>>) =
+        (0..threads).map(|_| (Vec::new(), Vec::new())).unzip();
+    for sender in &mut senders {
+        for receiver in &mut receivers {
+            let (to, from) = RingBuffer::<M>::new(RING_ITEMS);
+            sender.push(to);
+            receiver.push(from);
+        }
+    }
+    let cores = wiesel_shard::available_cores();
+    let (start, total) = (Barrier::new(threads), Mutex::new(Check::default()));
+    let done = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for (own, (to, from)) in senders.into_iter().zip(receivers).enumerate() {
+            let (make, start, total, done) = (make.clone(), &start, &total, &done);
+            let core = cores.get(own).copied().filter(|_| threads <= cores.len());
+            scope.spawn(move || {
+                super::pin(core);
+                start.wait();
+                let check = Thread { own, to, from, work: W::default(), run, done }.drive(make);
+                total.lock().unwrap_or_else(PoisonError::into_inner).merge(check);
+            });
+        }
+    });
+    total.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+struct Thread<'t, M, W> {
+    own: usize,
+    to: Vec<Producer<M>>,
+    from: Vec<Consumer<M>>,
+    work: W,
+    run: &'t Run,
+    done: &'t AtomicUsize,
+}
+
+impl<M, W: Work<M>> Thread<'_, M, W> {
+    fn drive<F: FnMut(u64, &mut Router<'_, M, W>)>(mut self, mut make: F) -> Check {
+        let stride = u64::from(self.run.parallelism);
+        let mut outgoing: Vec<Vec<M>> =
+            self.to.iter().map(|_| Vec::with_capacity(8 * BATCH_EVENTS as usize)).collect();
+        let mut number = self.own as u64;
+        while number < self.run.events {
+            let end = self.run.events.min(number.saturating_add(BATCH_EVENTS * stride));
+            let mut router =
+                Router { own: self.own as u32, work: &mut self.work, outgoing: &mut outgoing };
+            while number < end {
+                make(number, &mut router);
+                number += stride;
+            }
+            self.send(&mut outgoing);
+            self.take();
+            self.work.batch_ends();
+        }
+        // All has been sent: what is left in the rings when every thread has said so is the rest.
+        self.done.fetch_add(1, Ordering::AcqRel);
+        while self.done.load(Ordering::Acquire) < self.to.len() {
+            self.take();
+            spin_loop();
+        }
+        self.take();
+        self.work.batch_ends();
+        self.work.check()
+    }
+
+    /// Sends a batch; where a ring is full, takes what has come meanwhile.
+    fn send(&mut self, outgoing: &mut [Vec<M>]) {
+        for (to, items) in outgoing.iter_mut().enumerate() {
+            let mut items = items.drain(..);
+            while items.len() > 0 {
+                let ring = &mut self.to[to];
+                let slots = ring.slots().min(items.len());
+                match ring.write_chunk_uninit(slots) {
+                    Ok(chunk) if slots > 0 => {
+                        chunk.fill_from_iter(&mut items);
+                    }
+                    _ => {
+                        self.take();
+                        spin_loop();
+                    }
+                }
+            }
+        }
+    }
+
+    fn take(&mut self) {
+        let Self { from, work, .. } = self;
+        for ring in from.iter_mut() {
+            let slots = ring.slots();
+            if let Ok(chunk) = ring.read_chunk(slots) {
+                chunk.into_iter().for_each(|item| work.take(item));
+            }
+        }
+    }
+}

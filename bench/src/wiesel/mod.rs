@@ -1,0 +1,20 @@
+//! Our side: each workload as a job, written as a user would write it.
+//!
+//! ```text
+//!   generator ─▶ views of events ─▶ the job's operators ─▶ CheckSink ─▶ out, sum
+//! ```
+//!
+//! # What is always true
+//!
+//! 1. Jobs use what a user can use: the crate `wiesel`, with the configuration of a user.
+//! 2. Every event is forced into memory in full (`black_box`) before the job sees it, as in every other engine.
+//! 3. What is measured is `execute`: starting the shards, running the job, ending them.
+
+mod check_sink;
+mod events;
+mod jobs;
+mod latency;
+mod profile;
+
+pub use jobs::run;
+pub use latency::run as latency;

@@ -1,0 +1,143 @@
+//! What can be measured, and with which input.
+
+use std::{fmt, str::FromStr};
+
+/// A workload: what is computed, over which input. Its outputs are fixed by the generator's specification.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Workload {
+    /// Events are made and dropped: the ceiling of q0 to q2, and what their `cpu_ratio` leaves out.
+    Gen,
+    /// Keys are made and dropped: what `cpu_ratio` leaves out of keyed and keyed_skew.
+    GenKeys,
+    /// Lines are made and dropped: what `cpu_ratio` leaves out of wordcount.
+    GenLines,
+    /// Every bid.
+    Q0,
+    /// Every bid, its price converted.
+    Q1,
+    /// The bids on every 123rd auction.
+    Q2,
+    /// Every bid, whole, to the shard of its auction.
+    Q0Shuffle,
+    /// A running count of 2^20 keys, uniform.
+    Keyed,
+    /// As `keyed`, but half of the records have key 0.
+    KeyedSkew,
+    /// A running count of words; a line has eight.
+    WordCount,
+    /// A fused chain over archived frames.
+    Chain,
+    /// Frames from one shard to the other, every byte written and read.
+    Exchange,
+    /// One record to the other shard and back.
+    Handoff,
+    /// The keyed count at a steady rate, open loop.
+    Latency,
+}
+
+impl Workload {
+    /// All of them, in the order of the manual.
+    pub const ALL: [Self; 14] = [
+        Self::Gen,
+        Self::GenKeys,
+        Self::GenLines,
+        Self::Q0,
+        Self::Q1,
+        Self::Q2,
+        Self::Q0Shuffle,
+        Self::Keyed,
+        Self::KeyedSkew,
+        Self::WordCount,
+        Self::Chain,
+        Self::Exchange,
+        Self::Handoff,
+        Self::Latency,
+    ];
+
+    /// What the command line calls it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Gen => "gen",
+            Self::GenKeys => "gen_keys",
+            Self::GenLines => "gen_lines",
+            Self::Q0 => "q0",
+            Self::Q1 => "q1",
+            Self::Q2 => "q2",
+            Self::Q0Shuffle => "q0shuffle",
+            Self::Keyed => "keyed",
+            Self::KeyedSkew => "keyed_skew",
+            Self::WordCount => "wordcount",
+            Self::Chain => "chain",
+            Self::Exchange => "exchange",
+            Self::Handoff => "handoff",
+            Self::Latency => "latency",
+        }
+    }
+
+    /// Events of a run, if the command line says nothing: those of the specification's reference sums, where it has any.
+    pub const fn events(self) -> u64 {
+        match self {
+            Self::Gen | Self::Q0 | Self::Q1 | Self::Q2 | Self::Q0Shuffle => 20_000_000,
+            Self::GenKeys | Self::Keyed | Self::KeyedSkew | Self::Latency => 10_000_000,
+            Self::GenLines | Self::WordCount | Self::Handoff => 1_000_000,
+            Self::Chain => 2_000_000,
+            Self::Exchange => 10_000_000,
+        }
+    }
+
+    /// Shards, if the command line says nothing.
+    pub const fn parallelism(self) -> u32 {
+        match self {
+            Self::Exchange | Self::Handoff | Self::Latency => 2,
+            _ => 1,
+        }
+    }
+
+    /// Shards that it is about.
+    pub const fn parallelism_needed(self) -> Option<u32> {
+        match self {
+            Self::Exchange | Self::Handoff => Some(2),
+            Self::Chain => Some(1),
+            _ => None,
+        }
+    }
+
+    /// The workload that makes the same input and drops it.
+    pub const fn input(self) -> Option<Self> {
+        match self {
+            Self::Q0 | Self::Q1 | Self::Q2 | Self::Q0Shuffle => Some(Self::Gen),
+            Self::Keyed | Self::KeyedSkew => Some(Self::GenKeys),
+            Self::WordCount => Some(Self::GenLines),
+            _ => None,
+        }
+    }
+
+    /// Events, outputs and check sum of a run over the specification's input, where it gives them.
+    pub const fn reference(self) -> Option<(u64, u64, u64)> {
+        match self {
+            Self::Q0 | Self::Q0Shuffle => Some((20_000_000, 18_400_000, 0xcc70_1320_1478_dcca)),
+            Self::Q1 => Some((20_000_000, 18_400_000, 0x331c_cb76_fe82_9627)),
+            Self::Q2 => Some((20_000_000, 150_469, 0x835b_f7ae_b1e1_95e0)),
+            Self::WordCount => Some((1_000_000, 8_000_000, 0x8883_c89f_0f71_35c2)),
+            Self::Keyed => Some((10_000_000, 10_000_000, 0x7959_6fb7_ded5_f395)),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Workload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Workload {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        Self::ALL.into_iter().find(|workload| workload.name() == name).ok_or_else(|| {
+            let names = Self::ALL.map(Self::name).join(" ");
+            format!("`{name}` is not a workload: there are {names}")
+        })
+    }
+}
