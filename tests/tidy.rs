@@ -114,11 +114,16 @@ const LONG_FILES: &[(&str, &str)] = &[];
 /// ends in `/` stands for the parts of the module of that name, whose own file says it for them.
 const UNSAFE_MODULES: &[(&str, &str)] = &[
     ("bench/src/allocations.rs", "passes every call on to the system's allocator"),
+    (
+        "examples/tests/no_io_uring.rs",
+        "two system calls between fork and exec; the tests are these",
+    ),
     ("net/wire/src/crc32c.rs", "one instruction, after asking the processor; both ways compared"),
     (
         "net/wire/src/frame.rs",
         "a frame owns its buffer; round trips, and checks of untrusted bytes",
     ),
+    ("net/wire/src/prefetch.rs", "a prefetch has no effect; which lines is tested"),
     (
         "net/wire/src/view.rs",
         "records of a sealed frame; round trips, and checks of untrusted bytes",
@@ -146,6 +151,10 @@ const UNSAFE_MODULES: &[(&str, &str)] = &[
     ("runtime/record/src/scalars.rs", "inline strings and native scalars; round trips"),
     ("runtime/record/src/writer.rs", "places inside the buffer; round trips at every fill level"),
     ("runtime/record/tests/zoo/main.rs", "reads back what it wrote"),
+    (
+        "runtime/shard/src/real/clock.rs",
+        "reads the processor's counter; compared with the kernel's clock",
+    ),
     ("runtime/shard/src/real/bell.rs", "system calls on an own descriptor"),
     ("runtime/shard/src/real/executor.rs", "system calls of the real backend"),
     ("runtime/shard/src/real/handle.rs", "system calls on an own descriptor"),

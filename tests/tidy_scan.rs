@@ -79,10 +79,11 @@ pub fn files(root: &Path) -> Vec<String> {
             let name = entry.file_name().to_string_lossy().into_owned();
             let path = folder.join(&name);
             let Ok(kind) = entry.file_type() else { continue };
-            let built = name == ".git" || name == "target" || name.starts_with("target-");
-            if kind.is_dir() && !built {
+            // `.git` is a folder in a clone and a file in a work tree.
+            let ours = name != ".git" && name != "target" && !name.starts_with("target-");
+            if kind.is_dir() && ours {
                 folders.push(path);
-            } else if kind.is_file() {
+            } else if kind.is_file() && ours {
                 found.push(path.to_string_lossy().replace('\\', "/"));
             }
         }

@@ -1,7 +1,7 @@
 //! Whole jobs on this machine: they end, with the right results, in bounded memory, and fail as they should.
 //!
-//! No time is asserted but a bound on hanging. What needs a quiet machine and a release build is ignored here and run
-//! by `cargo test --release -p wiesel-tests --test cluster -- --ignored --nocapture --test-threads=1`.
+//! No time is asserted that other work of the machine could change, but for a bound on hanging. What takes long is
+//! ignored here: `cargo test --release -p wiesel-tests --test cluster -- --ignored --nocapture --test-threads=1`.
 #![allow(
     clippy::disallowed_methods,
     reason = "the watchdog is a thread, slow functions read a clock, and the resident set is a file"
