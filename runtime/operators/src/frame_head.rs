@@ -53,34 +53,39 @@ impl<T: Record> Start for FrameStart<T> {
     }
 }
 
-/// The loop that every record of an unkeyed chain but the last goes through: nothing in it is dynamic.
-#[inline]
-fn push_all<T: Record, D: Link<T>>(
-    view: &FrameView<'_, T>,
-    cursor: &mut usize,
-    next: &mut D,
-    pace: &mut Pace,
-) -> Progress {
-    let last = view.len().saturating_sub(1);
-    for at in *cursor..last {
-        next.push(view.record(at), view.meta(at));
-        if pace.is_over() {
-            *cursor = at + 1;
-            return Progress::Stopped;
-        }
-    }
-    *cursor = last;
-    Progress::Done
-}
-
 impl<T: Record, D: Link<T>> FrameHead<T, D> {
-    /// The last record of a frame, outside of the loop: it is timed.
-    #[inline(never)]
-    fn push_timed(&mut self, view: &FrameView<'_, T>, cursor: &mut usize) {
-        let started = self.context.stopwatch().read();
-        self.next.push(view.record(*cursor), view.meta(*cursor));
-        self.context.stopwatch().count_since(started, Stage::Chain);
-        *cursor += 1;
+    /// The loop that every record of an unkeyed chain goes through: nothing in it is dynamic. It runs twice, for the
+    /// last record once more, which is timed; so a chain is pushed to in one place only, and is fused into the loop
+    /// rather than called by it.
+    #[inline]
+    fn push_all(
+        &mut self,
+        view: &FrameView<'_, T>,
+        cursor: &mut usize,
+        pace: &mut Pace,
+    ) -> Progress {
+        let len = view.len();
+        let mut end = len.saturating_sub(1).max(*cursor);
+        let mut started = None;
+        loop {
+            for at in *cursor..end {
+                self.next.push(view.record(at), view.meta(at));
+                if pace.is_over() {
+                    *cursor = at + 1;
+                    return if *cursor == len { Progress::Done } else { Progress::Stopped };
+                }
+            }
+            *cursor = end;
+            let stopwatch = self.context.stopwatch();
+            if let Some(started) = started {
+                stopwatch.count_since(started, Stage::Chain);
+            }
+            if end == len {
+                return Progress::Done;
+            }
+            started = Some(stopwatch.read());
+            end = len;
+        }
     }
 }
 
@@ -98,10 +103,7 @@ impl<T: Record, D: Link<T>> Head for FrameHead<T, D> {
     ) -> Progress {
         let view = FrameView::<T>::new(frame);
         let from = *cursor;
-        let progress = push_all(&view, cursor, &mut self.next, pace);
-        if progress == Progress::Done && *cursor < view.len() {
-            self.push_timed(&view, cursor);
-        }
+        let progress = self.push_all(&view, cursor, pace);
         self.context.metrics().records_in.add((*cursor - from) as u64);
         progress
     }

@@ -408,16 +408,35 @@ impl Table {
         let Spot(spot) = if hash == u64::MAX { self.spot(bytes_hash(hash)) } else { spot };
         let hash = bytes_hash(hash);
         let segment = self.segment_at(spot);
-        let (short, key_at) = (Block::inline(key), self.shape.key_at);
-        let same = |area: *mut u8| {
-            // SAFETY: the area of a live row of a layout of bytes: its first block is its key.
-            let block = unsafe { &*area.wrapping_add(key_at).cast::<Block>() };
-            // SAFETY: live, as its row is.
-            short.map_or_else(|| unsafe { block.bytes() } == Some(key), |short| block.is(short))
+        let word = word_from(hash);
+        let place = match Block::inline(key) {
+            Some(short) => {
+                let key_at = self.shape.key_at;
+                // SAFETY: the area of a live row of a layout of bytes: its first block is its key.
+                let block = |area: *mut u8| unsafe { &*area.wrapping_add(key_at).cast::<Block>() };
+                // SAFETY: in the directory, so live; the word is not empty.
+                unsafe { segment.find(self.shape, spot, word, |area| block(area).is(short)) }
+            }
+            None => {
+                let (at, row, found) = self.find_long(segment, spot, word, key);
+                Place { group: segment.group(self.shape, at), at, row, found }
+            }
         };
-        // SAFETY: in the directory, so live; the word is not empty.
-        let place = unsafe { segment.find(self.shape, spot, word_from(hash), same) };
         (spot, segment, place)
+    }
+
+    /// The parts of a place, so that they come back in registers.
+    // Never: it calls, and what the loop over short keys holds in registers would be on the stack.
+    #[inline(never)]
+    fn find_long(&self, segment: Segment, spot: u64, word: u64, key: &[u8]) -> (u32, u32, bool) {
+        let key_at = self.shape.key_at;
+        // SAFETY: as for short keys; a block is live as its row is.
+        let same = |area: *mut u8| unsafe {
+            (*area.wrapping_add(key_at).cast::<Block>()).bytes() == Some(key)
+        };
+        // SAFETY: as for short keys.
+        let place = unsafe { segment.find(self.shape, spot, word, same) };
+        (place.at, place.row, place.found)
     }
 
     /// Before a row is written.
