@@ -45,6 +45,10 @@ pub fn gate(path: &Path) -> Result<bool, String> {
     Ok(report.failures.is_empty())
 }
 
+/// Two counts of a kernel differ by less, in instructions per operation: a clock may be read once more in one of them,
+/// and what is written is rounded to this.
+const REPEATS_WITHIN: f64 = 0.01;
+
 /// Counts twice and writes.
 ///
 /// # Errors
@@ -57,7 +61,7 @@ pub fn record(path: &Path) -> Result<(), String> {
         let name = kernel.name;
         let (count, again) =
             (instructions_per_operation(kernel)?, instructions_per_operation(kernel)?);
-        if count != again {
+        if (count - again).abs() >= REPEATS_WITHIN {
             return Err(format!("{name}: {count} instructions, then {again}: it does not repeat"));
         }
         println!("{name:20} {count:12.2}");
