@@ -24,10 +24,6 @@ use crate::{
 const NEVER: Duration = Duration::from_secs(3_600);
 /// Rows that are absent arrive when they are asked for again; this often somebody asks at the latest.
 const ROWS_EVERY: Duration = Duration::from_millis(2);
-/// About one seed in fifty: a producer whose watermark waits for a slot of the ring is not woken when its consumer takes
-/// one out (`ChannelReceiver::pop` in net/exchange), and sleeps on with what is queued behind it until a heartbeat, of
-/// 100 ms on a real machine. They are counted and not violations until that is mended.
-const STALLS_ARE_KNOWN: bool = false;
 /// The longest seeds take a tenth of it.
 const STEPS_MAX: u64 = 200_000;
 /// One seed in so many is a flood.
@@ -37,8 +33,6 @@ const FLOOD_ONE_IN: u64 = 8;
 pub(crate) struct Ran {
     pub(crate) trace_hash: u64,
     pub(crate) steps: u64,
-    /// It went on only because a heartbeat came: somebody was not woken for what was there.
-    pub(crate) is_stalled: bool,
 }
 
 thread_local! {
@@ -208,9 +202,8 @@ fn simulate(
             return Err(format!("not all frames of shard {shard} are home: {pool:?}"));
         }
     }
-    let is_stalled = ran.elapsed >= NEVER;
-    if is_stalled && !STALLS_ARE_KNOWN {
+    if ran.elapsed >= NEVER {
         return Err("a shard was not woken: it went on with its heartbeat".to_owned());
     }
-    Ok((Ran { trace_hash: ran.trace_hash, steps: ran.steps, is_stalled }, result))
+    Ok((Ran { trace_hash: ran.trace_hash, steps: ran.steps }, result))
 }

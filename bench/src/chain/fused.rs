@@ -87,8 +87,9 @@ pub fn frames(events: usize, has_time: bool) -> Vec<Frame> {
         let z = (random ^ (random >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         z ^ (z >> 27)
     };
-    let pool = FramePool::new(events / 100 + 8, 0);
-    let mut pool = pool.reserve(events / 100 + 8).expect("all of the pool");
+    // With its index entry a bid takes at most 140 bytes, so a frame of 32 KiB holds more than 200.
+    let frames_max = events / 200 + 1;
+    let mut pool = FramePool::new(frames_max, 0).reserve(frames_max).expect("all of the pool");
     let mut scratch = Scratch::new();
     let mut frames = Vec::new();
     let mut open = || {

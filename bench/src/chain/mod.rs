@@ -37,6 +37,9 @@ use crate::{
 /// Of a turn of ours.
 const QUANTUM: Duration = Duration::from_micros(50);
 
+/// Two times 150 bytes each: 15 GB.
+const EVENTS_MAX: u64 = 50_000_000;
+
 /// One variant of the workload: written once, read by both.
 struct Variant {
     frames: Vec<Frame>,
@@ -122,8 +125,12 @@ pub fn compare(args: &Args) -> Result<Comparison, String> {
 
 /// Frames without and with event times.
 fn variants(events: u64) -> Result<[Variant; 2], String> {
-    let events =
-        usize::try_from(events).map_err(|_| "--events is too large for frames in memory")?;
+    if events > EVENTS_MAX {
+        return Err(format!(
+            "--events {events}: `chain` keeps its input in memory, and takes at most {EVENTS_MAX}"
+        ));
+    }
+    let events = events as usize;
     Ok([false, true].map(|has_time| Variant { frames: fused::frames(events, has_time), has_time }))
 }
 

@@ -108,11 +108,6 @@ impl Partitioner {
     pub fn is_broadcast(&self) -> bool {
         matches!(self, Self::Broadcast)
     }
-
-    /// Whether records on this edge must carry a key hash.
-    pub fn needs_hash(&self) -> bool {
-        matches!(self, Self::Hash { .. } | Self::Custom(_))
-    }
 }
 
 /// Flink's pointwise groups (`EdgeManagerBuildUtil`): the larger side is cut into as many runs as the

@@ -81,8 +81,8 @@ pub struct TaskMetrics {
     pub stages: StageMetrics,
 }
 
-/// Where the time of records goes: of each stage how many records were looked at, and their nanoseconds. One record of
-/// every turn is, so the quotient is what a record costs on average.
+/// Where the time of records goes: of each stage how many records were looked at, and their nanoseconds. Those are few,
+/// of a turn or a frame one, and each was timed alone: their proportions say where time goes, not what a record costs.
 #[derive(Debug, Default)]
 pub struct StageMetrics {
     /// Records seen while their source made them.

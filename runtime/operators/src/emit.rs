@@ -15,8 +15,6 @@ pub struct End<T, O> {
     output: O,
     /// Records since the last tick: counted here, so that a push touches nothing but the chain.
     pushed: u64,
-    /// The record that is looked at.
-    timed_at: u64,
     context: TaskContext,
     types: PhantomData<fn(T)>,
 }
@@ -24,8 +22,7 @@ pub struct End<T, O> {
 impl<T: Record, O: Output<T>> End<T, O> {
     /// Ends a chain in `output`.
     pub fn new(output: O, context: &TaskContext) -> Self {
-        let context = context.clone();
-        Self { output, pushed: 0, timed_at: SAMPLED_RECORD, context, types: PhantomData }
+        Self { output, pushed: 0, context: context.clone(), types: PhantomData }
     }
 
     fn count(&mut self) {
@@ -72,7 +69,7 @@ impl<T: Record, O: Output<T>> Link<T> for End<T, O> {
     #[inline(always)]
     fn push<I: Item<T>>(&mut self, item: I, meta: Meta) {
         self.pushed += 1;
-        let is_timed = self.pushed == self.timed_at;
+        let is_timed = self.pushed == SAMPLED_RECORD;
         let started = if is_timed { self.context.stopwatch().read() } else { Nanos(0) };
         self.output.append(item, meta);
         if is_timed {

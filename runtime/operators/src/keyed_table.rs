@@ -55,6 +55,9 @@ pub(crate) fn upsert<'t, K: Key>(
     match key_layout::<K>() {
         KeyLayout::Word { .. } => {
             let word = word_of::<K>(key, scratch);
+            if cfg!(debug_assertions) {
+                K::with_key_bytes(key, scratch, |bytes| table.check_resident(at.hash, bytes));
+            }
             match at.ahead {
                 Some(index) => table.upsert_word_ahead(index, at.spot, word),
                 None => table.upsert_word(at.spot, word),
@@ -92,6 +95,7 @@ pub(crate) fn find_ahead<K: Key>(
 #[inline(always)]
 fn word_of<K: Key>(key: K::View<'_>, scratch: &mut Vec<u8>) -> u64 {
     K::with_key_bytes(key, scratch, |bytes| {
+        assert!(Some(bytes.len()) == K::FIXED, "a key has as many bytes as its type says");
         let mut word = [0; 8];
         word[..bytes.len()].copy_from_slice(bytes);
         u64::from_le_bytes(word)

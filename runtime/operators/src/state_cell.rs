@@ -49,11 +49,12 @@ impl<S: Record> StateCell<S> {
     ///
     /// # Errors
     ///
-    /// If the layout has no such cell: the operator that made it is wrong.
+    /// If the layout has no such cell, or one of another length: the operator that made it is wrong.
     pub fn of(layout: &RowLayout, name: &str) -> Result<Self, TaskFailure> {
-        let (cell, block) = (layout.cell(name), layout.block(name));
+        let cell = layout.cell(name).filter(|cell| cell.bytes() == size_of::<S::Archived>());
+        let block = layout.block(name);
         if is_inline::<S>() && cell.is_none() || !is_inline::<S>() && block.is_none() {
-            let cause = format!("the row `{layout}` has no cell `{name}`");
+            let cause = format!("the row `{layout}` has no cell `{name}` for a {}", S::SCHEMA.name);
             return Err(TaskFailure::new(Blame::Runtime, "open state", cause));
         }
         Ok(Self {
@@ -114,7 +115,8 @@ impl<S: Record> StateCell<S> {
     ///
     /// # Errors
     ///
-    /// If `change` fails, or the value is longer than a block may be.
+    /// If `change` fails, or the value is longer than a block may be. The task has failed then: what its rows hold is
+    /// neither read nor snapshotted any more.
     #[inline(always)]
     pub fn update(
         &mut self,

@@ -3,8 +3,8 @@
 //! # What is always true
 //!
 //! 1. Only the shard writes its cells, but for `stalls`, which is the watchdog's.
-//! 2. `turns` grows at least once per [`PARK_MAX`](crate::PARK_MAX) while the program runs and its turns are short:
-//!    a shard whose `turns` stands still is stuck or in a long turn.
+//! 2. `turns` grows at least once per [`PARK_MAX`](crate::PARK_MAX) (the control program's: once a second) while the
+//!    program runs and its turns are short: a shard whose `turns` stands still is stuck or in a long turn.
 
 use std::{
     sync::atomic::{AtomicU8, AtomicU64, Ordering},

@@ -50,7 +50,8 @@ impl ShardSpec {
     }
 }
 
-/// The longest sleep without a look around. A backstop: no wake-up is lost (see [`Door`]). Simulated shards have none.
+/// The longest sleep of a shard without a look around; the control program's is up to a second. A backstop: no wake-up
+/// is lost (see [`Door`]). Simulated shards have none.
 pub const PARK_MAX: Duration = Duration::from_millis(100);
 
 /// Makes the program of a shard, on that shard.

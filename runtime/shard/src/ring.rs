@@ -22,7 +22,7 @@
 //!
 //! This is the only module of the ring that uses `unsafe`; loom checks it (`RUSTFLAGS="--cfg loom"`).
 
-use std::{cell::Cell, fmt, mem::MaybeUninit};
+use std::{cell::Cell, fmt, marker::PhantomData, mem::MaybeUninit};
 
 use crossbeam_utils::CachePadded;
 
@@ -104,7 +104,7 @@ pub fn ring<T>(slots: usize) -> (Producer<T>, Consumer<T>) {
         capacity: slots,
     });
     let producer = Producer { shared: Arc::clone(&shared), tail: 0, head_seen: Cell::new(0) };
-    let consumer = Consumer { shared, head: 0 };
+    let consumer = Consumer { shared, head: 0, not_sync: PhantomData };
     (producer, consumer)
 }
 
@@ -175,11 +175,18 @@ impl<T> Drop for Producer<T> {
     }
 }
 
-/// The popping end of a ring.
+/// The popping end of a ring. It may be sent to another thread, but not shared with one, since it lends its values:
+///
+/// ```compile_fail,E0277
+/// fn is_sync<T: Sync>(_: T) {}
+/// let (_, consumer) = wiesel_shard::ring::ring::<std::cell::Cell<u32>>(1);
+/// is_sync(consumer);
+/// ```
 pub struct Consumer<T> {
     shared: Arc<Shared<T>>,
     /// The value of `shared.head`, which only this side changes.
     head: usize,
+    not_sync: PhantomData<Cell<()>>,
 }
 
 impl<T> Consumer<T> {

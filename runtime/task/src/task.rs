@@ -178,9 +178,10 @@ impl Task {
         self.gates.is_empty()
     }
 
-    /// Whether its last turn ended within a frame: its next one has something to do.
+    /// Whether its last turn ended within a frame, and its output took what came of it: its next one has something to
+    /// do.
     pub fn has_more(&self) -> bool {
-        self.at_hand.is_some()
+        self.at_hand.is_some() && self.blocked_since.is_none()
     }
 
     /// One turn: bounded by the quantum plus one record.
@@ -227,10 +228,8 @@ impl Task {
                 if let Some(failure) = self.take_failure() {
                     return Turn::Failed(failure);
                 }
-                let now = shard.read_clock();
-                let metrics = self.context.metrics();
-                metrics.flush_ns.add(now.since(worked).as_nanos() as u64);
-                metrics.idle_ns.add(now.since(started).as_nanos() as u64);
+                let idle = shard.read_clock().since(started);
+                self.context.metrics().idle_ns.add(idle.as_nanos() as u64);
                 if moved { Turn::Worked } else { Turn::Idle(until) }
             }
             turn => {

@@ -12,7 +12,8 @@
 //!
 //! # What is always true
 //!
-//! 1. Of any [`ROUNDS_MAX`] + 1 rounds one has turns for sources: they also carry the time.
+//! 1. Of any [`ROUNDS_MAX`] + 1 rounds one has turns for sources: they also carry the time. And so has every round in
+//!    which nobody else did anything (the worker sees to that).
 
 /// For how many rounds in a row sources wait at most.
 const ROUNDS_MAX: u32 = 8;

@@ -196,15 +196,27 @@ impl Worker {
         Ok(Slot::new(attempt, metrics, task))
     }
 
-    /// Gives each task a turn; says whether one worked, and when the next wants one at the latest.
+    /// Gives each task a turn; says whether one worked, and if none did when the next wants one at the latest.
     fn run_tasks(&mut self) -> (bool, Option<Nanos>) {
         let is_behind = self.slots.iter().any(|slot| slot.is_started && slot.has_more());
-        let sources_wait = self.precedence.sources_wait(is_behind);
+        if !self.precedence.sources_wait(is_behind) {
+            return self.run_those(|_| true);
+        }
+        let (worked, until) = self.run_those(|slot| !slot.is_source());
+        if worked {
+            return (true, None);
+        }
+        // Nobody was behind after all: before the shard may sleep every task is asked.
+        let (worked, of_sources) = self.run_those(Slot::is_source);
+        (worked, earlier(until, of_sources))
+    }
+
+    fn run_those(&mut self, are_asked: impl Fn(&Slot) -> bool) -> (bool, Option<Nanos>) {
         let (mut worked, mut until) = (false, None);
         let mut at = 0;
         while at < self.slots.len() {
             let slot = &mut self.slots[at];
-            if !slot.is_started || sources_wait && slot.is_source() {
+            if !slot.is_started || !are_asked(slot) {
                 at += 1;
                 continue;
             }

@@ -15,7 +15,7 @@ use std::{
 };
 
 use wiesel_core::KeyGroupRange;
-use wiesel_state::{KeyLayout, PREFETCH_AHEAD, Progress, RowLayout, Scope, Spot, Table};
+use wiesel_state::{AHEAD_MAX, KeyLayout, Progress, RowLayout, Scope, Spot, Table};
 
 const FRAME_RECORDS: usize = 2_048; // 32 KiB of 16-byte records.
 const MAX_PARALLELISM: u32 = 128;
@@ -78,10 +78,10 @@ impl Frame {
         self.hashes.extend(keys.iter().map(|key| mix(*key)));
         self.spots.clear();
         self.spots.extend(self.hashes.iter().map(|hash| table.spot(*hash)));
-        self.spots.iter().take(PREFETCH_AHEAD).for_each(|spot| table.prefetch(*spot));
+        self.spots.iter().take(AHEAD_MAX).for_each(|spot| table.prefetch(*spot));
         self.counts.clear();
         for (at, key) in keys.iter().enumerate() {
-            if let Some(spot) = self.spots.get(at + PREFETCH_AHEAD) {
+            if let Some(spot) = self.spots.get(at + AHEAD_MAX) {
                 table.prefetch(*spot);
             }
             self.counts.push(add(table, self.spots[at], *key));

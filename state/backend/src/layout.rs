@@ -64,6 +64,14 @@ pub struct Cell {
     pub(crate) bit: Option<u8>,
 }
 
+impl Cell {
+    /// How long it is.
+    #[inline]
+    pub fn bytes(self) -> usize {
+        usize::from(self.bytes)
+    }
+}
+
 /// A variable-size cell of a row layout; from [`RowLayout::block`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BlockCell(pub(crate) u8);

@@ -37,5 +37,5 @@ pub use layout::{
 };
 pub use residency::{AbsentRows, KeyBatch, RowSource};
 pub use row::{Row, RowMut};
-pub use table::{AHEAD_MAX, PREFETCH_AHEAD, Progress, RowEvent, Rows, Scope, Spot, Spots, Table};
+pub use table::{AHEAD_MAX, Progress, RowEvent, Rows, Scope, Spot, Spots, Table};
 pub use timers::{Timer, TimerQueue};

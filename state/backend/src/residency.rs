@@ -76,7 +76,7 @@ impl KeyBatch {
 /// # Who wakes the task
 ///
 /// A task polls its source in its own turns and sets no timer for it: with records parked and nothing else to do, its
-/// next turn is that of the next heartbeat, and rows that come in silence wait so long. A real source therefore wakes
+/// next turn is when the shard looks around anyway (`PARK_MAX`), and rows that come in silence wait so long. A real source therefore wakes
 /// the shard. Either it reads through the shard's own ring (`Shard::io`), whose completions give a turn; or whoever
 /// brings rows from another thread first hands them over and then knocks on the shard's door (`Door::knock`), where a
 /// knock too many does no harm.

@@ -51,10 +51,6 @@ use crate::{
     segment::{self, DIRTY, EMPTY, Place, Segment, Shape, TOUCHED},
 };
 
-/// How many records ahead a keyed head prefetches: more than a core has line-fill buffers (10 to 16), less
-/// than what the lines of a frame's records push out of L1.
-pub const PREFETCH_AHEAD: usize = 32;
-
 /// The rows of one operator on one subtask, by key.
 ///
 /// ```
@@ -195,7 +191,7 @@ impl Table {
     }
 
     /// Brings a key's group closer: its first line, or the first two of a group of wider rows. Call it about
-    /// [`PREFETCH_AHEAD`] records before the key is looked up. One key in twenty lies in the group behind, which is not
+    /// [`AHEAD_MAX`] records before the key is looked up. One key in twenty lies in the group behind, which is not
     /// fetched: look-ups that only read overlap.
     #[inline(always)]
     pub fn prefetch(&self, spot: Spot) {
@@ -254,9 +250,14 @@ impl Table {
     }
 
     /// As [`Table::upsert_at`], for a layout of bytes.
+    ///
+    /// # Panics
+    ///
+    /// If the layout keeps its keys as words.
     #[inline(always)]
     pub fn upsert_bytes(&mut self, spot: Spot, hash: u64, key: &[u8]) -> RowMut<'_> {
-        debug_assert!(self.word_bytes == 0 && spot == self.spot(hash));
+        assert!(self.word_bytes == 0, "this table keeps its keys as words");
+        debug_assert!(spot == self.spot(hash), "the spot is that of another hash");
         self.check_resident(hash, key);
         let (spot, segment, mut place) = self.locate_bytes_at(spot, hash, key);
         if place.found {
@@ -331,9 +332,14 @@ impl Table {
         }
     }
 
-    /// A table of row tests: debug builds refuse to touch a row that was said to be missing.
+    /// Debug builds refuse to touch a row that was said to be missing. Part of whatever takes a key as bytes; who has
+    /// it as a word calls this.
+    ///
+    /// # Panics
+    ///
+    /// In debug builds, if the row of the key is not in memory.
     #[inline(always)]
-    fn check_resident(&self, hash: u64, key: &[u8]) {
+    pub fn check_resident(&self, hash: u64, key: &[u8]) {
         if cfg!(debug_assertions)
             && let Some(source) = &self.source
         {

@@ -109,11 +109,17 @@ macro_rules! show_by_display {
         fn show(&self) -> String { self.to_string() }
     })* };
 }
-show_by_display!(String i64 u64 u8 f64);
+show_by_display!(String char bool i64 u64 u32 u8 f64);
 
 impl Show for Word {
     fn show(&self) -> String {
         format!("{}{}", self.0, self.1)
+    }
+}
+
+impl<K: Show> Show for (u32, K) {
+    fn show(&self) -> String {
+        format!("{}{}", self.0, self.1.show())
     }
 }
 

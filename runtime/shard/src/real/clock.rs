@@ -1,4 +1,5 @@
-//! The two clocks. `unsafe` lives here: **reading the counter has no effect and no condition.**
+//! The two clocks. `unsafe` lives here: **reading the counter has no effect, and every process may that has not been
+//! forbidden to (`PR_SET_TSC`).**
 //!
 //! ```text
 //!   monotonic   counter of the processor ── × ns per tick, measured once ──▶ ns since the first reading   ~10 ns
@@ -12,6 +13,9 @@
 //!    agree.
 //! 3. Against the kernel's clock it drifts by at most some ten parts in a million, the error of the measurement: a
 //!    timer of an hour fires within 0.1 s.
+//!
+//! What it is not made for is a machine that is suspended under a job: its counter may start anew, and time then stands
+//! still until it is where it was. Differences never go below zero.
 
 use std::{
     fs,

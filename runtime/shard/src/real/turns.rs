@@ -101,7 +101,7 @@ impl Runner {
     fn account(&self, started: Nanos, next: Next) -> Nanos {
         let now = self.shard.read_clock();
         if next == Next::Again {
-            let ns = now.0 - started.0;
+            let ns = now.since(started).as_nanos() as u64;
             self.shard.counters().busy_ns.add(ns);
             self.shard.counters().turn_ns.record(ns);
         }

@@ -16,7 +16,8 @@ use std::ptr;
 
 use super::*;
 
-/// Keys of a block.
+/// Keys of a block: more than a core has line-fill buffers (10 to 16), less than what the lines of a frame's records push
+/// out of L1.
 pub const AHEAD_MAX: usize = 32;
 
 /// The rows of a block.
@@ -33,7 +34,7 @@ impl Table {
     /// Begins a block of look-ups; the block before is forgotten.
     #[inline]
     pub fn begin_ahead(&mut self) {
-        self.ahead.is_live = !self.marking;
+        self.ahead = Ahead { is_live: !self.marking, ..Ahead::NONE };
     }
 
     /// Looks up the `index`-th key of a block, for a word layout.
@@ -50,7 +51,7 @@ impl Table {
         self.ahead.areas[index] = area;
     }
 
-    /// As [`Table::upsert_word`], for the key that was the `index`-th of the block.
+    /// As [`Table::upsert_word`], for the key that was the `index`-th of the block; of one that was not, it looks.
     #[inline(always)]
     pub fn upsert_word_ahead(&mut self, index: usize, spot: Spot, key: u64) -> RowMut<'_> {
         match self.row_ahead(index) {
@@ -119,6 +120,22 @@ mod tests {
         let total: u64 =
             table.iter().map(|(_, row)| u64::from_le_bytes(row.value().try_into().unwrap())).sum();
         assert_eq!(total, 64_000);
+    }
+
+    #[test]
+    fn a_block_knows_nothing_of_the_one_before() {
+        let mut table = table();
+        let spot = table.spot(hash(7));
+        table.upsert_word(spot, 7);
+        table.begin_ahead();
+        table.find_word_ahead(5, spot, 7);
+        for key in 100..5_000_u64 {
+            table.upsert(hash(key), &key.to_le_bytes()); // The row moves, and its old place is freed.
+        }
+        table.begin_ahead();
+        let spot = table.spot(hash(8));
+        assert!(table.upsert_word_ahead(5, spot, 8).inserted(), "looked up, since nobody had");
+        assert!(value(&table, 7).is_some() && value(&table, 8).is_some());
     }
 
     #[test]

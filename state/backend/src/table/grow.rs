@@ -137,7 +137,7 @@ impl Table {
             let group = old.group(shape, at);
             // SAFETY: a group of `old`, which is live.
             let words: [u64; segment::ROWS] = unsafe { *group.cast() };
-            let spots = self.lows_of(words);
+            let Some(spots) = self.lows_of(words) else { continue };
             for row in 0..segment::ROWS {
                 let place = Place { group, at, row: row as u32, found: true };
                 // SAFETY: `old` is live until all its rows have moved; the new segments are in the
@@ -173,16 +173,23 @@ impl Table {
         }
     }
 
-    /// The lower halves of the hashes of a group's rows, from their words; of an empty row anything.
+    /// The lower halves of the hashes of a group's rows, from their words; of an empty row that of another one. None if
+    /// all are empty.
     #[inline]
-    fn lows_of(&self, words: [u64; segment::ROWS]) -> [u64; segment::ROWS] {
-        let mut hashes = words.map(|word| word.wrapping_sub(1));
+    fn lows_of(&self, words: [u64; segment::ROWS]) -> Option<[u64; segment::ROWS]> {
+        let taken = words.into_iter().fold(EMPTY, |taken, word| match word {
+            EMPTY => taken,
+            word => word,
+        });
+        if taken == EMPTY {
+            return None;
+        }
+        // Only keys are hashed: no bytes but a key's can be read as one.
+        let mut hashes = words.map(|word| if word == EMPTY { taken } else { word }.wrapping_sub(1));
         if self.word_bytes != 0 {
-            let unused = u64::MAX >> (64 - 8 * self.word_bytes);
-            hashes = hashes.map(|key| key & unused); // An empty row's is not a key of this length.
             self.layout.hash_words(&mut hashes, self.word_bytes as usize);
         }
-        hashes.map(|hash| hash & 0xffff_ffff)
+        Some(hashes.map(|hash| hash & 0xffff_ffff))
     }
 
     /// The lower half of a row's hash, from its word.
