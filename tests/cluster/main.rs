@@ -23,6 +23,7 @@ mod failures;
 mod floods;
 mod memory;
 mod turns;
+mod windows;
 
 /// What no test takes even on a machine that does other work: hanging.
 const HANGS_AFTER: Duration = Duration::from_secs(180);

@@ -5,11 +5,11 @@ use std::marker::PhantomData;
 use wiesel_operators::{
     Aggregate, AggregateFunction, ByRank, Count, Fold, Folding, KeyedHeadStart, KeyedOperator,
     KeyedProcessFunction, KeyedProcessStart, KeyedStart, Max, Min, Nothing, Number, OfNumber,
-    Reduce, RollingStart, Sum, Tumbling,
+    Reduce, RollingStart, Sum,
 };
 use wiesel_record::{FnView, Key, Record};
 
-use crate::{DataStream, OutputTag, WindowedStream, builder::GraphBuilder};
+use crate::{DataStream, OutputTag, WindowAssigner, WindowedStream, builder::GraphBuilder};
 
 /// What comes out of a keyed operator that `P` makes.
 pub type OperatedStream<T, K, F, P> =
@@ -164,7 +164,21 @@ where
     /// Puts the records of each key into windows of event time.
     ///
     /// A window without an aggregate is not a stream: the next call says what to do with the records.
-    pub fn window(self, windows: Tumbling) -> WindowedStream<T, K, F> {
+    ///
+    /// ```
+    /// # use wiesel_core::{Timestamp, minutes, seconds};
+    /// # use wiesel_datastream::Environment;
+    /// # use wiesel_operators::{Sliding, monotonous_timestamps};
+    /// # let env = Environment::new();
+    /// // Each key's count of the last minute, every ten seconds.
+    /// env.from_collection([(7_u64, 1_000_i64), (8, 2_000)])
+    ///     .watermarks(monotonous_timestamps(), |(_, at)| Timestamp::from_millis(at))
+    ///     .key_by::<u64>(|(key, _)| key)
+    ///     .window(Sliding::event_time(minutes(1), seconds(10)))
+    ///     .count()
+    ///     .print();
+    /// ```
+    pub fn window<W: WindowAssigner>(self, windows: W) -> WindowedStream<T, K, F, W> {
         WindowedStream::new(self, windows)
     }
 

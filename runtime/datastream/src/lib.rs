@@ -29,4 +29,6 @@ pub use sink::{OUTPUT_CLOSED, Printed, SinkEnd, SinkPreparation};
 pub use source::{EnumeratorFactory, SourceHead, SourceStart};
 pub use stream::{DataStream, FrameStream};
 pub use tag::OutputTag;
-pub use windowed::{AllWindowStream, AllWindowedStream, WindowStream, WindowedStream};
+pub use windowed::{
+    AllWindowStream, AllWindowedStream, WindowAssigner, WindowStream, WindowedStream,
+};

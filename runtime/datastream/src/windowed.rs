@@ -3,9 +3,9 @@
 use std::{cmp::Ordering, marker::PhantomData, time::Duration};
 
 use wiesel_operators::{
-    Aggregate, AggregateFunction, AllWindowsStart, ByRank, Chain, Count, Fold, Folding, Max, Min,
-    Nothing, Number, OfNumber, Ranked, Reduce, Start, Sum, TopN, Tumbling, TumblingStart,
-    WindowOptions,
+    Aggregate, AggregateFunction, AllWindowsStart, ByRank, Chain, Count, EventTimeWindows, Fold,
+    Folding, KeyedStart, Max, Min, Nothing, Number, OfNumber, Ranked, Reduce, Sliding,
+    SlidingStart, Start, Sum, TopN, Tumbling, TumblingStart, WindowOptions,
 };
 use wiesel_record::{FnView, Key, Record};
 
@@ -15,30 +15,81 @@ use crate::{
     keyed::OperatedStream,
 };
 
-/// What comes out of the windows of a keyed stream.
-pub type WindowStream<T, K, F, A> = OperatedStream<T, K, F, TumblingStart<A>>;
+/// Which windows a record is in: [`Tumbling`] or [`Sliding`].
+#[diagnostic::on_unimplemented(
+    message = "these are no windows",
+    label = "must be `Tumbling::event_time(size)` or `Sliding::event_time(size, slide)`"
+)]
+pub trait WindowAssigner: EventTimeWindows {
+    /// What makes the operator that aggregates in them.
+    type Start<K: Key, T: Record, A: Folding<K, T>>: KeyedStart<T, K>;
+
+    /// Makes it.
+    fn start<K: Key, T: Record, A: Folding<K, T>>(
+        folding: A,
+        options: WindowOptions<Self>,
+    ) -> Self::Start<K, T, A>;
+
+    /// As plans name them.
+    fn name(self) -> String;
+}
+
+impl WindowAssigner for Tumbling {
+    type Start<K: Key, T: Record, A: Folding<K, T>> = TumblingStart<A>;
+
+    fn start<K: Key, T: Record, A: Folding<K, T>>(
+        folding: A,
+        options: WindowOptions<Self>,
+    ) -> TumblingStart<A> {
+        TumblingStart::new(folding, options)
+    }
+
+    fn name(self) -> String {
+        format!("Tumbling({} ms)", self.size_ms())
+    }
+}
+
+impl WindowAssigner for Sliding {
+    type Start<K: Key, T: Record, A: Folding<K, T>> = SlidingStart<A>;
+
+    fn start<K: Key, T: Record, A: Folding<K, T>>(
+        folding: A,
+        options: WindowOptions<Self>,
+    ) -> SlidingStart<A> {
+        SlidingStart::new(folding, options)
+    }
+
+    fn name(self) -> String {
+        format!("Sliding({} ms, {} ms)", self.size_ms(), self.slide_ms())
+    }
+}
+
+/// What comes out of the windows `W` of a keyed stream.
+pub type WindowStream<T, K, F, A, W> =
+    OperatedStream<T, K, F, <W as WindowAssigner>::Start<K, T, A>>;
 
 /// What comes out of the windows of a whole stream.
-pub type AllWindowStream<T, A> = DataStream<
+pub type AllWindowStream<T, A, W> = DataStream<
     <A as Folding<(), T>>::Out,
-    AllWindowsStart<A, T>,
+    AllWindowsStart<A, T, W>,
     Nothing<<A as Folding<(), T>>::Out>,
 >;
 
 /// A keyed stream in windows.
 #[must_use = "a windowed stream does nothing until it is aggregated"]
-pub struct WindowedStream<T: Record, K: Key, F> {
+pub struct WindowedStream<T: Record, K: Key, F, W> {
     keyed: KeyedStream<T, K, F>,
-    options: WindowOptions,
+    options: WindowOptions<W>,
 }
 
-impl<T, K, F> WindowedStream<T, K, F>
+impl<T, K, F, W> WindowedStream<T, K, F, W>
 where
     T: Record,
     K: Key,
+    W: WindowAssigner,
     F: for<'a> FnView<'a, T::View<'a>, K::View<'a>> + Clone + Send + 'static,
 {
-    pub(crate) fn new(keyed: KeyedStream<T, K, F>, windows: Tumbling) -> Self {
+    pub(crate) fn new(keyed: KeyedStream<T, K, F>, windows: W) -> Self {
         Self { keyed, options: WindowOptions::new(windows) }
     }
 
@@ -55,18 +106,18 @@ where
         self
     }
 
-    fn windowed<A: Folding<K, T>>(self, what: &str, folding: A) -> WindowStream<T, K, F, A> {
-        let name = format!("{}.{what}", window_name(&self.options));
-        self.keyed.operate(name, TumblingStart::new(folding, self.options), true)
+    fn windowed<A: Folding<K, T>>(self, what: &str, folding: A) -> WindowStream<T, K, F, A, W> {
+        let name = format!("{}.{what}", self.options.windows.name());
+        self.keyed.operate(name, W::start::<K, T, A>(folding, self.options), true)
     }
 
     /// How often each key came in the window.
-    pub fn count(self) -> WindowStream<T, K, F, Count> {
+    pub fn count(self) -> WindowStream<T, K, F, Count, W> {
         self.windowed("Count", Count)
     }
 
     /// Combines the records of a key and window two by two.
-    pub fn reduce<R>(self, function: R) -> WindowStream<T, K, F, Reduce<R>>
+    pub fn reduce<R>(self, function: R) -> WindowStream<T, K, F, Reduce<R>, W>
     where
         R: for<'a, 'b> Fn(T::View<'a>, T::View<'b>) -> T + Clone + Send + 'static,
     {
@@ -74,7 +125,7 @@ where
     }
 
     /// Adds the records of a key and window to an accumulator that starts as `initial`.
-    pub fn fold<A, R>(self, initial: A, function: R) -> WindowStream<T, K, F, Fold<A, R>>
+    pub fn fold<A, R>(self, initial: A, function: R) -> WindowStream<T, K, F, Fold<A, R>, W>
     where
         A: Record + Clone,
         R: for<'a> Fn(&mut A, T::View<'a>) + Clone + Send + 'static,
@@ -86,17 +137,17 @@ where
     pub fn aggregate<A: AggregateFunction<T>>(
         self,
         function: A,
-    ) -> WindowStream<T, K, F, Aggregate<A>> {
+    ) -> WindowStream<T, K, F, Aggregate<A>, W> {
         self.windowed("Aggregate", Aggregate(function))
     }
 
     /// Aggregates with a [`Folding`] of one's own, which sees key and window when it emits.
-    pub fn fold_with<A: Folding<K, T>>(self, folding: A) -> WindowStream<T, K, F, A> {
+    pub fn fold_with<A: Folding<K, T>>(self, folding: A) -> WindowStream<T, K, F, A, W> {
         self.windowed("FoldWith", folding)
     }
 
     /// The sum of a number of each record. Overflow fails the job.
-    pub fn sum<N: Number, R>(self, number_of: R) -> WindowStream<T, K, F, OfNumber<R, N, Sum>>
+    pub fn sum<N: Number, R>(self, number_of: R) -> WindowStream<T, K, F, OfNumber<R, N, Sum>, W>
     where
         R: for<'a> Fn(T::View<'a>) -> N + Clone + Send + 'static,
     {
@@ -104,7 +155,7 @@ where
     }
 
     /// The least number.
-    pub fn min<N: Number, R>(self, number_of: R) -> WindowStream<T, K, F, OfNumber<R, N, Min>>
+    pub fn min<N: Number, R>(self, number_of: R) -> WindowStream<T, K, F, OfNumber<R, N, Min>, W>
     where
         R: for<'a> Fn(T::View<'a>) -> N + Clone + Send + 'static,
     {
@@ -112,7 +163,7 @@ where
     }
 
     /// The greatest number.
-    pub fn max<N: Number, R>(self, number_of: R) -> WindowStream<T, K, F, OfNumber<R, N, Max>>
+    pub fn max<N: Number, R>(self, number_of: R) -> WindowStream<T, K, F, OfNumber<R, N, Max>, W>
     where
         R: for<'a> Fn(T::View<'a>) -> N + Clone + Send + 'static,
     {
@@ -120,7 +171,7 @@ where
     }
 
     /// The whole record of the least rank; the first of equals stays.
-    pub fn min_by<R, G>(self, rank_of: G) -> WindowStream<T, K, F, ByRank<G, R>>
+    pub fn min_by<R, G>(self, rank_of: G) -> WindowStream<T, K, F, ByRank<G, R>, W>
     where
         R: PartialOrd + 'static,
         G: for<'a> Fn(T::View<'a>) -> R + Clone + Send + 'static,
@@ -129,7 +180,7 @@ where
     }
 
     /// The whole record of the greatest rank; the first of equals stays.
-    pub fn max_by<R, G>(self, rank_of: G) -> WindowStream<T, K, F, ByRank<G, R>>
+    pub fn max_by<R, G>(self, rank_of: G) -> WindowStream<T, K, F, ByRank<G, R>, W>
     where
         R: PartialOrd + 'static,
         G: for<'a> Fn(T::View<'a>) -> R + Clone + Send + 'static,
@@ -138,22 +189,18 @@ where
     }
 }
 
-fn window_name(options: &WindowOptions) -> String {
-    format!("Tumbling({} ms)", options.windows.size_ms())
-}
-
 /// A whole stream in windows: one subtask sees all records.
 #[must_use = "a windowed stream does nothing until it is aggregated"]
-pub struct AllWindowedStream<T: Record> {
+pub struct AllWindowedStream<T: Record, W> {
     builder: GraphBuilder,
     vertex: usize,
-    options: WindowOptions,
+    options: WindowOptions<W>,
     types: PhantomData<fn(T)>,
 }
 
 impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
     /// Puts all records into windows of event time, on one subtask.
-    pub fn window_all(self, windows: Tumbling) -> AllWindowedStream<T> {
+    pub fn window_all<W: WindowAssigner>(self, windows: W) -> AllWindowedStream<T, W> {
         let builder = self.builder.clone();
         let vertex = builder.open_vertex("WindowAll");
         builder.vertex(vertex, |vertex| vertex.single = true);
@@ -163,7 +210,7 @@ impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
     }
 }
 
-impl<T: Record> AllWindowedStream<T> {
+impl<T: Record, W: WindowAssigner> AllWindowedStream<T, W> {
     /// Keeps a window this long after it has fired; a late record fires its result again.
     pub fn allowed_lateness(mut self, lateness: Duration) -> Self {
         self.options.allowed_lateness = lateness;
@@ -177,12 +224,12 @@ impl<T: Record> AllWindowedStream<T> {
     }
 
     /// Aggregates with a [`Folding`] of one's own, which sees the window when it emits.
-    pub fn fold_with<A: Folding<(), T>>(self, folding: A) -> AllWindowStream<T, A> {
+    pub fn fold_with<A: Folding<(), T>>(self, folding: A) -> AllWindowStream<T, A, W> {
         self.windowed("FoldWith", folding)
     }
 
-    fn windowed<A: Folding<(), T>>(self, what: &str, folding: A) -> AllWindowStream<T, A> {
-        let name = format!("{}All.{what}", window_name(&self.options));
+    fn windowed<A: Folding<(), T>>(self, what: &str, folding: A) -> AllWindowStream<T, A, W> {
+        let name = format!("{}All.{what}", self.options.windows.name());
         self.builder.vertex(self.vertex, |vertex| {
             vertex.is_stateful = true;
             vertex.reads_time = true;
@@ -193,7 +240,7 @@ impl<T: Record> AllWindowedStream<T> {
         DataStream {
             builder: self.builder,
             vertex: self.vertex,
-            start: AllWindowsStart::<A, T>::new(folding, self.options),
+            start: AllWindowsStart::<A, T, W>::new(folding, self.options),
             chain: Nothing::<A::Out>::new(),
             has_time: true,
             types: PhantomData,
@@ -201,12 +248,12 @@ impl<T: Record> AllWindowedStream<T> {
     }
 
     /// How many records the window has.
-    pub fn count(self) -> AllWindowStream<T, Count> {
+    pub fn count(self) -> AllWindowStream<T, Count, W> {
         self.windowed("Count", Count)
     }
 
     /// Combines the records of the window two by two.
-    pub fn reduce<R>(self, function: R) -> AllWindowStream<T, Reduce<R>>
+    pub fn reduce<R>(self, function: R) -> AllWindowStream<T, Reduce<R>, W>
     where
         R: for<'a, 'b> Fn(T::View<'a>, T::View<'b>) -> T + Clone + Send + 'static,
     {
@@ -217,7 +264,7 @@ impl<T: Record> AllWindowedStream<T> {
     pub fn aggregate<A: AggregateFunction<T>>(
         self,
         function: A,
-    ) -> AllWindowStream<T, Aggregate<A>> {
+    ) -> AllWindowStream<T, Aggregate<A>, W> {
         self.windowed("Aggregate", Aggregate(function))
     }
 
@@ -240,7 +287,7 @@ impl<T: Record> AllWindowedStream<T> {
 
     /// The `n` records that `order` puts first. It should be total: what it calls equal keeps the order of
     /// arrival, which parallelism changes.
-    pub fn top_n_by<O>(self, n: usize, order: O) -> AllWindowStream<T, TopN<O>>
+    pub fn top_n_by<O>(self, n: usize, order: O) -> AllWindowStream<T, TopN<O>, W>
     where
         O: for<'a, 'b> Fn(T::View<'a>, T::View<'b>) -> Ordering + Clone + Send + 'static,
     {

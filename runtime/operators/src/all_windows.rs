@@ -1,8 +1,8 @@
-//! Tumbling event-time windows over a whole stream: one accumulator per window, one subtask.
+//! Event-time windows over a whole stream: one accumulator per window, one subtask.
 //!
 //! # What is always true
 //!
-//! The rules of `tumbling` hold, with one accumulator in the place of a table.
+//! The rules of `tumbling` hold, and of `sliding` where windows overlap, with one accumulator in the place of a table.
 
 use std::marker::PhantomData;
 
@@ -11,8 +11,9 @@ use wiesel_record::{Record, RegionBuf};
 use wiesel_wire::{Frame, FrameView};
 
 use crate::{
-    Folding, Head, Link, OutputPort, Pace, Polled, Progress, SideOutput, Snapshot, Start, Status,
-    TaskContext, TimeWindow, WindowOptions, flat_map::Emit, state_cell::decode,
+    EventTimeWindows, Folding, Head, Link, OutputPort, Pace, Polled, Progress, SideOutput,
+    Snapshot, Start, Status, TaskContext, TimeWindow, WindowOptions, flat_map::Emit,
+    state_cell::decode,
 };
 
 /// The name of the accumulators in snapshots.
@@ -28,12 +29,12 @@ struct Slice<Acc> {
 }
 
 /// Aggregates all records of a window.
-pub struct AllWindows<A, T: Record, D>
+pub struct AllWindows<A, T: Record, W, D>
 where
     A: Folding<(), T>,
 {
     folding: A,
-    options: WindowOptions,
+    options: WindowOptions<W>,
     /// In order of their windows.
     slices: Vec<Slice<A::Acc>>,
     watermark: Timestamp,
@@ -44,34 +45,34 @@ where
 }
 
 /// Makes [`AllWindows`].
-pub struct AllWindowsStart<A, T> {
+pub struct AllWindowsStart<A, T, W> {
     folding: A,
-    options: WindowOptions,
+    options: WindowOptions<W>,
     types: PhantomData<fn(T)>,
 }
 
-impl<A, T> AllWindowsStart<A, T> {
+impl<A, T, W> AllWindowsStart<A, T, W> {
     /// Aggregates with `folding` in windows by `options`.
-    pub fn new(folding: A, options: WindowOptions) -> Self {
+    pub fn new(folding: A, options: WindowOptions<W>) -> Self {
         Self { folding, options, types: PhantomData }
     }
 }
 
-impl<A: Clone, T> Clone for AllWindowsStart<A, T> {
+impl<A: Clone, T, W: Clone> Clone for AllWindowsStart<A, T, W> {
     fn clone(&self) -> Self {
         Self::new(self.folding.clone(), self.options.clone())
     }
 }
 
-impl<A: Folding<(), T>, T: Record> Start for AllWindowsStart<A, T> {
+impl<A: Folding<(), T>, T: Record, W: EventTimeWindows> Start for AllWindowsStart<A, T, W> {
     type Out = A::Out;
-    type Head<D: Link<A::Out>> = AllWindows<A, T, D>;
+    type Head<D: Link<A::Out>> = AllWindows<A, T, W, D>;
 
     fn head<D: Link<A::Out>>(
         self,
         next: D,
         context: &TaskContext,
-    ) -> Result<AllWindows<A, T, D>, TaskFailure> {
+    ) -> Result<AllWindows<A, T, W, D>, TaskFailure> {
         let late = self.options.late_slot.and_then(|slot| context.take_side::<T>(slot));
         Ok(AllWindows {
             folding: self.folding,
@@ -86,21 +87,38 @@ impl<A: Folding<(), T>, T: Record> Start for AllWindowsStart<A, T> {
     }
 }
 
-impl<A: Folding<(), T>, T: Record, D: Link<A::Out>> AllWindows<A, T, D> {
+impl<A, T, W, D> AllWindows<A, T, W, D>
+where
+    A: Folding<(), T>,
+    T: Record,
+    W: EventTimeWindows,
+    D: Link<A::Out>,
+{
     fn take(&mut self, value: T::View<'_>, meta: Meta) {
         let Some(time) = meta.time else {
             let cause = "the record has no event time: call `watermarks` before the window";
             self.context.fail(TaskFailure::new(Blame::Job, "assign a record to a window", cause));
             return;
         };
-        let window = self.options.windows.window_of(time);
-        if self.options.over_at(window) <= self.watermark {
+        let (mut is_in_gap, mut is_taken) = (true, false);
+        for window in self.options.windows.assign(time) {
+            is_in_gap = false;
+            if self.options.over_at(window) > self.watermark {
+                is_taken = true;
+                self.take_into(window, value);
+            }
+        }
+        let is_over = time + self.options.allowed_lateness <= self.watermark;
+        if !is_taken && (!is_in_gap || is_over) {
             match &mut self.late {
                 Some(late) => late.emit(value, meta),
                 None => self.context.metrics().late_records_dropped.add(1),
             }
-            return;
         }
+    }
+
+    /// Takes a record into one of its windows.
+    fn take_into(&mut self, window: TimeWindow, value: T::View<'_>) {
         let at = self.slices.partition_point(|slice| slice.window < window);
         let folded = match self.slices.get_mut(at) {
             Some(slice) if slice.window == window => self.folding.add(&mut slice.acc, value),
@@ -123,7 +141,13 @@ impl<A: Folding<(), T>, T: Record, D: Link<A::Out>> AllWindows<A, T, D> {
     }
 }
 
-impl<A: Folding<(), T>, T: Record, D: Link<A::Out>> Head for AllWindows<A, T, D> {
+impl<A, T, W, D> Head for AllWindows<A, T, W, D>
+where
+    A: Folding<(), T>,
+    T: Record,
+    W: EventTimeWindows,
+    D: Link<A::Out>,
+{
     fn open(&mut self) -> Result<(), TaskFailure> {
         self.next.open()
     }
@@ -233,8 +257,9 @@ impl<A: Folding<(), T>, T: Record, D: Link<A::Out>> Head for AllWindows<A, T, D>
                 start: Timestamp::from_millis(word(0)),
                 end: Timestamp::from_millis(word(1)),
             };
-            if window != self.options.windows.window_of(window.start) {
-                return Err(damaged("its windows have another size: the program has changed"));
+            if !self.options.windows.assign(window.start).any(|ours| ours == window) {
+                let cause = "its windows have another size or slide: the program has changed";
+                return Err(damaged(cause));
             }
             let acc = decode::<A::Acc>(acc)?;
             let at = self.slices.partition_point(|slice| slice.window < window);

@@ -6,10 +6,13 @@
 //!
 //! A rolling aggregate emits after every record, a window when it fires.
 
-use std::{cmp::Ordering, error::Error, marker::PhantomData};
+mod numbers;
+
+use std::error::Error;
 
 use wiesel_record::{Key, Out, Record};
 
+pub use self::numbers::{ByRank, Combine, Max, Min, Number, OfNumber, Sum};
 use crate::TimeWindow;
 
 /// Why an aggregate cannot take a record.
@@ -36,6 +39,34 @@ pub trait Folding<K: Key, T: Record>: Clone + Send + 'static {
     ///
     /// If the user's function fails, or a sum overflows.
     fn add(&self, acc: &mut Self::Acc, value: T::View<'_>) -> Result<(), AggregateError>;
+
+    /// Whether accumulators of two parts of the records can be merged, and give exactly what one of all of them would,
+    /// in whatever order the records came. Overlapping windows then share their parts.
+    const MERGES: bool = false;
+
+    /// Takes in the accumulator of other records. Not called unless [`MERGES`](Self::MERGES) says that it can be.
+    ///
+    /// # Errors
+    ///
+    /// As [`add`](Self::add).
+    fn merge(
+        &self,
+        acc: &mut Self::Acc,
+        other: <Self::Acc as Record>::View<'_>,
+    ) -> Result<(), AggregateError> {
+        let _ = (acc, other);
+        Err("this aggregate does not merge".into())
+    }
+
+    /// Whether what was merged can be taken out again, exactly. What overlapping windows share is then kept from one to
+    /// the next.
+    const RETRACTS: bool = false;
+
+    /// Takes out an accumulator that was [merged](Self::merge) in. Not called unless [`RETRACTS`](Self::RETRACTS) says
+    /// that it can be.
+    fn retract(&self, acc: &mut Self::Acc, other: <Self::Acc as Record>::View<'_>) {
+        let _ = (acc, other);
+    }
 
     /// Emits the result of `acc`.
     fn emit(
@@ -84,6 +115,21 @@ impl<K: Key, T: Record> Folding<K, T> for Count {
     fn add(&self, acc: &mut u64, _value: T::View<'_>) -> Result<(), AggregateError> {
         *acc += 1; // 2^64 records take centuries.
         Ok(())
+    }
+
+    const MERGES: bool = true;
+
+    #[inline]
+    fn merge(&self, acc: &mut u64, other: u64) -> Result<(), AggregateError> {
+        *acc += other;
+        Ok(())
+    }
+
+    const RETRACTS: bool = true;
+
+    #[inline]
+    fn retract(&self, acc: &mut u64, other: u64) {
+        *acc -= other;
     }
 
     #[inline]
@@ -209,6 +255,16 @@ pub trait AggregateFunction<T: Record>: Clone + Send + 'static {
     fn add(&self, acc: &mut Self::Acc, value: T::View<'_>);
     /// The result of an accumulator of at least one record.
     fn get_result(&self, acc: <Self::Acc as Record>::View<'_>) -> Self::Out;
+
+    /// Whether [`merge`](Self::merge) is implemented, and merging parts of the records gives exactly what adding all of
+    /// them would, in any order. Sliding windows are then cheap, however much they overlap.
+    const MERGES: bool = false;
+
+    /// Takes in an accumulator of other records; see [`MERGES`](Self::MERGES).
+    fn merge(&self, acc: &mut Self::Acc, other: <Self::Acc as Record>::View<'_>) {
+        let _ = (acc, other);
+        panic!("an aggregate whose `MERGES` is true has to implement `merge`")
+    }
 }
 
 /// `aggregate(function)`: emits the result with its key.
@@ -232,6 +288,17 @@ impl<K: Key, T: Record, A: AggregateFunction<T>> Folding<K, T> for Aggregate<A> 
         Ok(())
     }
 
+    const MERGES: bool = A::MERGES;
+
+    fn merge(
+        &self,
+        acc: &mut A::Acc,
+        other: <A::Acc as Record>::View<'_>,
+    ) -> Result<(), AggregateError> {
+        self.0.merge(acc, other);
+        Ok(())
+    }
+
     fn emit(
         &self,
         key: K::View<'_>,
@@ -241,178 +308,5 @@ impl<K: Key, T: Record, A: AggregateFunction<T>> Folding<K, T> for Aggregate<A> 
     ) {
         let result = self.0.get_result(acc);
         out.emit(AggregatedView { key: K::shrink(key), value: result.view() });
-    }
-}
-
-/// A number that can be summed and compared; integers overflow with an error, never silently.
-pub trait Number: Record + for<'a> Record<View<'a> = Self> + Copy + PartialOrd {
-    /// The sum, if it can be represented.
-    fn checked_sum(self, other: Self) -> Option<Self>;
-}
-
-macro_rules! numbers {
-    (integers $($integer:ty)*; floats $($float:ty)*) => {
-        $(impl Number for $integer {
-            #[inline]
-            fn checked_sum(self, other: Self) -> Option<Self> {
-                self.checked_add(other)
-            }
-        })*
-        $(impl Number for $float {
-            #[inline]
-            fn checked_sum(self, other: Self) -> Option<Self> {
-                Some(self + other)
-            }
-        })*
-    };
-}
-numbers!(integers i8 i16 i32 i64 i128 u8 u16 u32 u64 u128; floats f32 f64);
-
-/// `sum(f)`, `min(f)`, `max(f)`: one number of each record, combined; emits it with its key.
-pub struct OfNumber<F, N, C> {
-    number_of: F,
-    combine: C,
-    types: PhantomData<fn() -> N>,
-}
-
-impl<F, N, C> OfNumber<F, N, C> {
-    /// Combines the numbers that `number_of` reads.
-    pub fn new(number_of: F, combine: C) -> Self {
-        Self { number_of, combine, types: PhantomData }
-    }
-}
-
-impl<F: Clone, N, C: Clone> Clone for OfNumber<F, N, C> {
-    fn clone(&self) -> Self {
-        Self::new(self.number_of.clone(), self.combine.clone())
-    }
-}
-
-/// How two numbers become one.
-pub trait Combine<N>: Clone + Send + 'static {
-    /// The combination, if it can be represented.
-    fn combine(&self, a: N, b: N) -> Option<N>;
-}
-
-/// Adds.
-#[derive(Clone, Copy, Debug)]
-pub struct Sum;
-/// Keeps the smaller.
-#[derive(Clone, Copy, Debug)]
-pub struct Min;
-/// Keeps the larger.
-#[derive(Clone, Copy, Debug)]
-pub struct Max;
-
-impl<N: Number> Combine<N> for Sum {
-    #[inline]
-    fn combine(&self, a: N, b: N) -> Option<N> {
-        a.checked_sum(b)
-    }
-}
-
-impl<N: Number> Combine<N> for Min {
-    #[inline]
-    fn combine(&self, a: N, b: N) -> Option<N> {
-        Some(if b < a { b } else { a })
-    }
-}
-
-impl<N: Number> Combine<N> for Max {
-    #[inline]
-    fn combine(&self, a: N, b: N) -> Option<N> {
-        Some(if b > a { b } else { a })
-    }
-}
-
-impl<K, T, F, N, C> Folding<K, T> for OfNumber<F, N, C>
-where
-    K: Key,
-    T: Record,
-    N: Number,
-    C: Combine<N>,
-    F: for<'a> Fn(T::View<'a>) -> N + Clone + Send + 'static,
-{
-    type Acc = N;
-    type Out = Aggregated<K, N>;
-
-    #[inline]
-    fn first(&self, value: T::View<'_>) -> Result<N, AggregateError> {
-        Ok((self.number_of)(value))
-    }
-
-    #[inline]
-    fn add(&self, acc: &mut N, value: T::View<'_>) -> Result<(), AggregateError> {
-        match self.combine.combine(*acc, (self.number_of)(value)) {
-            Some(sum) => {
-                *acc = sum;
-                Ok(())
-            }
-            None => Err(format!(
-                "the sum does not fit into {}: sum a wider type",
-                std::any::type_name::<N>()
-            )
-            .into()),
-        }
-    }
-
-    #[inline]
-    fn emit(&self, key: K::View<'_>, _: TimeWindow, acc: N, out: &mut dyn Out<Self::Out>) {
-        out.emit(AggregatedView { key: K::shrink(key), value: acc });
-    }
-}
-
-/// `min_by(f)`, `max_by(f)`: the whole record whose rank is the least or greatest; the first of equals stays.
-pub struct ByRank<F, R> {
-    rank_of: F,
-    replaces: Ordering,
-    types: PhantomData<fn() -> R>,
-}
-
-impl<F, R> ByRank<F, R> {
-    /// The record of the least rank.
-    pub fn min(rank_of: F) -> Self {
-        Self { rank_of, replaces: Ordering::Less, types: PhantomData }
-    }
-
-    /// The record of the greatest rank.
-    pub fn max(rank_of: F) -> Self {
-        Self { rank_of, replaces: Ordering::Greater, types: PhantomData }
-    }
-}
-
-impl<F: Clone, R> Clone for ByRank<F, R> {
-    fn clone(&self) -> Self {
-        Self { rank_of: self.rank_of.clone(), replaces: self.replaces, types: PhantomData }
-    }
-}
-
-impl<K, T, F, R> Folding<K, T> for ByRank<F, R>
-where
-    K: Key,
-    T: Record,
-    R: PartialOrd + 'static,
-    F: for<'a> Fn(T::View<'a>) -> R + Clone + Send + 'static,
-{
-    type Acc = T;
-    type Out = T;
-
-    #[inline]
-    fn first(&self, value: T::View<'_>) -> Result<T, AggregateError> {
-        Ok(T::from_view(value))
-    }
-
-    #[inline]
-    fn add(&self, acc: &mut T, value: T::View<'_>) -> Result<(), AggregateError> {
-        let order = (self.rank_of)(T::shrink(value)).partial_cmp(&(self.rank_of)(acc.view()));
-        if order == Some(self.replaces) {
-            *acc = T::from_view(value);
-        }
-        Ok(())
-    }
-
-    #[inline]
-    fn emit(&self, _: K::View<'_>, _: TimeWindow, acc: T::View<'_>, out: &mut dyn Out<T>) {
-        out.emit(acc);
     }
 }

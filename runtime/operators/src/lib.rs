@@ -34,6 +34,7 @@ mod process;
 mod protocol;
 mod rolling;
 mod side;
+mod sliding;
 mod snapshot;
 mod state_cell;
 mod stopwatch;
@@ -66,6 +67,7 @@ pub use process::{Process, ProcessContext, ProcessFunction, ProcessTo};
 pub use protocol::{Control, Head, Link, Mail, Output, OutputPort, Pace, Polled, Progress, Status};
 pub use rolling::{Rolling, RollingStart};
 pub use side::{SideOutput, side_output};
+pub use sliding::{SlidingStart, SlidingWindows};
 pub use snapshot::Snapshot;
 pub use state_cell::StateCell;
 pub use stopwatch::{SAMPLED_RECORD, Stage, Stopwatch};
@@ -77,4 +79,4 @@ pub use watermarks::{
     AssignWatermarks, AssignWatermarksTo, BoundedOutOfOrderness, WatermarkGenerator,
     WatermarkStrategy, bounded_out_of_orderness, monotonous_timestamps,
 };
-pub use window::{TimeWindow, Tumbling};
+pub use window::{EventTimeWindows, Sliding, TimeWindow, Tumbling};

@@ -35,18 +35,18 @@ const STATE: &str = "window";
 
 /// How records are put into windows, and how long a window waits.
 #[derive(Clone, Debug)]
-pub struct WindowOptions {
+pub struct WindowOptions<W = Tumbling> {
     /// The windows.
-    pub windows: Tumbling,
+    pub windows: W,
     /// How long after it has fired a window takes late records.
     pub allowed_lateness: Duration,
     /// The slot of the side output for records that come later still.
     pub late_slot: Option<usize>,
 }
 
-impl WindowOptions {
+impl<W> WindowOptions<W> {
     /// Windows that drop late records.
-    pub fn new(windows: Tumbling) -> Self {
+    pub fn new(windows: W) -> Self {
         Self { windows, allowed_lateness: Duration::ZERO, late_slot: None }
     }
 

@@ -1,6 +1,6 @@
 //! Windows of event time: spans `[start, end)` that records are assigned to by their time.
 
-use std::time::Duration;
+use std::{iter, time::Duration};
 
 use wiesel_core::Timestamp;
 
@@ -22,6 +22,12 @@ impl TimeWindow {
     pub fn max_timestamp(self) -> Timestamp {
         self.end.offset_millis(-1)
     }
+}
+
+/// Which windows of event time a record is in.
+pub trait EventTimeWindows: Copy + Send + 'static {
+    /// The windows over `time`, in the order in which they fire; none in a gap between them.
+    fn assign(self, time: Timestamp) -> impl Iterator<Item = TimeWindow>;
 }
 
 /// Windows of one size, one after the other.
@@ -77,6 +83,129 @@ impl Tumbling {
     }
 }
 
+impl EventTimeWindows for Tumbling {
+    #[inline]
+    fn assign(self, time: Timestamp) -> impl Iterator<Item = TimeWindow> {
+        iter::once(self.window_of(time))
+    }
+}
+
+impl EventTimeWindows for Sliding {
+    #[inline]
+    fn assign(self, time: Timestamp) -> impl Iterator<Item = TimeWindow> {
+        self.windows_of(time)
+    }
+}
+
+/// Windows of one size, of which one begins every slide: a record is in all that cover its time.
+///
+/// ```text
+///   size 30, slide 10     [-20      10)
+///                            [-10      20)
+///                               [0        30)      a record at 7 is in these three
+///   slices                      [0 10)             and is counted in this one
+/// ```
+///
+/// ```
+/// use wiesel_core::{Timestamp, seconds};
+/// use wiesel_operators::Sliding;
+///
+/// let windows = Sliding::event_time(seconds(30), seconds(10));
+/// let starts = windows.windows_of(Timestamp::from_millis(7_000)).map(|window| window.start.as_millis());
+/// assert!(starts.eq([-20_000, -10_000, 0]));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sliding {
+    size_ms: i64,
+    slide_ms: i64,
+    offset_ms: i64,
+}
+
+impl Sliding {
+    /// The most windows that may cover one time.
+    pub const OVERLAP_MAX: i64 = 1 << 16;
+
+    /// Windows of `size`, of which one begins every `slide`, aligned to the epoch. A slide longer than the size leaves
+    /// gaps: records in them are in no window.
+    ///
+    /// # Panics
+    ///
+    /// If one of both is under a millisecond, or a time would be in more than [`Self::OVERLAP_MAX`] windows: the program
+    /// is wrong, whatever the data.
+    pub fn event_time(size: Duration, slide: Duration) -> Self {
+        let ms = |span: Duration| i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
+        let (size_ms, slide_ms) = (ms(size), ms(slide));
+        assert!(size_ms > 0, "a window covers at least one millisecond, this one {size:?}");
+        assert!(slide_ms > 0, "windows slide by at least one millisecond, these by {slide:?}");
+        let overlap = (size_ms - 1) / slide_ms + 1;
+        assert!(
+            overlap <= Self::OVERLAP_MAX,
+            "windows of {size:?} that slide by {slide:?} put a record into {overlap} of them: at most {} may be",
+            Self::OVERLAP_MAX
+        );
+        Self { size_ms, slide_ms, offset_ms: 0 }
+    }
+
+    /// The same windows, moved by `offset`.
+    #[must_use]
+    pub fn with_offset(self, offset: Duration) -> Self {
+        let offset_ms = i64::try_from(offset.as_millis()).unwrap_or(i64::MAX) % self.slide_ms;
+        Self { offset_ms, ..self }
+    }
+
+    /// The size, in milliseconds.
+    pub fn size_ms(self) -> i64 {
+        self.size_ms
+    }
+
+    /// The slide, in milliseconds.
+    pub fn slide_ms(self) -> i64 {
+        self.slide_ms
+    }
+
+    /// The windows that cover `time`, in order of their ends (and starts, where the ends of time cut both off). At the
+    /// ends of time they are cut off there.
+    #[inline]
+    pub fn windows_of(self, time: Timestamp) -> impl DoubleEndedIterator<Item = TimeWindow> {
+        let (at, slide) = (i128::from(time.as_millis()), i128::from(self.slide_ms));
+        let (size, offset) = (i128::from(self.size_ms), i128::from(self.offset_ms));
+        let last = (at - offset).div_euclid(slide) * slide + offset;
+        // In a gap between windows there are none.
+        let count = if at - last < size { (size - 1 - (at - last)) / slide + 1 } else { 0 };
+        (0..count as i64).rev().map(move |back| {
+            let start = last - i128::from(back) * slide;
+            TimeWindow { start: within_time(start), end: within_time(start + size) }
+        })
+    }
+
+    /// The spans that all windows are made of: as long as their size and their slide allow.
+    pub fn slices(self) -> Tumbling {
+        let (mut a, mut b) = (self.size_ms, self.slide_ms);
+        while b != 0 {
+            (a, b) = (b, a % b);
+        }
+        Tumbling { size_ms: a, offset_ms: self.offset_ms % a }
+    }
+
+    /// Where the next window starts.
+    pub(crate) fn next_start(self, window: TimeWindow) -> i128 {
+        self.end_of(window) - i128::from(self.size_ms) + i128::from(self.slide_ms)
+    }
+
+    /// The first time behind a window; beyond time, if the window was cut off there.
+    pub(crate) fn end_of(self, window: TimeWindow) -> i128 {
+        match window.start {
+            // It may have been cut off at its start, and has its whole end then.
+            Timestamp::MIN => window.end.as_millis().into(),
+            start => i128::from(start.as_millis()) + i128::from(self.size_ms),
+        }
+    }
+}
+
+fn within_time(millis: i128) -> Timestamp {
+    Timestamp::from_millis(millis.clamp(i64::MIN.into(), i64::MAX.into()) as i64)
+}
+
 #[cfg(test)]
 mod tests {
     use wiesel_core::{millis, seconds};
@@ -105,6 +234,49 @@ mod tests {
         let windows = Tumbling::event_time(seconds(10)).with_offset(millis(3_000));
         check(windows, 2_999, (-7_000, 3_000));
         check(windows, 3_000, (3_000, 13_000));
+    }
+
+    #[track_caller]
+    fn check_sliding(windows: Sliding, at: i64, expected: &[(i64, i64)]) {
+        let found = windows.windows_of(Timestamp::from_millis(at));
+        let found: Vec<_> =
+            found.map(|window| (window.start.as_millis(), window.end.as_millis())).collect();
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn sliding_windows_are_all_that_cover_a_time() {
+        let windows = Sliding::event_time(millis(30), millis(10));
+        check_sliding(windows, 0, &[(-20, 10), (-10, 20), (0, 30)]);
+        check_sliding(windows, 9, &[(-20, 10), (-10, 20), (0, 30)]);
+        check_sliding(windows, -1, &[(-30, 0), (-20, 10), (-10, 20)]);
+        let uneven = Sliding::event_time(millis(25), millis(10)).with_offset(millis(13));
+        check_sliding(uneven, 4, &[(-17, 8), (-7, 18), (3, 28)]);
+        check_sliding(uneven, 8, &[(-7, 18), (3, 28)]);
+        assert_eq!(uneven.slices().size_ms(), 5);
+        let tumbling = Sliding::event_time(millis(10), millis(10));
+        check_sliding(tumbling, 10, &[(10, 20)]);
+        let gaps = Sliding::event_time(millis(3), millis(10));
+        check_sliding(gaps, 2, &[(0, 3)]);
+        check_sliding(gaps, 3, &[]);
+        check_sliding(gaps, -1, &[]);
+    }
+
+    #[test]
+    fn sliding_windows_are_cut_off_at_the_ends_of_time() {
+        let windows = Sliding::event_time(millis(30), millis(10));
+        let (min, max) = (i64::MIN, i64::MAX);
+        check_sliding(windows, min, &[(min, min + 8), (min, min + 18), (min, min + 28)]);
+        check_sliding(windows, max, &[(max - 27, max), (max - 17, max), (max - 7, max)]);
+        let whole = Sliding::event_time(Duration::MAX, Duration::MAX);
+        check_sliding(whole, 5, &[(0, max)]);
+        check_sliding(whole, -5, &[(-max, 0)]);
+    }
+
+    #[test]
+    #[should_panic = "put a record into 3600000 of them: at most 65536 may be"]
+    fn too_many_windows_over_a_time_are_refused() {
+        let _ = Sliding::event_time(seconds(3_600), millis(1));
     }
 
     #[test]

@@ -60,7 +60,7 @@ pub use wiesel_core::{
 };
 pub use wiesel_datastream::{
     AllWindowedStream, BAD_LINES, DataStream, Environment, FrameStream, KeyedStream, OutputTag,
-    SharedStream, SourceStream, WindowedStream,
+    SharedStream, SourceStream, WindowAssigner, WindowedStream,
 };
 pub use wiesel_graph::GraphError;
 pub use wiesel_jobmanager::JobStatus;
@@ -94,7 +94,7 @@ pub mod prelude {
     pub use wiesel_operators::{
         AggregateError, AggregateFunction, Aggregated, AggregatedView, Counted, CountedView,
         KeyedContext, KeyedProcessFunction, ProcessContext, ProcessFunction, Ranked, RankedView,
-        StateRegistry, TimeDomain, TimeWindow, Tumbling, ValueState, WatermarkStrategy,
+        Sliding, StateRegistry, TimeDomain, TimeWindow, Tumbling, ValueState, WatermarkStrategy,
         bounded_out_of_orderness, by_count, monotonous_timestamps,
     };
 }

@@ -21,7 +21,7 @@ where
 {
     let build = |context: &TaskContext, probe: &Probe| {
         context.put_side(0, side_output::<Word>(probe.output("late:")));
-        let start = AllWindowsStart::<_, Word>::new(folding.clone(), options.clone());
+        let start = AllWindowsStart::<_, Word, _>::new(folding.clone(), options.clone());
         harness::head_of(start, Nothing::new(), context, probe)
     };
     harness::check(&build, SINGLE, script, expected);

@@ -10,6 +10,7 @@ mod parking;
 mod probe;
 mod random;
 mod rolling;
+mod sliding;
 mod tumbling;
 mod watermarks;
 mod window_model;

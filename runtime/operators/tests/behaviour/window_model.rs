@@ -1,18 +1,18 @@
-//! Tumbling windows against a naive interpreter: it keeps every record and looks at all of them again.
+//! Tumbling and sliding windows against a naive interpreter: it keeps every record and looks at all of them again.
 //!
 //! A trace is a script like those of the tables, so one that fails is printed and becomes a line of a table. `SEED`
 //! replays one; `TRACES` says how many.
 
 use std::time::Duration;
 
-use wiesel_core::{Timestamp, millis};
+use wiesel_core::Timestamp;
 use wiesel_operators::{
-    Count, Fold, Folding, KeyedHeadStart, Nothing, TaskContext, Tumbling, TumblingStart,
-    WindowOptions, side_output,
+    Count, Fold, Folding, KeyedHeadStart, Min, Nothing, OfNumber, Sliding, SlidingStart, Sum,
+    TaskContext, Tumbling, TumblingStart, WindowOptions, side_output,
 };
 
 use crate::{
-    harness::{self, Mode, Probe, Show, Word, key, parse_time, show_time},
+    harness::{self, Mode, Probe, Show, Word, key, number, parse_time, show_time},
     random::{Random, traces},
 };
 
@@ -20,6 +20,7 @@ use crate::{
 #[derive(Clone, Copy, Debug)]
 struct Setting {
     size: i64,
+    slide: i64,
     offset: i64,
     lateness: i64,
     has_side: bool,
@@ -38,26 +39,47 @@ impl Setting {
             _ => random.below(40) as i64,
         };
         let offset = if random.one_in(2) { 0 } else { random.below(50) as i64 };
-        Self { size, offset, lateness, has_side: random.one_in(2) }
+        Self { size, slide: size, offset, lateness, has_side: random.one_in(2) }
     }
 
-    fn options(&self) -> WindowOptions {
+    /// The same, sliding.
+    fn sliding(self, random: &mut Random) -> Self {
+        let slide = match self.size {
+            i64::MAX => i64::MAX - random.below(3) as i64,
+            size if random.one_in(2) => 1 + random.below(size as u64) as i64,
+            _ => 1 + random.below(25) as i64,
+        };
+        Self { slide, ..self }
+    }
+
+    fn options<W>(
+        &self,
+        windows: impl FnOnce(Duration, Duration, Duration) -> W,
+    ) -> WindowOptions<W> {
         let duration = |millis: i64| match millis {
             i64::MAX => Duration::MAX,
             millis => Duration::from_millis(millis as u64),
         };
-        let windows =
-            Tumbling::event_time(duration(self.size)).with_offset(millis(self.offset as u64));
+        let windows = windows(duration(self.size), duration(self.slide), duration(self.offset));
         let late_slot = self.has_side.then_some(0);
         WindowOptions { windows, allowed_lateness: duration(self.lateness), late_slot }
     }
 
-    /// First and last time of the window that holds `at`: `[n * size + offset, (n + 1) * size + offset)`, within time.
-    fn window(&self, at: i64) -> (i64, i64) {
-        let (size, offset) = (i128::from(self.size), i128::from(self.offset));
-        let n = (i128::from(at) - offset).div_euclid(size);
+    /// First and last time of the windows that hold `at`: `[n * slide + offset, n * slide + offset + size)`, within time.
+    fn windows(&self, at: i64) -> Vec<(i64, i64)> {
+        let (size, slide) = (i128::from(self.size), i128::from(self.slide));
+        // As the API takes it: less than a slide.
+        let (at, offset) = (i128::from(at), i128::from(self.offset) % slide);
         let within = |time: i128| time.clamp(i64::MIN.into(), i64::MAX.into()) as i64;
-        (within(n * size + offset), within((n + 1) * size + offset) - 1)
+        let mut windows = Vec::new();
+        let mut n = (at - offset).div_euclid(slide);
+        while n * slide + offset + size > at {
+            let start = n * slide + offset;
+            windows.push((within(start), within(start + size) - 1));
+            n -= 1;
+        }
+        windows.reverse();
+        windows
     }
 }
 
@@ -110,8 +132,13 @@ fn interpret(setting: &Setting, script: &str, fold: fn(&[i64]) -> String) -> Str
         let (word, time) = step.split_once('@').unwrap();
         let letters = word.find(|c: char| !c.is_alphabetic()).unwrap();
         let (key, number) = word.split_at(letters);
-        let window = setting.window(parse_time(time).as_millis());
-        if window.1.saturating_add(setting.lateness) <= watermark {
+        let time = parse_time(time).as_millis();
+        let windows = setting.windows(time);
+        let is_over = |last: i64| last.saturating_add(setting.lateness) <= watermark;
+        if windows.iter().all(|window| is_over(window.1)) {
+            if windows.is_empty() && !is_over(time) {
+                continue; // In a gap.
+            }
             if setting.has_side {
                 out.push(format!("late:{step}"));
             } else {
@@ -119,9 +146,12 @@ fn interpret(setting: &Setting, script: &str, fold: fn(&[i64]) -> String) -> Str
             }
             continue;
         }
-        kept.push(Kept { key: key.to_owned(), number: number.parse().unwrap(), window });
-        if window.1 <= watermark {
-            out.push(at(&result(&kept, key, window), window.1));
+        let number: i64 = number.parse().unwrap();
+        for window in windows.into_iter().filter(|window| !is_over(window.1)) {
+            kept.push(Kept { key: key.to_owned(), number, window });
+            if window.1 <= watermark {
+                out.push(at(&result(&kept, key, window), window.1));
+            }
         }
     }
     out.join(" ")
@@ -166,16 +196,31 @@ fn random_script(random: &mut Random) -> String {
     steps.join(" ")
 }
 
-fn compare<A: Folding<String, Word>>(folding: &A, fold: fn(&[i64]) -> String, seed: u64)
-where
+fn compare<A: Folding<String, Word>>(
+    is_sliding: bool,
+    folding: &A,
+    fold: fn(&[i64]) -> String,
+    seed: u64,
+) where
     A::Out: Show,
 {
     let mut random = Random(seed);
-    let setting = Setting::random(&mut random);
+    let mut setting = Setting::random(&mut random);
+    if is_sliding {
+        setting = setting.sliding(&mut random);
+    }
     let script = random_script(&mut random);
     let build = |context: &TaskContext, probe: &Probe| {
         context.put_side(0, side_output::<Word>(probe.output("late:")));
-        let start = TumblingStart::new(folding.clone(), setting.options());
+        if is_sliding {
+            let windows =
+                |size, slide, offset| Sliding::event_time(size, slide).with_offset(offset);
+            let start = SlidingStart::new(folding.clone(), setting.options(windows));
+            let start = KeyedHeadStart::<Word, String, _, _>::new(key, start);
+            return harness::head_of(start, Nothing::new(), context, probe);
+        }
+        let windows = |size, _, offset| Tumbling::event_time(size).with_offset(offset);
+        let start = TumblingStart::new(folding.clone(), setting.options(windows));
         let start = KeyedHeadStart::<Word, String, _, _>::new(key, start);
         harness::head_of(start, Nothing::new(), context, probe)
     };
@@ -206,7 +251,15 @@ fn windows_are_what_the_definition_says() {
     // Every record, in order: nothing is added twice, left out or exchanged.
     let list = Fold { initial: String::new(), function: append };
     for seed in seeds(1_000) {
-        compare(&list, |numbers| numbers.iter().map(|n| format!("{n},")).collect(), seed);
-        compare(&Count, |numbers| numbers.len().to_string(), seed);
+        for is_sliding in [false, true] {
+            let text = |numbers: &[i64]| numbers.iter().map(|n| format!("{n},")).collect();
+            compare(is_sliding, &list, text, seed);
+            compare(is_sliding, &Count, |numbers| numbers.len().to_string(), seed);
+            let least = OfNumber::new(number, Min);
+            let min = |numbers: &[i64]| numbers.iter().min().unwrap().to_string();
+            compare(is_sliding, &least, min, seed);
+            let sum = |numbers: &[i64]| numbers.iter().sum::<i64>().to_string();
+            compare(is_sliding, &OfNumber::new(number, Sum), sum, seed);
+        }
     }
 }

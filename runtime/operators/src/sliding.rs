@@ -1,0 +1,448 @@
+//! Sliding event-time windows per key. What all windows over a time share is aggregated once.
+//!
+//! ```text
+//!   aggregates that merge (count, sums, min, …)        others (fold, reduce, min_by, …)
+//!   slices   [0 10)[10 20)[20 30)[30 40)               windows  [0      20)
+//!               │     └──┬──┘                                      [10      30)
+//!   a record    │     fires [10 30): merged by key                    [20      40)
+//!   is put into one                                    a record is put into all that cover its time
+//! ```
+//!
+//! What can also be taken out again (count, sums of integers) is not merged anew for each window: see `total`.
+//!
+//! # What is always true
+//!
+//! 1. The rules of `tumbling` hold for each window: it fires when the watermark has reached its last time, fires a key
+//!    again for each record that comes within the allowed lateness, and windows fire in order of their ends.
+//! 2. A record is late if every window that covers its time is over; one in a gap between windows, if a window that ended
+//!    with it would be. Else it counts in those that are not.
+//! 3. A span (a slice, or a window) is kept until the last window that reads it is over. Timers are per window.
+
+mod firing;
+mod total;
+
+use std::{marker::PhantomData, ops::Range, sync::Arc};
+
+use wiesel_core::{Blame, Meta, TaskFailure, Timestamp};
+use wiesel_record::{Key, Record};
+use wiesel_state::{RowLayout, Spot, Table};
+
+use crate::{
+    Folding, KeyedOperator, KeyedStart, Link, Located, OutputPort, Pace, Progress, SideOutput,
+    Sliding, Snapshot, StateCell, Status, TaskContext, TimeWindow, WindowOptions,
+    flat_map::Emit,
+    keyed_table,
+    rolling::{CACHE_BYTES, fold_into},
+};
+
+use self::{firing::Firing, total::Total};
+
+/// The name of the accumulator in rows and of the parts in snapshots.
+const STATE: &str = "sliding window";
+
+/// Bytes before the rows of a part: the span, and the last window that has fired (or none).
+const HEADER_BYTES: usize = 33;
+
+/// The accumulators of one slice, or of one window.
+struct Span {
+    span: TimeWindow,
+    /// The first window that reads it.
+    first: TimeWindow,
+    table: Table,
+    /// Whether it is in the total.
+    is_in_total: bool,
+}
+
+/// In which order windows fire.
+fn place_of(window: TimeWindow) -> (Timestamp, Timestamp) {
+    (window.max_timestamp(), window.start)
+}
+
+/// Aggregates per key and sliding window.
+pub struct SlidingWindows<A, K: Key, T: Record>
+where
+    A: Folding<K, T>,
+{
+    folding: A,
+    options: WindowOptions<Sliding>,
+    layout: Arc<RowLayout>,
+    cell: StateCell<A::Acc>,
+    /// In order.
+    spans: Vec<Span>,
+    /// Of the spans that say so.
+    total: Option<Total<A::Acc>>,
+    /// The span of the last record: its neighbours tend to share it.
+    recent: usize,
+    watermark: Timestamp,
+    /// Windows up to this place have fired.
+    fired: Option<(Timestamp, Timestamp)>,
+    /// The last time of the next window that has not, of those that are not empty: no earlier watermark fires any.
+    due: Timestamp,
+    firing: Option<Firing>,
+    late: Option<Box<dyn SideOutput<T>>>,
+    scratch: Vec<u8>,
+    context: TaskContext,
+    types: PhantomData<fn(T) -> K>,
+}
+
+/// Makes [`SlidingWindows`] per subtask.
+#[derive(Clone)]
+pub struct SlidingStart<A> {
+    folding: A,
+    options: WindowOptions<Sliding>,
+}
+
+impl<A> SlidingStart<A> {
+    /// Aggregates with `folding` in windows by `options`.
+    pub fn new(folding: A, options: WindowOptions<Sliding>) -> Self {
+        Self { folding, options }
+    }
+}
+
+impl<K: Key, T: Record, A: Folding<K, T>> KeyedStart<T, K> for SlidingStart<A> {
+    type Operator = SlidingWindows<A, K, T>;
+
+    fn operator(self, context: &TaskContext) -> Result<SlidingWindows<A, K, T>, TaskFailure> {
+        let layout =
+            keyed_table::layout::<K>(|layout| StateCell::<A::Acc>::declare(layout, STATE))?;
+        let late = self.options.late_slot.and_then(|slot| context.take_side::<T>(slot));
+        let overlap = self.options.windows.slide_ms() < self.options.windows.size_ms();
+        let has_total = A::MERGES && A::RETRACTS && overlap;
+        let total = has_total.then(|| Total::new::<K>(context)).transpose()?;
+        Ok(SlidingWindows {
+            total,
+            folding: self.folding,
+            options: self.options,
+            cell: StateCell::of(&layout, STATE)?,
+            layout,
+            spans: Vec::new(),
+            recent: 0,
+            watermark: Timestamp::MIN,
+            fired: None,
+            due: Timestamp::MAX,
+            firing: None,
+            late,
+            scratch: Vec::new(),
+            context: context.clone(),
+            types: PhantomData,
+        })
+    }
+}
+
+impl<A, K, T> SlidingWindows<A, K, T>
+where
+    A: Folding<K, T>,
+    K: Key,
+    T: Record,
+{
+    fn is_over(&self, window: TimeWindow) -> bool {
+        self.options.over_at(window) <= self.watermark
+    }
+
+    fn has_fired(&self, window: TimeWindow) -> bool {
+        Some(place_of(window)) <= self.fired
+    }
+
+    /// The windows that read a span, in the order in which they fire.
+    fn readers(&self, span: TimeWindow) -> impl Iterator<Item = TimeWindow> + use<A, K, T> {
+        // A slice lies in all windows over its first time, a window in itself.
+        let (windows, one) = match A::MERGES {
+            true => (Some(self.options.windows.windows_of(span.start)), None),
+            false => (None, Some(span)),
+        };
+        windows.into_iter().flatten().chain(one)
+    }
+
+    /// The last of them.
+    fn last_reader(&self, span: TimeWindow) -> TimeWindow {
+        match A::MERGES {
+            true => self.options.windows.windows_of(span.start).next_back().unwrap_or(span),
+            false => span,
+        }
+    }
+
+    /// The slice of a time, made if it is not there; none if all windows over it are over. What is kept has a window that
+    /// is not.
+    #[inline]
+    fn slice_of(&mut self, time: Timestamp) -> Option<usize> {
+        if let Some(Span { span, .. }) = self.spans.get(self.recent)
+            && span.start <= time
+            && time < span.end
+        {
+            return Some(self.recent);
+        }
+        let last = self.options.windows.windows_of(time).next_back()?;
+        if self.is_over(last) {
+            return None;
+        }
+        Some(self.span_at(self.options.windows.slices().window_of(time)))
+    }
+
+    /// Where a span is, made if it is not there.
+    fn span_at(&mut self, span: TimeWindow) -> usize {
+        let at = self.spans.partition_point(|kept| kept.span < span);
+        if self.spans.get(at).is_none_or(|kept| kept.span != span) {
+            let first = self.readers(span).next().unwrap_or(span);
+            let table = keyed_table::table_of(&self.layout, &self.context);
+            self.spans.insert(at, Span { span, first, table, is_in_total: false });
+            if let Some(window) = self.readers(span).find(|window| !self.has_fired(*window)) {
+                self.due = self.due.min(window.max_timestamp());
+            }
+        }
+        self.recent = at;
+        at
+    }
+
+    /// The spans that a window reads.
+    fn spans_of(&self, window: TimeWindow) -> Range<usize> {
+        if !A::MERGES {
+            let at = self.spans.partition_point(|kept| kept.span < window);
+            let is_there = self.spans.get(at).is_some_and(|kept| kept.span == window);
+            return at..at + usize::from(is_there);
+        }
+        let end = self.options.windows.end_of(window);
+        let first = self.spans.partition_point(|kept| kept.span.start < window.start);
+        let behind = |kept: &Span| i128::from(kept.span.start.as_millis()) < end;
+        first..first + self.spans[first..].partition_point(behind)
+    }
+
+    /// The next window that is due.
+    fn next_due(&mut self) -> Option<TimeWindow> {
+        if self.due > self.watermark {
+            return None;
+        }
+        // An earlier span has an earlier window that has not fired, if it has one at all.
+        let unfired = |kept: &Span| self.readers(kept.span).find(|window| !self.has_fired(*window));
+        let next = self.spans.iter().find_map(unfired);
+        self.due = next.map_or(Timestamp::MAX, TimeWindow::max_timestamp);
+        next.filter(|_| self.due <= self.watermark)
+    }
+
+    #[cold]
+    fn take_late(&mut self, value: T::View<'_>, meta: Meta) {
+        match &mut self.late {
+            Some(late) => late.emit(value, meta),
+            None => self.context.metrics().late_records_dropped.add(1),
+        }
+    }
+
+    /// A record that is in no window that is not over: late, or in a gap.
+    #[cold]
+    fn take_unassigned(&mut self, time: Timestamp, value: T::View<'_>, meta: Meta) {
+        let is_in_gap = self.options.windows.windows_of(time).next().is_none();
+        if !is_in_gap || time + self.options.allowed_lateness <= self.watermark {
+            self.take_late(value, meta);
+        }
+    }
+
+    /// Takes a record into a span, and into the total if the span is in it.
+    #[inline(always)]
+    fn add(
+        &mut self,
+        at: usize,
+        key: K::View<'_>,
+        located: Located,
+        value: T::View<'_>,
+    ) -> Option<A::Acc> {
+        let Span { table, is_in_total, .. } = &mut self.spans[at];
+        let mut row = keyed_table::upsert::<K>(table, located, key, &mut self.scratch);
+        let is_new = row.inserted();
+        let mut folded = fold_into(&self.folding, &mut self.cell, &mut row, value);
+        if *is_in_total
+            && let Some(total) = &mut self.total
+            && folded.is_ok()
+        {
+            let (folding, hash) = (&self.folding, located.hash);
+            let added = K::with_key_bytes(key, &mut self.scratch, |bytes| {
+                total.add::<K, T, A>(folding, hash, bytes, value, is_new)
+            });
+            folded = added.and(folded);
+        }
+        match folded {
+            Ok(acc) => Some(acc),
+            Err(failure) => {
+                self.context.fail(failure);
+                None
+            }
+        }
+    }
+
+    /// Drops the spans that nobody will read.
+    fn drop_over(&mut self) {
+        // In order, as their last readers are.
+        let over = self.spans.partition_point(|kept| self.is_over(self.last_reader(kept.span)));
+        if over > 0 {
+            self.spans.drain(..over);
+            self.recent = 0;
+        }
+    }
+}
+
+impl<A, K, T> KeyedOperator<T, K> for SlidingWindows<A, K, T>
+where
+    A: Folding<K, T>,
+    K: Key,
+    T: Record,
+{
+    type Out = A::Out;
+
+    #[inline]
+    fn prefetch(&self, spot: Spot) {
+        if let Some(kept) = self.spans.get(self.recent) {
+            kept.table.prefetch(spot);
+        }
+    }
+
+    #[inline]
+    fn wants_prefetch(&self) -> bool {
+        self.spans.get(self.recent).is_some_and(|kept| kept.table.bytes_used() > CACHE_BYTES)
+    }
+
+    #[inline]
+    fn apply<D: Link<A::Out>>(
+        &mut self,
+        key: K::View<'_>,
+        located: Located,
+        value: T::View<'_>,
+        meta: Meta,
+        next: &mut D,
+    ) {
+        let Some(time) = meta.time else {
+            let cause = "the record has no event time: call `watermarks` before the window";
+            self.context.fail(TaskFailure::new(Blame::Job, "assign a record to a window", cause));
+            return;
+        };
+        if A::MERGES {
+            let Some(at) = self.slice_of(time) else {
+                return self.take_unassigned(time, value, meta);
+            };
+            if self.add(at, key, located, value).is_some() && self.has_fired(self.spans[at].first) {
+                self.fire_again(at, key, located.hash, next);
+            }
+            return;
+        }
+        let mut is_taken = false;
+        for window in self.options.windows.windows_of(time) {
+            if self.is_over(window) {
+                continue;
+            }
+            is_taken = true;
+            let at = self.span_at(window);
+            let Some(acc) = self.add(at, key, located, value) else { return };
+            if self.has_fired(window) {
+                let emit = &mut Emit { next, meta: Meta::at(window.max_timestamp()) };
+                self.folding.emit(key, window, acc.view(), emit);
+            }
+        }
+        if !is_taken {
+            self.take_unassigned(time, value, meta);
+        }
+    }
+
+    fn watermark<D: Link<A::Out>>(
+        &mut self,
+        watermark: Timestamp,
+        next: &mut D,
+        pace: &mut Pace,
+    ) -> Progress {
+        assert!(watermark >= self.watermark, "watermark moved backwards");
+        self.watermark = watermark;
+        loop {
+            let firing = match self.firing.take() {
+                None => self.next_due().map(|window| self.begin(window)),
+                firing => firing,
+            };
+            let Some(firing) = firing else { break };
+            if let Err(stopped) = self.fire(firing, next, pace) {
+                self.firing = Some(stopped);
+                return Progress::Stopped;
+            }
+            self.fired = Some(place_of(firing.window));
+        }
+        // Windows that nobody was in have fired too.
+        self.fired = self.fired.max(Some((watermark, Timestamp::MAX)));
+        self.drop_over();
+        Progress::Done
+    }
+
+    fn ports(&mut self, visit: &mut dyn FnMut(&mut dyn OutputPort)) {
+        if let Some(late) = &mut self.late {
+            visit(late.as_mut());
+        }
+    }
+
+    fn forward_watermark(&mut self, watermark: Timestamp) {
+        if let Some(late) = &mut self.late {
+            late.watermark(watermark);
+        }
+    }
+
+    fn forward_status(&mut self, status: Status) {
+        if let Some(late) = &mut self.late {
+            late.status(status);
+        }
+    }
+
+    fn snapshot(&mut self, snapshot: &mut Snapshot) {
+        assert!(self.firing.is_none(), "aligned barriers come behind the watermark at hand");
+        for kept in &self.spans {
+            for group in self.context.key_groups().iter() {
+                if kept.table.group(group).next().is_none() {
+                    continue;
+                }
+                let (last, start) = self.fired.unwrap_or((Timestamp::MIN, Timestamp::MIN));
+                let mut bytes = Vec::with_capacity(HEADER_BYTES);
+                for time in [kept.span.start, kept.span.end, last, start] {
+                    bytes.extend(time.as_millis().to_le_bytes());
+                }
+                bytes.push(u8::from(self.fired.is_some()));
+                kept.table.export_group(group, &mut bytes);
+                snapshot.put(STATE, Some(group), bytes);
+            }
+        }
+    }
+
+    fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {
+        let mut fired: Option<Option<(Timestamp, Timestamp)>> = None;
+        for part in snapshot.keyed(STATE, self.context.key_groups()) {
+            let Some((header, rows)) = part.split_first_chunk::<HEADER_BYTES>() else {
+                return Err(damaged("it ends within its header"));
+            };
+            let time = |at: usize| {
+                let (_, bytes) = header.split_at(8 * at);
+                let millis = bytes.first_chunk().map_or(0, |bytes| i64::from_le_bytes(*bytes));
+                Timestamp::from_millis(millis)
+            };
+            let span = TimeWindow { start: time(0), end: time(1) };
+            let windows = self.options.windows;
+            let is_ours = match A::MERGES {
+                true => {
+                    windows.slices().window_of(span.start) == span
+                        && windows.windows_of(span.start).next().is_some()
+                }
+                false => windows.windows_of(span.start).any(|window| window == span),
+            };
+            if !is_ours {
+                let cause = "its windows have another size or slide: the program has changed";
+                return Err(damaged(cause));
+            }
+            // Parts of subtasks whose watermarks differed (idle channels can do that): what one of them has not fired
+            // must fire, and what others have fired then comes once more, as behind a late record.
+            let of_part = (header[HEADER_BYTES - 1] != 0).then(|| (time(2), time(3)));
+            fired = Some(fired.map_or(of_part, |fired| fired.min(of_part)));
+            let at = self.span_at(span);
+            self.spans[at].table.import(rows).map_err(keyed_table::table_failure)?;
+        }
+        self.fired = fired.flatten();
+        self.due = Timestamp::MIN; // It is looked for with the first watermark.
+        for kept in &self.spans {
+            keyed_table::check_keys::<K>(&kept.table)?;
+            kept.table.iter().try_for_each(|(_, row)| self.cell.check(&row))?;
+        }
+        Ok(())
+    }
+}
+
+fn damaged(what: &str) -> TaskFailure {
+    TaskFailure::new(Blame::Environment, "restore window state", what.to_owned())
+}

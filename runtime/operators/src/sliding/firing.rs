@@ -1,0 +1,259 @@
+//! How a window fires: in steps, each row by row, so that a turn can end behind any of them.
+//!
+//! ```text
+//!   with a total      put its new slices in ─▶ emit it ─▶ take out the slices that the next window does not read
+//!   without           emit the keys of its first span, then those that only the second has, …
+//! ```
+
+use std::ops::Range;
+
+use wiesel_core::{Blame, KeyGroup, Meta, TaskFailure};
+use wiesel_record::{Key, Record};
+use wiesel_state::{Row, Table};
+
+use super::{SlidingWindows, Span, total::Total};
+use crate::{Folding, Link, Pace, TimeWindow, flat_map::Emit};
+
+/// What is done to fire a window, row by row of a table.
+#[derive(Clone, Copy)]
+pub(super) enum Step {
+    /// Emit the keys of a span, merged with what later ones have of them, unless an earlier one has it.
+    Merge(usize),
+    /// Put a span into the total.
+    Put(usize),
+    /// Emit the total.
+    Emit,
+    /// Take a span out of it that the next window does not read.
+    Take(usize),
+}
+
+/// Where the firing of a window was stopped: rows of `group` before `row` are done.
+#[derive(Clone, Copy)]
+pub(super) struct Firing {
+    pub(super) window: TimeWindow,
+    step: Step,
+    group: KeyGroup,
+    row: usize,
+}
+
+impl<A, K, T> SlidingWindows<A, K, T>
+where
+    A: Folding<K, T>,
+    K: Key,
+    T: Record,
+{
+    /// The first step to fire a window.
+    pub(super) fn begin(&self, window: TimeWindow) -> Firing {
+        let step = match self.total {
+            Some(_) => self.next_step(window, Step::Put(self.spans_of(window).start)),
+            None => Some(Step::Merge(self.spans_of(window).start)),
+        };
+        let group = KeyGroup(self.context.key_groups().first);
+        Firing { window, step: step.unwrap_or(Step::Emit), group, row: 0 }
+    }
+
+    /// `step`, or the first one behind it that has something to do.
+    fn next_step(&self, window: TimeWindow, step: Step) -> Option<Step> {
+        let spans = self.spans_of(window);
+        match step {
+            Step::Merge(at) => (at < spans.end).then_some(step),
+            Step::Put(at) => {
+                let next = (at..spans.end).find(|at| !self.spans[*at].is_in_total);
+                Some(next.map_or(Step::Emit, Step::Put))
+            }
+            Step::Emit => Some(step),
+            Step::Take(at) => {
+                let next_start = self.options.windows.next_start(window);
+                let leaves = |at: &usize| {
+                    let kept = &self.spans[*at];
+                    kept.is_in_total && i128::from(kept.span.start.as_millis()) < next_start
+                };
+                (at..spans.end).find(leaves).map(Step::Take)
+            }
+        }
+    }
+
+    /// Fires a window from where it was stopped.
+    pub(super) fn fire<D: Link<A::Out>>(
+        &mut self,
+        mut from: Firing,
+        next: &mut D,
+        pace: &mut Pace,
+    ) -> Result<(), Firing> {
+        let window = from.window;
+        loop {
+            let mut total = self.total.take();
+            let done = self.run(total.as_mut(), from, next, pace);
+            self.total = total;
+            done?;
+            let following = match from.step {
+                Step::Merge(at) => Step::Merge(at + 1),
+                Step::Put(at) => {
+                    self.spans[at].is_in_total = true;
+                    Step::Put(at + 1)
+                }
+                Step::Emit => Step::Take(self.spans_of(window).start),
+                Step::Take(at) => {
+                    self.spans[at].is_in_total = false;
+                    Step::Take(at + 1)
+                }
+            };
+            let Some(step) = self.next_step(window, following) else { return Ok(()) };
+            from =
+                Firing { window, step, group: KeyGroup(self.context.key_groups().first), row: 0 };
+        }
+    }
+
+    /// One step.
+    fn run<D: Link<A::Out>>(
+        &self,
+        total: Option<&mut Total<A::Acc>>,
+        from: Firing,
+        next: &mut D,
+        pace: &mut Pace,
+    ) -> Result<(), Firing> {
+        let (window, folding) = (from.window, &self.folding);
+        let emit = &mut Emit { next, meta: Meta::at(window.max_timestamp()) };
+        match (from.step, total) {
+            (Step::Merge(at), _) => {
+                let spans = self.spans_of(window);
+                self.each_row(from, pace, &self.spans[at].table, |row| {
+                    self.fire_row(window, spans.clone(), at, row, emit);
+                    Ok(())
+                })
+            }
+            (Step::Emit, Some(total)) => self.each_row(from, pace, total.table(), |row| {
+                let emit_key = |key: K::View<'_>| {
+                    total.with(row, |acc| folding.emit(key, window, acc, emit));
+                };
+                K::with_key(row.key(), emit_key);
+                Ok(())
+            }),
+            (Step::Put(at), Some(total)) => self.each_part(from, pace, at, |hash, key, part| {
+                total.put::<K, T, A>(folding, hash, key, part)
+            }),
+            (Step::Take(at), Some(total)) => self.each_part(from, pace, at, |hash, key, part| {
+                total.take::<K, T, A>(folding, hash, key, part)
+            }),
+            (_, None) => Ok(()),
+        }
+    }
+
+    /// Calls `act` for what a span has of each key.
+    fn each_part(
+        &self,
+        from: Firing,
+        pace: &mut Pace,
+        at: usize,
+        mut act: impl FnMut(u64, &[u8], <A::Acc as Record>::View<'_>) -> Result<(), TaskFailure>,
+    ) -> Result<(), Firing> {
+        self.each_row(from, pace, &self.spans[at].table, |row| {
+            let key = row.key();
+            let hash = K::with_key(key, |view| K::key_hash(view));
+            self.cell.with(row, |part| act(hash, key, part)).unwrap_or(Ok(()))
+        })
+    }
+
+    /// Calls `act` for each row of a table, from where it was stopped.
+    fn each_row(
+        &self,
+        from: Firing,
+        pace: &mut Pace,
+        table: &Table,
+        mut act: impl FnMut(&Row<'_>) -> Result<(), TaskFailure>,
+    ) -> Result<(), Firing> {
+        for group in (from.group.0..self.context.key_groups().end).map(KeyGroup) {
+            let skip = if group == from.group { from.row } else { 0 };
+            for (index, (_, row)) in table.group(group).enumerate().skip(skip) {
+                if let Err(failure) = act(&row) {
+                    self.context.fail(failure);
+                }
+                if pace.is_over() {
+                    return Err(Firing { group, row: index + 1, ..from });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Emits the key of a row of the span `at`, unless an earlier span of the window has it.
+    fn fire_row<D: Link<A::Out>>(
+        &self,
+        window: TimeWindow,
+        spans: Range<usize>,
+        at: usize,
+        row: &Row<'_>,
+        emit: &mut Emit<'_, D>,
+    ) {
+        let key = row.key();
+        K::with_key(key, |view| {
+            if spans.len() == 1 {
+                self.cell.with(row, |acc| self.folding.emit(view, window, acc, emit));
+                return;
+            }
+            let hash = K::key_hash(view);
+            let has = |kept: &Span| kept.table.find(hash, key).is_some();
+            if self.spans[spans.start..at].iter().any(has) {
+                return;
+            }
+            match self.merged(self.cell.load(row), at + 1..spans.end, hash, key) {
+                Ok(acc) => {
+                    acc.iter().for_each(|acc| self.folding.emit(view, window, acc.view(), emit));
+                }
+                Err(failure) => self.context.fail(failure),
+            }
+        });
+    }
+
+    /// Fires a key again in all windows over a slice that have fired and are not over.
+    #[cold]
+    pub(super) fn fire_again<D: Link<A::Out>>(
+        &mut self,
+        at: usize,
+        key: K::View<'_>,
+        hash: u64,
+        next: &mut D,
+    ) {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        for window in self.readers(self.spans[at].span) {
+            if self.is_over(window) || !self.has_fired(window) {
+                continue;
+            }
+            let spans = self.spans_of(window);
+            let merged =
+                K::with_key_bytes(key, &mut scratch, |bytes| self.merged(None, spans, hash, bytes));
+            match merged {
+                Ok(acc) => {
+                    let emit = &mut Emit { next, meta: Meta::at(window.max_timestamp()) };
+                    acc.iter().for_each(|acc| self.folding.emit(key, window, acc.view(), emit));
+                }
+                Err(failure) => self.context.fail(failure),
+            }
+        }
+        self.scratch = scratch;
+    }
+
+    /// The accumulator of a key in all of `spans` that have it; none if none has.
+    fn merged(
+        &self,
+        mut acc: Option<A::Acc>,
+        spans: Range<usize>,
+        hash: u64,
+        key: &[u8],
+    ) -> Result<Option<A::Acc>, TaskFailure> {
+        for kept in &self.spans[spans] {
+            let Some(row) = kept.table.find(hash, key) else { continue };
+            let merged = match &mut acc {
+                None => {
+                    acc = self.cell.load(&row);
+                    None
+                }
+                Some(acc) => self.cell.with(&row, |other| self.folding.merge(acc, other)),
+            };
+            if let Some(Err(error)) = merged {
+                return Err(TaskFailure::new(Blame::Job, "aggregate a record", error));
+            }
+        }
+        Ok(acc)
+    }
+}

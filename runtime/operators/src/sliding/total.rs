@@ -1,0 +1,145 @@
+//! What the slices of a sliding window add up to, by key, kept from one window to the next.
+//!
+//! ```text
+//!   slices          ├─a─┼─b─┼─c─┼─d─┤
+//!   window [a c]    └── a+b+c ──┘            fires, then a is taken out: b+c
+//!   window [b d]        └── b+c + d ──┘      d comes in, fires, b is taken out
+//! ```
+//!
+//! So a window costs what changes from the one before it and what it emits, however many slices it has.
+//!
+//! # What is always true
+//!
+//! 1. A key is there as long as a slice that was put in and not taken out has it: the row counts its slices.
+//! 2. It can always be made anew from the slices: snapshots do without it.
+
+use wiesel_core::{Blame, TaskFailure};
+use wiesel_record::{Key, Record};
+use wiesel_state::{Row, Table};
+
+use crate::{AggregateError, Folding, StateCell, TaskContext, keyed_table};
+
+/// Names of the cells, which only errors show.
+const SUM: &str = "sum";
+const SLICES: &str = "slices";
+
+/// Sums over slices.
+pub(crate) struct Total<Acc> {
+    table: Table,
+    sum: StateCell<Acc>,
+    slices: StateCell<u32>,
+}
+
+fn failed(error: AggregateError) -> TaskFailure {
+    TaskFailure::new(Blame::Job, "aggregate a record", error)
+}
+
+impl<Acc: Record> Total<Acc> {
+    /// Of no slices.
+    pub(crate) fn new<K: Key>(context: &TaskContext) -> Result<Self, TaskFailure> {
+        let layout = keyed_table::layout::<K>(|layout| {
+            StateCell::<u32>::declare(StateCell::<Acc>::declare(layout, SUM), SLICES)
+        })?;
+        Ok(Self {
+            table: keyed_table::table_of(&layout, context),
+            sum: StateCell::of(&layout, SUM)?,
+            slices: StateCell::of(&layout, SLICES)?,
+        })
+    }
+
+    /// A row per key.
+    pub(crate) fn table(&self) -> &Table {
+        &self.table
+    }
+
+    /// Reads a sum.
+    pub(crate) fn with<R>(
+        &self,
+        row: &Row<'_>,
+        read: impl FnOnce(Acc::View<'_>) -> R,
+    ) -> Option<R> {
+        self.sum.with(row, read)
+    }
+
+    /// Puts in what a slice has of a key.
+    pub(crate) fn put<K, T, A>(
+        &mut self,
+        folding: &A,
+        hash: u64,
+        key: &[u8],
+        part: Acc::View<'_>,
+    ) -> Result<(), TaskFailure>
+    where
+        K: Key,
+        T: Record,
+        A: Folding<K, T, Acc = Acc>,
+    {
+        let mut row = self.table.upsert(hash, key);
+        if row.inserted() {
+            self.slices.store(&mut row, 1)?;
+            return self.sum.store(&mut row, part);
+        }
+        self.slices.update(&mut row, |slices| Ok(slices.unwrap_or(0) + 1))?;
+        self.change(folding, hash, key, |folding, sum| folding.merge(sum, part))
+    }
+
+    /// Takes in a record of a slice that was put in; `is_new`: the slice did not have its key yet.
+    pub(crate) fn add<K, T, A>(
+        &mut self,
+        folding: &A,
+        hash: u64,
+        key: &[u8],
+        value: T::View<'_>,
+        is_new: bool,
+    ) -> Result<(), TaskFailure>
+    where
+        K: Key,
+        T: Record,
+        A: Folding<K, T, Acc = Acc>,
+    {
+        if is_new {
+            let part = folding.first(value).map_err(failed)?;
+            return self.put::<K, T, A>(folding, hash, key, part.view());
+        }
+        self.change(folding, hash, key, |folding, sum| folding.add(sum, value))
+    }
+
+    /// Takes out what a slice that was put in has of a key.
+    pub(crate) fn take<K, T, A>(
+        &mut self,
+        folding: &A,
+        hash: u64,
+        key: &[u8],
+        part: Acc::View<'_>,
+    ) -> Result<(), TaskFailure>
+    where
+        K: Key,
+        T: Record,
+        A: Folding<K, T, Acc = Acc>,
+    {
+        let Some(mut row) = self.table.find_mut(hash, key) else { return Ok(()) };
+        let slices = self.slices.load(&row.row()).unwrap_or(1);
+        if slices == 1 {
+            self.table.remove(hash, key);
+            return Ok(());
+        }
+        self.slices.store(&mut row, slices - 1)?;
+        self.change(folding, hash, key, |folding, sum| {
+            folding.retract(sum, part);
+            Ok(())
+        })
+    }
+
+    fn change<A>(
+        &mut self,
+        folding: &A,
+        hash: u64,
+        key: &[u8],
+        change: impl FnOnce(&A, &mut Acc) -> Result<(), AggregateError>,
+    ) -> Result<(), TaskFailure> {
+        let Some(mut row) = self.table.find_mut(hash, key) else { return Ok(()) };
+        let Some(mut sum) = self.sum.load(&row.row()) else { return Ok(()) };
+        change(folding, &mut sum).map_err(failed)?;
+        self.sum.store(&mut row, sum.view())
+    }
+}
