@@ -1,8 +1,16 @@
-//! The command line.
+//! The command line: what to measure, and what is wrong with it.
+//!
+//! # What is always true
+//!
+//! 1. What is wrong is said in one line, with what to write instead, before anything runs.
+//! 2. The help is the list of options: hints are taken from it.
+
+use std::ffi::OsString;
 
 use lexopt::{Arg, Parser, ValueExt};
+use wiesel::UsageError;
 
-use crate::{generator::SEED, measure::Mode, peers::Peer, workload::Workload};
+use crate::{generator::SEED, measure::Mode, names, peers::Peer, workload::Workload};
 
 const HELP: &str = "\
 wiesel-bench WORKLOAD [OPTIONS]
@@ -52,7 +60,20 @@ pub enum Engine {
     Bare,
 }
 
+impl Output {
+    const ALL: [Self; 2] = [Self::Json, Self::Table];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Json => "json",
+            Self::Table => "table",
+        }
+    }
+}
+
 impl Engine {
+    const ALL: [Self; 2] = [Self::Wiesel, Self::Bare];
+
     /// What the command line calls it.
     pub const fn name(self) -> &'static str {
         match self {
@@ -93,66 +114,14 @@ impl Args {
     /// # Errors
     ///
     /// If it cannot be used; says what can.
-    pub fn parse(mut parser: Parser) -> Result<Option<Self>, lexopt::Error> {
-        let mut given = Given::default();
-        while let Some(arg) = parser.next()? {
-            match arg {
-                Arg::Long("help") | Arg::Short('h') => {
-                    print!("{HELP}");
-                    return Ok(None);
-                }
-                Arg::Long("engine") => {
-                    given.engine = Some(match parser.value()?.string()?.as_str() {
-                        "wiesel" => Engine::Wiesel,
-                        "bare" => Engine::Bare,
-                        other => {
-                            return Err(
-                                format!("`{other}` is not an engine: wiesel or bare").into()
-                            );
-                        }
-                    });
-                }
-                Arg::Long("compare") => {
-                    for name in parser.value()?.string()?.split(',') {
-                        let peer: Peer = name.parse()?;
-                        if !given.compare.contains(&peer) {
-                            given.compare.push(peer);
-                        }
-                    }
-                }
-                Arg::Long("runs") => given.runs = Some(parser.value()?.parse()?),
-                Arg::Long("events") => given.events = Some(positive(&mut parser, "--events")?),
-                Arg::Long("parallelism") => {
-                    given.parallelism = Some(positive(&mut parser, "--parallelism")?);
-                }
-                Arg::Long("event-rate") => {
-                    given.event_rate = Some(positive(&mut parser, "--event-rate")?)
-                }
-                Arg::Long("rate") => given.rate = Some(positive(&mut parser, "--rate")?),
-                Arg::Long("seed") => given.seed = Some(seed(&parser.value()?.string()?)?),
-                Arg::Long("mode") => {
-                    given.mode = Some(match parser.value()?.string()?.as_str() {
-                        "spin" => Mode::Spin,
-                        "park" => Mode::Park,
-                        other => return Err(format!("`{other}` is not spin or park").into()),
-                    });
-                }
-                Arg::Long("profile") => given.profile = true,
-                Arg::Long("quick") => given.quick = true,
-                Arg::Long("output") => {
-                    given.output = Some(match parser.value()?.string()?.as_str() {
-                        "json" => Output::Json,
-                        "table" => Output::Table,
-                        other => return Err(format!("`{other}` is not json or table").into()),
-                    });
-                }
-                Arg::Value(value) if given.workload.is_none() => {
-                    given.workload = Some(value.string()?.parse::<Workload>()?);
-                }
-                other => return Err(other.unexpected()),
+    pub fn parse(parser: Parser) -> Result<Option<Self>, String> {
+        match Given::read(parser).map_err(said)? {
+            Some(given) => given.complete().map(Some),
+            None => {
+                print!("{HELP}");
+                Ok(None)
             }
         }
-        given.complete().map(Some).map_err(Into::into)
     }
 }
 
@@ -162,9 +131,9 @@ struct Given {
     workload: Option<Workload>,
     engine: Option<Engine>,
     compare: Vec<Peer>,
-    runs: Option<usize>,
+    runs: Option<u64>,
     events: Option<u64>,
-    parallelism: Option<u32>,
+    parallelism: Option<u64>,
     event_rate: Option<u64>,
     seed: Option<u64>,
     rate: Option<u64>,
@@ -175,11 +144,63 @@ struct Given {
 }
 
 impl Given {
+    /// Reads the command line; none if it asks for help.
+    fn read(mut parser: Parser) -> Result<Option<Self>, lexopt::Error> {
+        let mut given = Self::default();
+        while let Some(arg) = parser.next()? {
+            match arg {
+                Arg::Long("help") | Arg::Short('h') => return Ok(None),
+                Arg::Long("engine") => {
+                    let name = parser.value()?.string()?;
+                    let engine = names::find("an engine", &name, &Engine::ALL, Engine::name)?;
+                    given.engine = Some(engine);
+                }
+                Arg::Long("compare") => {
+                    for name in parser.value()?.string()?.split(',') {
+                        let peer = names::find("a peer", name, &Peer::ALL, Peer::name)?;
+                        if !given.compare.contains(&peer) {
+                            given.compare.push(peer);
+                        }
+                    }
+                }
+                Arg::Long("runs") => given.runs = Some(positive(&mut parser, "--runs")?),
+                Arg::Long("events") => given.events = Some(positive(&mut parser, "--events")?),
+                Arg::Long("parallelism") => {
+                    given.parallelism = Some(positive(&mut parser, "--parallelism")?);
+                }
+                Arg::Long("event-rate") => {
+                    given.event_rate = Some(positive(&mut parser, "--event-rate")?)
+                }
+                Arg::Long("rate") => given.rate = Some(positive(&mut parser, "--rate")?),
+                Arg::Long("seed") => given.seed = Some(seed(&parser.value()?.string()?)?),
+                Arg::Long("mode") => {
+                    let name = parser.value()?.string()?;
+                    given.mode = Some(names::find("a mode", &name, &Mode::ALL, Mode::name)?);
+                }
+                Arg::Long("profile") => given.profile = true,
+                Arg::Long("quick") => given.quick = true,
+                Arg::Long("output") => {
+                    let name = parser.value()?.string()?;
+                    given.output =
+                        Some(names::find("an output", &name, &Output::ALL, Output::name)?);
+                }
+                Arg::Value(value) if given.workload.is_none() => {
+                    let (name, all) = (value.string()?, &Workload::ALL);
+                    given.workload = Some(names::find("a workload", &name, all, Workload::name)?);
+                }
+                other => return Err(other.unexpected()),
+            }
+        }
+        Ok(Some(given))
+    }
+
     /// Fills in what was not said, and refuses what does not go together.
     fn complete(self) -> Result<Args, String> {
         let Some(workload) = self.workload else {
-            let names = Workload::ALL.map(Workload::name).join(" ");
-            return Err(format!("which workload? there are {names}"));
+            let names = Workload::ALL.map(Workload::name).join(", ");
+            return Err(format!(
+                "which workload? there are {names}: for example `wiesel-bench q0`"
+            ));
         };
         let compares = !self.compare.is_empty();
         if compares && self.engine.is_some() {
@@ -192,18 +213,28 @@ impl Given {
         if self.engine == Some(Engine::Bare) && !Peer::Bare.can_run(workload) {
             return Err(format!("{workload} has no loop by hand: leave out --engine bare"));
         }
-        let runs = self.runs.unwrap_or(match (compares, self.quick) {
-            (true, true) => PAIRS_MIN,
-            (true, false) => 15,
-            (false, _) => 1,
-        });
-        if runs == 0 || compares && runs < PAIRS_MIN {
-            return Err(format!("--runs must be at least 1, with --compare at least {PAIRS_MIN}"));
+        let by_hand = self.engine == Some(Engine::Bare) || self.compare.contains(&Peer::Bare);
+        if workload == Workload::Latency && by_hand && self.mode == Some(Mode::Park) {
+            return Err("the loop by hand spins: leave out --mode park".to_owned());
         }
-        let parallelism = self.parallelism.unwrap_or(workload.parallelism());
+        let runs = self.runs.map_or_else(
+            || match (compares, self.quick) {
+                (true, true) => PAIRS_MIN,
+                (true, false) => 15,
+                (false, _) => 1,
+            },
+            |runs| usize::try_from(runs).unwrap_or(usize::MAX),
+        );
+        if compares && runs < PAIRS_MIN {
+            return Err(format!("--runs must be at least {PAIRS_MIN} with --compare, not {runs}"));
+        }
+        let parallelism = self
+            .parallelism
+            .map_or(workload.parallelism(), |shards| u32::try_from(shards).unwrap_or(u32::MAX));
         if let Some(needed) = workload.parallelism_needed().filter(|needed| *needed != parallelism)
         {
-            return Err(format!("{workload} runs on {needed} shards: leave out --parallelism"));
+            let shards = if needed == 1 { "shard" } else { "shards" };
+            return Err(format!("{workload} runs on {needed} {shards}: leave out --parallelism"));
         }
         if parallelism > 128 {
             return Err("--parallelism is at most 128, the key groups of a job".to_owned());
@@ -236,13 +267,10 @@ impl Given {
 }
 
 /// A number of at least one; underscores may group its digits.
-fn positive<N: std::str::FromStr + PartialOrd + Default>(
-    parser: &mut Parser,
-    option: &str,
-) -> Result<N, lexopt::Error> {
+fn positive(parser: &mut Parser, option: &str) -> Result<u64, lexopt::Error> {
     let text = parser.value()?.string()?;
-    match text.replace('_', "").parse::<N>() {
-        Ok(number) if number > N::default() => Ok(number),
+    match text.replace('_', "").parse() {
+        Ok(number) if number > 0 => Ok(number),
         _ => Err(format!("{option} must be a whole number of at least 1, not `{text}`").into()),
     }
 }
@@ -254,4 +282,62 @@ fn seed(text: &str) -> Result<u64, String> {
         None => digits.parse(),
     };
     parsed.map_err(|_| format!("--seed must be a 64-bit number, not `{text}`"))
+}
+
+/// The options, as the help shows each: `--events N`.
+fn options() -> impl Iterator<Item = &'static str> {
+    let shown = |line: &'static str| line.trim_start().split("  ").next();
+    HELP.lines().filter_map(shown).filter(|shown| shown.starts_with("--"))
+}
+
+/// An option without what it takes: `--events` of `--events N`.
+fn flag_of(shown: &str) -> &str {
+    shown.split_once(' ').map_or(shown, |(flag, _)| flag)
+}
+
+/// What is wrong with the command line, and what to write instead.
+fn said(error: lexopt::Error) -> String {
+    use lexopt::Error;
+    let text = |value: OsString| value.to_string_lossy().into_owned();
+    match error {
+        Error::UnexpectedOption(option) => {
+            // Without the hyphens, which make all of them similar.
+            let flags = options().map(|shown| flag_of(shown).trim_start_matches('-'));
+            match UsageError::nearest(option.trim_start_matches('-'), flags) {
+                Some(flag) => format!("unknown option `{option}`: did you mean `--{flag}`?"),
+                None => format!("unknown option `{option}`: see `wiesel-bench --help`"),
+            }
+        }
+        Error::MissingValue { option: Some(option) } => {
+            let shown = options().find(|shown| flag_of(shown) == option).unwrap_or(&option);
+            format!("{option} has no value: write `{shown}`")
+        }
+        Error::UnexpectedValue { option, value } => {
+            format!("{option} takes no value: leave out `={}`", text(value))
+        }
+        Error::UnexpectedArgument(value) => {
+            format!("unexpected argument `{}`: a run has one workload", text(value))
+        }
+        Error::NonUnicodeValue(value) => format!("`{}` is not UTF-8", text(value)),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_option_of_the_help_is_known_and_asks_for_what_it_takes() {
+        for shown in options() {
+            let flag = flag_of(shown);
+            let found = Given::read(Parser::from_args([flag])).map(|_| ()).map_err(said);
+            let expected = match shown == flag {
+                true => Ok(()),
+                false => Err(format!("{flag} has no value: write `{shown}`")),
+            };
+            assert_eq!(found, expected);
+        }
+        assert_eq!(options().count(), HELP.matches("\n  --").count());
+    }
 }

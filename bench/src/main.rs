@@ -22,6 +22,7 @@ mod chain;
 )]
 mod generator;
 mod measure;
+mod names;
 mod peers;
 mod report;
 mod shards;
@@ -40,7 +41,7 @@ fn main() -> ExitCode {
         Ok(Some(args)) => args,
         Ok(None) => return ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("wiesel-bench: {error}\ntry: wiesel-bench --help");
+            eprintln!("wiesel-bench: {error}");
             return ExitCode::from(2);
         }
     };
@@ -76,7 +77,7 @@ fn run(args: &Args) -> Result<Outcome, String> {
         (Workload::Chain, engine) => chain::run(&run, engine),
         (Workload::Handoff, _) => shards::handoff::run(&run),
         (Workload::Latency, Engine::Wiesel) => wiesel::latency(&run),
-        (Workload::Latency, Engine::Bare) => bare::latency(&run),
+        (Workload::Latency, Engine::Bare) => Ok(bare::latency(&run)),
         (_, Engine::Wiesel) => wiesel::run(&run),
         (_, Engine::Bare) => bare::run(&run),
     }

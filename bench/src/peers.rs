@@ -10,7 +10,6 @@ use std::{
     env, fmt,
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    str::FromStr,
 };
 
 use crate::workload::Workload;
@@ -31,7 +30,8 @@ pub enum Peer {
 }
 
 impl Peer {
-    const ALL: [Self; 5] =
+    /// All of them.
+    pub const ALL: [Self; 5] =
         [Self::Bare, Self::Renoir, Self::Timely, Self::RenoirPointers, Self::TimelyPointers];
 
     /// What the command line and reports call it.
@@ -110,16 +110,5 @@ impl Peer {
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.name())
-    }
-}
-
-impl FromStr for Peer {
-    type Err = String;
-
-    fn from_str(name: &str) -> Result<Self, String> {
-        Self::ALL.into_iter().find(|peer| peer.name() == name).ok_or_else(|| {
-            let names = Self::ALL.map(Self::name).join(" ");
-            format!("`{name}` is not a peer: there are {names}")
-        })
     }
 }

@@ -1,6 +1,6 @@
 //! What can be measured, and with which input.
 
-use std::{fmt, str::FromStr};
+use std::fmt;
 
 /// A workload: what is computed, over which input. Its outputs are fixed by the generator's specification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,16 +128,5 @@ impl Workload {
 impl fmt::Display for Workload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.name())
-    }
-}
-
-impl FromStr for Workload {
-    type Err = String;
-
-    fn from_str(name: &str) -> Result<Self, String> {
-        Self::ALL.into_iter().find(|workload| workload.name() == name).ok_or_else(|| {
-            let names = Self::ALL.map(Self::name).join(" ");
-            format!("`{name}` is not a workload: there are {names}")
-        })
     }
 }

@@ -133,27 +133,38 @@ fn a_latency_is_a_distribution() {
 #[test]
 fn a_wrong_command_line_says_what_is_right() {
     for (args, expected) in [
-        (&[][..], "which workload?"),
-        (&["q99"], "`q99` is not a workload: there are gen"),
+        (&[][..], "which workload? there are gen, gen_keys"),
+        (&["q99"], "`q99` is not a workload: there are gen, gen_keys"),
+        (&["kyed_skew"], "`kyed_skew` is not a workload: did you mean `keyed_skew`?"),
+        (&["q0", "q1"], "unexpected argument `q1`: a run has one workload"),
         (&["chain", "--compare", "renoir"], "renoir has no chain: leave it out"),
-        (&["q0", "--compare", "flink"], "`flink` is not a peer: there are bare"),
-        (&["q0", "--engine", "flink"], "`flink` is not an engine"),
+        (&["q0", "--compare", "flink"], "`flink` is not a peer: there are bare, renoir"),
+        (&["q0", "--compare", "bare,timly"], "`timly` is not a peer: did you mean `timely`?"),
+        (&["q0", "--engine", "flink"], "`flink` is not an engine: there are wiesel, bare"),
         (&["q0", "--engine", "bare", "--compare", "bare"], "--engine is for runs"),
         (&["handoff", "--engine", "bare"], "handoff has no loop by hand"),
         (&["handoff", "--parallelism", "3"], "handoff runs on 2 shards"),
+        (&["chain", "--parallelism", "2"], "chain runs on 1 shard: leave out --parallelism"),
+        (&["latency", "--engine", "bare", "--mode", "park"], "the loop by hand spins"),
         (&["q0", "--parallelism", "0"], "--parallelism must be a whole number of at least 1"),
         (&["q0", "--parallelism", "129"], "at most 128"),
+        (&["q0", "--parallelism", "5000000000"], "at most 128"),
+        (&["q0", "--runs", "0"], "--runs must be a whole number of at least 1, not `0`"),
         (&["q0", "--events", "many"], "--events must be a whole number of at least 1, not `many`"),
         (&["q0", "--seed", "x"], "--seed must be a 64-bit number"),
-        (&["latency", "--mode", "rest"], "`rest` is not spin or park"),
-        (&["q0", "--output", "xml"], "`xml` is not json or table"),
-        (&["q0", "--compare", "bare", "--runs", "1"], "--compare at least 3"),
-        (&["q0", "--fast"], "invalid option '--fast'"),
+        (&["latency", "--mode", "rest"], "`rest` is not a mode: there are spin, park"),
+        (&["q0", "--output", "xml"], "`xml` is not an output: there are json, table"),
+        (&["q0", "--compare", "bare", "--runs", "1"], "--runs must be at least 3 with --compare"),
+        (&["q0", "--events"], "--events has no value: write `--events N`"),
+        (&["q0", "--quick=yes"], "--quick takes no value: leave out `=yes`"),
+        (&["chain", "--paralelism", "2"], "`--paralelism`: did you mean `--parallelism`?"),
+        (&["q0", "--fast"], "unknown option `--fast`: see `wiesel-bench --help`"),
     ] {
         let run = bench(args);
         let stderr = String::from_utf8_lossy(&run.stderr);
         assert_eq!(run.status.code(), Some(2), "{args:?}: {stderr}");
         assert!(stderr.contains(expected), "{args:?}: {stderr}");
+        assert_eq!(stderr.lines().count(), 1, "{args:?}: {stderr}");
         assert!(run.stdout.is_empty(), "{args:?}");
     }
 }

@@ -1,20 +1,16 @@
 //! The keyed count at a steady rate, by hand: spinning threads, and every record sent as soon as it is due.
 
-use std::{
-    hint::spin_loop,
-    sync::{Barrier, Mutex, PoisonError},
-    thread,
-    time::Instant,
-};
+use std::{hint::spin_loop, time::Instant};
 
-use rtrb::{Consumer, Producer, RingBuffer};
+use rtrb::{Consumer, Producer};
 use rustc_hash::FxHashMap;
 use serde_json::json;
 
+use super::rings::{Ends, on_cores, rings};
 use crate::{
     generator::{Check, Generator, KEYS, keyed_x, mix},
     measure::{
-        Mode, Outcome, Run,
+        Outcome, Run,
         latency::{Latencies, Watch, hiccups, watch},
         measured,
     },
@@ -31,53 +27,25 @@ const BURST: usize = 64;
 /// Of all records, the first that do not count.
 const WARM_UP_SHARE: u64 = 2;
 
-/// Runs two or more threads at the rate of `run`.
-///
-/// # Errors
-///
-/// If they are to park: a loop by hand spins.
-pub fn latency(run: &Run) -> Result<Outcome, String> {
-    if run.mode == Mode::Park {
-        return Err("the loop by hand spins: there is no --mode park for it".to_owned());
-    }
+/// Runs as many threads as `run` has shards, at its rate. Whatever its mode, they spin.
+pub fn latency(run: &Run) -> Outcome {
     let threads = run.parallelism as usize;
     let generator = Generator::new(run.seed, run.rate);
     let clock = Instant::now();
     let now_ns = move || clock.elapsed().as_nanos() as u64;
     let rate = (run.rate / u64::from(run.parallelism)).max(1);
     let hiccup = hiccups(rate, rate, now_ns);
-    let (mut to, mut from): (Vec<Vec<_>>, Vec<Vec<_>>) =
-        (0..threads).map(|_| (Vec::new(), Vec::new())).unzip();
-    for sender in &mut to {
-        for receiver in &mut from {
-            let (producer, consumer) = RingBuffer::<Sent>::new(RING_ITEMS);
-            sender.push(producer);
-            receiver.push(consumer);
-        }
-    }
-    let cores = wiesel_shard::available_cores();
-    let (start, seen) = (Barrier::new(threads), Mutex::new(Vec::new()));
-    let ((), usage) = measured(|| {
-        thread::scope(|scope| {
-            for (own, (to, from)) in to.into_iter().zip(from).enumerate() {
-                let (start, seen) = (&start, &seen);
-                let core = cores.get(own).copied().filter(|_| threads <= cores.len());
-                scope.spawn(move || {
-                    super::pin(core);
-                    watch(|watch| watch.start((run.events / threads as u64) as usize));
-                    start.wait();
-                    let thread = Thread { own, to, from, run, generator };
-                    let counted = thread.drive(now_ns);
-                    seen.lock().unwrap_or_else(PoisonError::into_inner).push((own, counted));
-                });
-            }
-        });
+    let all = rings(threads, RING_ITEMS);
+    let (seen, usage) = measured(|| {
+        on_cores(all, |own, Ends { to, from }, start| {
+            watch(|watch| watch.start((run.events / threads as u64) as usize));
+            start.wait();
+            Thread { own, to, from, run, generator }.drive(now_ns)
+        })
     });
-    let mut seen = seen.into_inner().unwrap_or_else(PoisonError::into_inner);
-    seen.sort_by_key(|(own, _)| *own);
+    let (watches, checks): (Vec<Watch>, Vec<Check>) = seen.into_iter().unzip();
     let mut check = Check::default();
-    seen.iter().for_each(|(_, (_, of_thread))| check.merge(*of_thread));
-    let watches: Vec<Watch> = seen.into_iter().map(|(_, (watch, _))| watch).collect();
+    checks.into_iter().for_each(|of_thread| check.merge(of_thread));
     let latencies = Latencies::of(&watches);
     let thread_ns = usage.elapsed.as_nanos() as u64 * threads as u64;
     let mut outcome = usage.outcome(run, "bare", check);
@@ -85,7 +53,7 @@ pub fn latency(run: &Run) -> Result<Outcome, String> {
     outcome.extra.extend(latencies.fields_attributed(thread_ns));
     outcome.extra.push(("hiccup_p99_ns", json!(hiccup.value_at_quantile(0.99))));
     outcome.extra.push(("hiccup_p999_ns", json!(hiccup.value_at_quantile(0.999))));
-    Ok(outcome)
+    outcome
 }
 
 struct Thread<'r> {

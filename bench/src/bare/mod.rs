@@ -16,6 +16,7 @@
 mod keyed;
 mod latency;
 mod nexmark;
+mod rings;
 mod threads;
 mod words;
 
@@ -51,15 +52,4 @@ pub fn run(run: &Run) -> Result<Outcome, String> {
     });
     let check = check.ok_or_else(|| format!("{} has no loop by hand", run.workload))?;
     Ok(usage.outcome(run, "bare", check))
-}
-
-/// Pins this thread to `core`, if there is one for it.
-fn pin(core: Option<usize>) {
-    if let Some(core) = core {
-        let mut set = nix::sched::CpuSet::new();
-        // A core that is not there was not listed; a thread that cannot be pinned runs unpinned.
-        let _ = set
-            .set(core)
-            .and_then(|()| nix::sched::sched_setaffinity(nix::unistd::Pid::from_raw(0), &set));
-    }
 }

@@ -2,15 +2,12 @@
 
 use std::{
     hint::spin_loop,
-    sync::{
-        Barrier, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
-    thread,
+    sync::atomic::{AtomicUsize, Ordering},
 };
 
-use rtrb::{Consumer, Producer, RingBuffer};
+use rtrb::{Consumer, Producer};
 
+use super::rings::{Ends, on_cores, rings};
 use crate::{generator::Check, measure::Run};
 
 /// Items of a ring: what a frame of an engine would hold.
@@ -53,32 +50,16 @@ where
     W: Work<M>,
     F: FnMut(u64, &mut Router<'_, M, W>) + Clone + Send,
 {
-    let threads = run.parallelism as usize;
-    let (mut senders, mut receivers): (Vec<Vec<_>>, Vec<Vec<_>>) =
-        (0..threads).map(|_| (Vec::new(), Vec::new())).unzip();
-    for sender in &mut senders {
-        for receiver in &mut receivers {
-            let (to, from) = RingBuffer::<M>::new(RING_ITEMS);
-            sender.push(to);
-            receiver.push(from);
-        }
-    }
-    let cores = wiesel_shard::available_cores();
-    let (start, total) = (Barrier::new(threads), Mutex::new(Check::default()));
-    let done = AtomicUsize::new(0);
-    thread::scope(|scope| {
-        for (own, (to, from)) in senders.into_iter().zip(receivers).enumerate() {
-            let (make, start, total, done) = (make.clone(), &start, &total, &done);
-            let core = cores.get(own).copied().filter(|_| threads <= cores.len());
-            scope.spawn(move || {
-                super::pin(core);
-                start.wait();
-                let check = Thread { own, to, from, work: W::default(), run, done }.drive(make);
-                total.lock().unwrap_or_else(PoisonError::into_inner).merge(check);
-            });
-        }
+    let all = rings(run.parallelism as usize, RING_ITEMS).into_iter();
+    let parts = all.map(|ends| (ends, make.clone())).collect();
+    let done = &AtomicUsize::new(0);
+    let checks = on_cores(parts, |own, (Ends { to, from }, make), start| {
+        start.wait();
+        Thread { own, to, from, work: W::default(), run, done }.drive(make)
     });
-    total.into_inner().unwrap_or_else(PoisonError::into_inner)
+    let mut total = Check::default();
+    checks.into_iter().for_each(|check| total.merge(check));
+    total
 }
 
 struct Thread<'t, M, W> {

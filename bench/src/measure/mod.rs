@@ -35,6 +35,9 @@ pub enum Mode {
 }
 
 impl Mode {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Spin, Self::Park];
+
     /// What the command line calls it.
     pub const fn name(self) -> &'static str {
         match self {

@@ -6,11 +6,11 @@ use std::{
 };
 
 use wiesel::{
-    Item, Record, TaskFailure,
-    connectors::{Sink, SinkWriter, WriterContext, WriterStatus},
-    shard::Shard,
+    Record,
+    connectors::{Sink, WriterContext},
 };
 
+use super::observer::{Observe, Observer};
 use crate::generator::Check;
 
 /// Adds up the outputs; `x_of` says which each is by the rules of its workload.
@@ -48,15 +48,11 @@ impl<T: Record, F: for<'a> Fn(T::View<'a>) -> u64 + Clone + Send + 'static> Sink
     for CheckSink<T, F>
 {
     type Record = T;
-    type Writer = CheckWriter<F>;
+    type Writer = Observer<Part<F>>;
 
-    fn writer(&self, _context: &WriterContext) -> CheckWriter<F> {
-        CheckWriter {
-            x_of: self.x_of.clone(),
-            check: Check::default(),
-            total: Arc::clone(&self.total),
-            is_finished: false,
-        }
+    fn writer(&self, _context: &WriterContext) -> Observer<Part<F>> {
+        let (x_of, total) = (self.x_of.clone(), Arc::clone(&self.total));
+        Observer::new(Part { x_of, check: Check::default(), total })
     }
 
     fn describe(&self) -> String {
@@ -65,34 +61,19 @@ impl<T: Record, F: for<'a> Fn(T::View<'a>) -> u64 + Clone + Send + 'static> Sink
 }
 
 /// One subtask's part.
-pub struct CheckWriter<F> {
+pub struct Part<F> {
     x_of: F,
     check: Check,
     total: Arc<Mutex<Check>>,
-    is_finished: bool,
 }
 
-impl<T: Record, F: for<'a> Fn(T::View<'a>) -> u64 + 'static> SinkWriter<T> for CheckWriter<F> {
+impl<T: Record, F: for<'a> Fn(T::View<'a>) -> u64 + 'static> Observe<T> for Part<F> {
     #[inline(always)]
-    fn write<I: Item<T>>(&mut self, item: I) {
-        self.check.add((self.x_of)(item.view()));
+    fn see(&mut self, output: T::View<'_>) {
+        self.check.add((self.x_of)(output));
     }
 
-    #[inline(always)]
-    fn wants_pause(&self) -> bool {
-        false
-    }
-
-    fn flush(&mut self) {}
-
-    fn poll(&mut self, _shard: &Shard) -> Result<WriterStatus, TaskFailure> {
-        Ok(if self.is_finished { WriterStatus::Finished } else { WriterStatus::Idle })
-    }
-
-    fn finish(&mut self) {
-        if !self.is_finished {
-            self.is_finished = true;
-            self.total.lock().unwrap_or_else(PoisonError::into_inner).merge(self.check);
-        }
+    fn end(&mut self) {
+        self.total.lock().unwrap_or_else(PoisonError::into_inner).merge(self.check);
     }
 }

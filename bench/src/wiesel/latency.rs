@@ -8,15 +8,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::json;
 use wiesel::{
-    Configuration, Item, Owned, TaskFailure,
-    connectors::{
-        DataGen, Generate, Sink, SinkWriter, SourceOutput, Tick, WriterContext, WriterStatus,
-    },
+    Configuration, Owned,
+    connectors::{DataGen, Generate, Sink, SourceOutput, Tick, WriterContext},
     operators::{Aggregated, AggregatedView},
     prelude::*,
     shard::Shard,
 };
 
+use super::observer::{Observe, Observer};
 use crate::{
     generator::{Check, Generator, KEYS, keyed_x},
     measure::{
@@ -70,16 +69,12 @@ struct Seen {
 
 impl Sink for Clocked {
     type Record = Counted;
-    type Writer = ClockedWriter;
+    type Writer = Observer<Part>;
 
-    fn writer(&self, context: &WriterContext) -> ClockedWriter {
+    fn writer(&self, context: &WriterContext) -> Observer<Part> {
         watch(|watch| watch.start((self.events / u64::from(context.parallelism)) as usize));
-        ClockedWriter {
-            sink: self.clone(),
-            context: context.clone(),
-            check: Check::default(),
-            is_finished: false,
-        }
+        let (sink, context) = (self.clone(), context.clone());
+        Observer::new(Part { sink, context, check: Check::default() })
     }
 
     fn describe(&self) -> String {
@@ -87,17 +82,17 @@ impl Sink for Clocked {
     }
 }
 
-struct ClockedWriter {
+/// One subtask's part.
+struct Part {
     sink: Clocked,
     context: WriterContext,
     check: Check,
-    is_finished: bool,
 }
 
-impl SinkWriter<Counted> for ClockedWriter {
+impl Observe<Counted> for Part {
     #[inline(always)]
-    fn write<I: Item<Counted>>(&mut self, item: I) {
-        let AggregatedView { key, value: (count, number, due_ns) } = item.view();
+    fn see(&mut self, counted: AggregatedView<'_, u64, (u64, u64, u64)>) {
+        let AggregatedView { key, value: (count, number, due_ns) } = counted;
         self.check.add(keyed_x(key, count));
         if number >= self.sink.warm_up {
             let now_ns = self.context.shard.read_clock().0;
@@ -106,23 +101,10 @@ impl SinkWriter<Counted> for ClockedWriter {
         }
     }
 
-    fn wants_pause(&self) -> bool {
-        false
-    }
-
-    fn flush(&mut self) {}
-
-    fn poll(&mut self, _shard: &Shard) -> Result<WriterStatus, TaskFailure> {
-        Ok(if self.is_finished { WriterStatus::Finished } else { WriterStatus::Idle })
-    }
-
-    fn finish(&mut self) {
-        if !self.is_finished {
-            self.is_finished = true;
-            let mut seen = self.sink.result.lock().unwrap_or_else(PoisonError::into_inner);
-            seen.check.merge(self.check);
-            seen.watches.push((self.context.subtask.0, watch(Watch::take)));
-        }
+    fn end(&mut self) {
+        let mut seen = self.sink.result.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.check.merge(self.check);
+        seen.watches.push((self.context.subtask.0, watch(Watch::take)));
     }
 }
 

@@ -14,6 +14,7 @@ mod check_sink;
 mod events;
 mod jobs;
 mod latency;
+mod observer;
 mod profile;
 
 pub use jobs::run;

@@ -74,10 +74,26 @@ pub enum UsageError {
     LogFilter(String),
 }
 
+impl UsageError {
+    /// The one of `known` that is most like `name`, if one is: what to offer to somebody who mistyped a flag, or a
+    /// word after it. For programs with flags of their own, which follow `--`.
+    ///
+    /// ```
+    /// # use wiesel::UsageError;
+    /// assert_eq!(UsageError::nearest("paralelism", ["runs", "parallelism"]), Some("parallelism"));
+    /// assert_eq!(UsageError::nearest("fast", ["runs", "parallelism"]), None);
+    /// ```
+    pub fn nearest<'k>(name: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+        let similar = known.into_iter().map(|known| (strsim::jaro_winkler(name, known), known));
+        let (similarity, nearest) = similar.max_by(|(a, _), (b, _)| a.total_cmp(b))?;
+        (similarity >= SIMILARITY_MIN).then_some(nearest)
+    }
+}
+
 /// All flags, for hints.
 const FLAGS: &[&str] = &["--parallelism", "--explain", "--help", "--version", "--config", "-D"];
 
-/// How similar (Jaro-Winkler, 0 to 1) a flag must be to be offered.
+/// How similar (Jaro-Winkler, 0 to 1) a name must be to be offered.
 const SIMILARITY_MIN: f64 = 0.8;
 
 /// Reads the arguments after the name of the program.
@@ -135,10 +151,8 @@ fn plan_format(format: String) -> Result<PlanFormat, UsageError> {
 }
 
 fn unknown(flag: String) -> UsageError {
-    let similar = FLAGS.iter().map(|known| (strsim::jaro_winkler(&flag, known), known));
-    let nearest = similar.max_by(|(a, _), (b, _)| a.total_cmp(b));
-    let hint = match nearest.filter(|(similarity, _)| *similarity >= SIMILARITY_MIN) {
-        Some((_, known)) => format!("did you mean `{known}`?"),
+    let hint = match UsageError::nearest(&flag, FLAGS.iter().copied()) {
+        Some(known) => format!("did you mean `{known}`?"),
         None => "see `--help`; the program's own flags follow `--`".to_owned(),
     };
     UsageError::UnknownFlag { flag, hint }

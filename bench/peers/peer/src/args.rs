@@ -5,7 +5,8 @@
 //!   BIN latency --parallelism P [--rate R] [--seconds S] [--events N] [--mode M] [--seed S] [--batch B]
 //! ```
 //!
-//! A latency run ends after `--seconds` or `--events`, whichever is first, or after ten seconds. `--batch` replaces what was found best: records per batch (renoir), or per activation of a source (timely).
+//! A latency run ends after `--seconds` or `--events`, whichever is first, or after ten seconds. `--batch` replaces what
+//! was found best: records per batch (renoir), or per activation of a source (timely).
 
 use lexopt::{Arg, Parser, ValueExt};
 

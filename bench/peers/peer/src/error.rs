@@ -58,7 +58,10 @@ impl fmt::Display for Error {
             }
             Self::UnknownMode(mode) => write!(f, "`{mode}` is not a mode: there are spin and park"),
             Self::Program { workload, .. } => {
-                write!(f, "the program for {workload} is not next to this one: build all of them")
+                write!(
+                    f,
+                    "the program for {workload} does not start: `cargo build` puts it next to this one"
+                )
             }
             Self::System { call, .. } => write!(f, "{call} failed"),
             Self::Engine(text) => write!(f, "the engine failed: {text}"),

@@ -1,9 +1,9 @@
 //! Latency of a keyed count at a steady rate, in an open loop.
 //!
-//! A worker that spins is scheduled again at once; one that parks sleeps until its next record is due or another worker
-//! has sent it some.
+//! A worker that spins is scheduled again at once; one that parks sleeps until shortly before its next record is due, or
+//! until another worker has sent it some.
 
-use std::{process::ExitCode, time::Duration};
+use std::process::ExitCode;
 
 use peer::{
     Args, Error, Outcome,
@@ -82,11 +82,9 @@ fn keys_when_due<'s>(
                 number += step;
                 left -= 1;
             };
-            match wait {
-                Wait::Park if due_ns > now_ns => {
-                    activator.activate_after(Duration::from_nanos(due_ns - now_ns));
-                }
-                _ => activator.activate(),
+            match wait.sleep(due_ns.saturating_sub(now_ns)) {
+                Some(sleep) => activator.activate_after(sleep),
+                None => activator.activate(),
             }
         }
     })
