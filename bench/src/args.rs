@@ -10,7 +10,13 @@ use std::ffi::OsString;
 use lexopt::{Arg, Parser, ValueExt};
 use wiesel::UsageError;
 
-use crate::{generator::SEED, measure::Mode, names, peers::Peer, workload::Workload};
+use crate::{
+    generator::{SEED, WINDOW_MS},
+    measure::Mode,
+    names,
+    peers::Peer,
+    workload::Workload,
+};
 
 const HELP: &str = "\
 wiesel-bench WORKLOAD [OPTIONS]
@@ -21,6 +27,7 @@ Workloads:
   q0shuffle           every bid, whole, to the shard of its auction
   keyed keyed_skew    a running count of 2^20 keys; keyed_skew: half of the records have one key
   wordcount           a running count of words, eight in a line
+  tumbling sliding    a count of 10,000 keys in windows of a minute; sliding: in windows that overlap
   chain               3 filters, a projected string, a flat_map that splits it, 2 maps, over archived frames
   exchange            frames from one shard to another, every byte written and read
   handoff             one record to another shard and back, when both are idle
@@ -32,7 +39,8 @@ Options:
   --runs K                          runs (default 1), or with --compare pairs (default 15, at least 3)
   --events N                        events of a run (default: as many as the reference sums are of)
   --parallelism P                   shards (default 1; latency, handoff and exchange: 2)
-  --event-rate R                    events per second of event time (default 1000000)
+  --event-rate R                    events per second of event time (default 1000000; tumbling, sliding: 100000)
+  --slides N                        sliding: windows over each time (default 10)
   --seed S                          seed of the generator; 0x… for hexadecimal
   --rate R                          latency: events per second that are sent (default 1000000)
   --mode spin|park                  latency, handoff: how a shard without work rests (default spin)
@@ -94,6 +102,7 @@ pub struct Args {
     pub events: u64,
     pub parallelism: u32,
     pub event_rate: u64,
+    pub slides: u64,
     pub seed: u64,
     pub rate: u64,
     pub mode: Mode,
@@ -135,6 +144,7 @@ struct Given {
     events: Option<u64>,
     parallelism: Option<u64>,
     event_rate: Option<u64>,
+    slides: Option<u64>,
     seed: Option<u64>,
     rate: Option<u64>,
     mode: Option<Mode>,
@@ -171,6 +181,7 @@ impl Given {
                 Arg::Long("event-rate") => {
                     given.event_rate = Some(positive(&mut parser, "--event-rate")?)
                 }
+                Arg::Long("slides") => given.slides = Some(positive(&mut parser, "--slides")?),
                 Arg::Long("rate") => given.rate = Some(positive(&mut parser, "--rate")?),
                 Arg::Long("seed") => given.seed = Some(seed(&parser.value()?.string()?)?),
                 Arg::Long("mode") => {
@@ -217,6 +228,15 @@ impl Given {
         if workload == Workload::Latency && by_hand && self.mode == Some(Mode::Park) {
             return Err("the loop by hand spins: leave out --mode park".to_owned());
         }
+        let slides = self.slides.unwrap_or(10);
+        if workload != Workload::Sliding && self.slides.is_some() {
+            return Err(format!("{workload} does not slide: leave out --slides"));
+        }
+        if !WINDOW_MS.is_multiple_of(slides) {
+            return Err(format!(
+                "--slides {slides}: windows of {WINDOW_MS} ms slide by whole milliseconds: take 10, 60 or 600"
+            ));
+        }
         let runs = self.runs.map_or_else(
             || match (compares, self.quick) {
                 (true, true) => PAIRS_MIN,
@@ -255,7 +275,8 @@ impl Given {
                 events
             },
             parallelism,
-            event_rate: self.event_rate.unwrap_or(1_000_000),
+            event_rate: self.event_rate.unwrap_or(workload.event_rate()),
+            slides,
             seed: self.seed.unwrap_or(SEED),
             rate,
             mode: self.mode.unwrap_or(Mode::Spin),

@@ -100,7 +100,9 @@ fn check(outcome: &Outcome) -> Result<(), String> {
     let Outcome { run, engine, check, .. } = outcome;
     match run.workload.reference() {
         Some((events, out, sum))
-            if events == run.events && run.seed == SEED && run.event_rate == 1_000_000 =>
+            if events == run.events
+                && run.seed == SEED
+                && run.event_rate == run.workload.event_rate() =>
         {
             let expected = Check { out, sum };
             if *check == expected {

@@ -48,12 +48,17 @@ impl Peer {
     /// Whether it has this workload.
     pub const fn can_run(self, workload: Workload) -> bool {
         match self {
-            Self::Bare => !matches!(workload, Workload::Exchange | Workload::Handoff),
+            Self::Bare => !matches!(
+                workload,
+                Workload::Exchange | Workload::Handoff | Workload::Tumbling | Workload::Sliding
+            ),
             Self::Renoir | Self::Timely => !matches!(
                 workload,
                 Workload::Gen
                     | Workload::GenKeys
                     | Workload::GenLines
+                    | Workload::Tumbling
+                    | Workload::Sliding
                     | Workload::Chain
                     | Workload::Exchange
                     | Workload::Handoff

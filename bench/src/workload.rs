@@ -25,6 +25,10 @@ pub enum Workload {
     KeyedSkew,
     /// A running count of words; a line has eight.
     WordCount,
+    /// A count of 10,000 keys in windows of a minute.
+    Tumbling,
+    /// The same in windows that overlap.
+    Sliding,
     /// A fused chain over archived frames.
     Chain,
     /// Frames from one shard to the other, every byte written and read.
@@ -37,7 +41,7 @@ pub enum Workload {
 
 impl Workload {
     /// All of them, in the order of the manual.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::Gen,
         Self::GenKeys,
         Self::GenLines,
@@ -48,6 +52,8 @@ impl Workload {
         Self::Keyed,
         Self::KeyedSkew,
         Self::WordCount,
+        Self::Tumbling,
+        Self::Sliding,
         Self::Chain,
         Self::Exchange,
         Self::Handoff,
@@ -67,6 +73,8 @@ impl Workload {
             Self::Keyed => "keyed",
             Self::KeyedSkew => "keyed_skew",
             Self::WordCount => "wordcount",
+            Self::Tumbling => "tumbling",
+            Self::Sliding => "sliding",
             Self::Chain => "chain",
             Self::Exchange => "exchange",
             Self::Handoff => "handoff",
@@ -78,10 +86,19 @@ impl Workload {
     pub const fn events(self) -> u64 {
         match self {
             Self::Gen | Self::Q0 | Self::Q1 | Self::Q2 | Self::Q0Shuffle => 20_000_000,
+            Self::Tumbling | Self::Sliding => 20_000_000,
             Self::GenKeys | Self::Keyed | Self::KeyedSkew | Self::Latency => 10_000_000,
             Self::GenLines | Self::WordCount | Self::Handoff => 1_000_000,
             Self::Chain => 2_000_000,
             Self::Exchange => 10_000_000,
+        }
+    }
+
+    /// Events per second of event time, if the command line says nothing.
+    pub const fn event_rate(self) -> u64 {
+        match self {
+            Self::Tumbling | Self::Sliding => 100_000,
+            _ => 1_000_000,
         }
     }
 

@@ -53,6 +53,8 @@ pub(crate) enum Stage {
     Rolling,
     /// Tumbling windows of this many milliseconds.
     Windows(i64),
+    /// Windows of so many milliseconds, one every so many.
+    Sliding(i64, i64),
 }
 
 /// What is between the two stages.
@@ -120,9 +122,13 @@ impl Case {
             Between::Forward => [parallelism[0], parallelism[1], parallelism[1], parallelism[3]],
             _ => parallelism,
         };
-        let stage = |draw: &mut Draw| match draw.one_in(2) {
-            true => Stage::Rolling,
-            false => Stage::Windows(draw.of(&[1, 7, 100, 1_000])),
+        let stage = |draw: &mut Draw| match draw.within(0, 3) {
+            0 | 1 => Stage::Rolling,
+            2 => Stage::Windows(draw.of(&[1, 7, 100, 1_000])),
+            _ => {
+                let (size_ms, slide_ms) = draw.of(&[(10, 5), (25, 10), (7, 1), (100, 30), (3, 8)]);
+                Stage::Sliding(size_ms, slide_ms)
+            }
         };
         let jumbo_one_in = if draw.one_in(6) { Some(draw.of(&[3, 20])) } else { None };
         let absent_one_in = if draw.one_in(3) { Some(draw.of(&[1, 2, 5, 50])) } else { None };

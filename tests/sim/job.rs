@@ -7,7 +7,7 @@ use wiesel_core::{Timestamp, millis};
 use wiesel_datastream::{DataStream, Environment, KeyedStream};
 use wiesel_operators::{
     AggregateError, Aggregated, AggregatedView, Chain, Counted, CountedView, ProcessContext,
-    ProcessFunction, Start, Tumbling, bounded_out_of_orderness,
+    ProcessFunction, Sliding, Start, Tumbling, bounded_out_of_orderness,
 };
 use wiesel_record::{FnView, Out, Record};
 
@@ -171,14 +171,19 @@ fn front<S: Source<Record = Event>>(case: &Case, environment: &Environment, sour
             middle(case, keyed.count().uid("first").process(Stamp(Probe::at("first stage"))))
         }
         Stage::Windows(size_ms) => {
-            let counts = keyed.window(windows(size_ms)).count().uid("first");
-            middle(case, counts.process(Stamp(Probe::at("first stage"))))
+            let counts = keyed.window(Tumbling::event_time(duration(size_ms))).count();
+            middle(case, counts.uid("first").process(Stamp(Probe::at("first stage"))))
+        }
+        Stage::Sliding(size_ms, slide_ms) => {
+            let windows = Sliding::event_time(duration(size_ms), duration(slide_ms));
+            let counts = keyed.window(windows).count();
+            middle(case, counts.uid("first").process(Stamp(Probe::at("first stage"))))
         }
     }
 }
 
-fn windows(size_ms: i64) -> Tumbling {
-    Tumbling::event_time(Duration::from_millis(size_ms.unsigned_abs()))
+fn duration(ms: i64) -> Duration {
+    Duration::from_millis(ms.unsigned_abs())
 }
 
 /// What is between the stages.
@@ -239,7 +244,13 @@ where
     let second = match case.second {
         Stage::Rolling => rolling_sum(keyed),
         Stage::Windows(size_ms) => {
-            let sums = keyed.window(windows(size_ms)).sum::<u64, _>(|tally| tally.count);
+            let windows = Tumbling::event_time(duration(size_ms));
+            let sums = keyed.window(windows).sum::<u64, _>(|tally| tally.count);
+            sums.uid("second").process(Stamp(Probe::at("second stage"))).collect()
+        }
+        Stage::Sliding(size_ms, slide_ms) => {
+            let windows = Sliding::event_time(duration(size_ms), duration(slide_ms));
+            let sums = keyed.window(windows).sum::<u64, _>(|tally| tally.count);
             sums.uid("second").process(Stamp(Probe::at("second stage"))).collect()
         }
     };

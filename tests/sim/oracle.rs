@@ -17,7 +17,7 @@ impl Case {
     /// Whether the second stage adds up the counts of the first. Only those of windows do not depend on the order in
     /// which subtasks were heard.
     pub(crate) fn weighs(&self) -> bool {
-        matches!((self.first, self.second), (Stage::Windows(_), Stage::Windows(_)))
+        self.first != Stage::Rolling && self.second != Stage::Rolling
     }
 
     /// The results of both stages.
@@ -65,15 +65,21 @@ fn stage(stage: Stage, tallies: Vec<Tally>) -> Vec<Tally> {
             });
             rolling.collect()
         }
-        Stage::Windows(size_ms) => {
-            let mut sums = BTreeMap::<(u32, i64), u64>::new();
-            for tally in tallies {
-                // The event time of a window's result is the last one that is in the window.
-                let last_ms = tally.at_ms.div_euclid(size_ms) * size_ms + size_ms - 1;
-                *sums.entry((tally.key, last_ms)).or_default() += tally.count;
-            }
-            let windows = sums.into_iter();
-            windows.map(|((key, at_ms), count)| Tally { key, at_ms, count }).collect()
+        Stage::Windows(size_ms) => windows(size_ms, size_ms, tallies),
+        Stage::Sliding(size_ms, slide_ms) => windows(size_ms, slide_ms, tallies),
+    }
+}
+
+fn windows(size_ms: i64, slide_ms: i64, tallies: Vec<Tally>) -> Vec<Tally> {
+    let mut sums = BTreeMap::<(u32, i64), u64>::new();
+    for tally in tallies {
+        let last = tally.at_ms.div_euclid(slide_ms) * slide_ms;
+        let starts = (0..).map(|back| last - back * slide_ms);
+        for start in starts.take_while(|start| tally.at_ms < start + size_ms) {
+            // The event time of a window's result is the last one that is in the window.
+            *sums.entry((tally.key, start + size_ms - 1)).or_default() += tally.count;
         }
     }
+    let windows = sums.into_iter();
+    windows.map(|((key, at_ms), count)| Tally { key, at_ms, count }).collect()
 }

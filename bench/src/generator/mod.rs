@@ -33,6 +33,12 @@ pub const BASE_MS: u64 = 1_700_000_000_000;
 /// Keys of the keyed workloads.
 pub const KEYS: u64 = 1 << 20;
 
+/// Keys of the windowed workloads.
+pub const WINDOWED_KEYS: u64 = 10_000;
+
+/// What their windows cover, in milliseconds of event time.
+pub const WINDOW_MS: u64 = 60_000;
+
 const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
 
 /// The finaliser of SplitMix64.
@@ -138,6 +144,12 @@ pub fn auction_price_x(auction: u64, price: u64) -> u64 {
 #[inline(always)]
 pub fn keyed_x(key: u64, count: u64) -> u64 {
     key.wrapping_mul(3).wrapping_add(count.wrapping_mul(5))
+}
+
+/// `x` of a count per key and window, which ends at `end_ms`.
+#[inline(always)]
+pub fn window_x(key: u64, count: u64, end_ms: u64) -> u64 {
+    keyed_x(key, count).wrapping_add(end_ms.wrapping_mul(7))
 }
 
 /// `x` of a running count per word.

@@ -58,6 +58,8 @@ pub struct Run {
     pub parallelism: u32,
     /// Events per second of event time.
     pub event_rate: u64,
+    /// Windows over each time, for `sliding`.
+    pub slides: u64,
     /// Events per second of real time, for `latency`.
     pub rate: u64,
     /// How shards rest, for `latency` and `handoff`.
@@ -75,6 +77,7 @@ impl From<&Args> for Run {
             events: args.events,
             parallelism: args.parallelism,
             event_rate: args.event_rate,
+            slides: args.slides,
             rate: args.rate,
             mode: args.mode,
             seed: args.seed,

@@ -10,7 +10,7 @@ use wiesel::{
 use super::{
     check_sink::{CheckSink, Total},
     events::{Bid, BidView, Block, Blocks, EventView, Events, Keys, LinesOfWords},
-    profile,
+    profile, windows,
 };
 use crate::{
     generator::{Generator, KEYS, auction_price_x, bid_x, keyed_x, word_x, words},
@@ -78,6 +78,7 @@ fn build(env: &StreamExecutionEnvironment, run: &Run) -> Result<Total, String> {
                 .uid("counts"),
             |counted| word_x(counted.key.as_bytes(), counted.count),
         ),
+        Workload::Tumbling | Workload::Sliding => windows::build(env, run),
         Workload::GenKeys => {
             let keys = Keys::source(move |number| generator.key(number, KEYS), run.events);
             check(env.source(keys).filter(|_| false), |_| 0)
@@ -106,7 +107,7 @@ fn keyed(
 }
 
 /// Ends a stream in a check sum.
-fn check<T, S, C, F>(stream: DataStream<T, S, C>, x_of: F) -> Total
+pub(super) fn check<T, S, C, F>(stream: DataStream<T, S, C>, x_of: F) -> Total
 where
     T: Record,
     S: Start,

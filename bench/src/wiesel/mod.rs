@@ -16,6 +16,7 @@ mod jobs;
 mod latency;
 mod observer;
 mod profile;
+mod windows;
 
 pub use jobs::run;
 pub use latency::run as latency;

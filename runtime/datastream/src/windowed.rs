@@ -4,8 +4,8 @@ use std::{cmp::Ordering, marker::PhantomData, time::Duration};
 
 use wiesel_operators::{
     Aggregate, AggregateFunction, AllWindowsStart, ByRank, Chain, Count, EventTimeWindows, Fold,
-    Folding, KeyedStart, Max, Min, Nothing, Number, OfNumber, Ranked, Reduce, Sliding,
-    SlidingStart, Start, Sum, TopN, Tumbling, TumblingStart, WindowOptions,
+    Folding, KeyedOperator, KeyedStart, Max, Min, Nothing, Number, OfNumber, Ranked, Reduce,
+    Sliding, SlidingStart, Start, Sum, TopN, Tumbling, TumblingStart, WindowOptions,
 };
 use wiesel_record::{FnView, Key, Record};
 
@@ -22,7 +22,7 @@ use crate::{
 )]
 pub trait WindowAssigner: EventTimeWindows {
     /// What makes the operator that aggregates in them.
-    type Start<K: Key, T: Record, A: Folding<K, T>>: KeyedStart<T, K>;
+    type Start<K: Key, T: Record, A: Folding<K, T>>: KeyedStart<T, K, Operator: KeyedOperator<T, K, Out = A::Out>>;
 
     /// Makes it.
     fn start<K: Key, T: Record, A: Folding<K, T>>(

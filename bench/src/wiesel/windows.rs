@@ -1,0 +1,146 @@
+//! `tumbling`, `sliding`: counts of ten thousand keys in windows of a minute of event time.
+//!
+//! ```text
+//!   key, time ─▶ watermarks ─▶ key_by ─▶ window ─▶ count ─▶ key, count, end ─▶ CheckSink
+//! ```
+
+use std::hint::black_box;
+
+use wiesel::{
+    Out, Owned, WindowAssigner,
+    connectors::{DataGen, Generate, SourceOutput, Tick},
+    operators::Folding,
+    prelude::*,
+};
+
+use super::check_sink::Total;
+use crate::{
+    generator::{Generator, WINDOW_MS, WINDOWED_KEYS, window_x},
+    measure::Run,
+    workload::Workload,
+};
+
+/// A count in windows of a minute: one every minute, or as often as the run says.
+pub fn build(env: &StreamExecutionEnvironment, run: &Run) -> Total {
+    let size = millis(WINDOW_MS);
+    match run.workload {
+        Workload::Sliding => {
+            counts(env, run, Sliding::event_time(size, millis(WINDOW_MS / run.slides)))
+        }
+        _ => counts(env, run, Tumbling::event_time(size)),
+    }
+}
+
+fn counts<W: WindowAssigner>(env: &StreamExecutionEnvironment, run: &Run, windows: W) -> Total {
+    let generator = Generator::new(run.seed, run.event_rate);
+    let counts = env
+        .source(DataGen::by(Keys(generator)).count(run.events))
+        .uid("keys")
+        .watermarks(monotonous_timestamps(), |(_, at)| Timestamp::from_millis(at as i64))
+        .key_by::<u64>(|(key, _)| key)
+        .window(windows)
+        .fold_with(Count)
+        .uid("counts");
+    super::jobs::check(counts, |(key, count, end)| window_x(key, count, end))
+}
+
+/// Makes keys with their event times.
+#[derive(Clone)]
+struct Keys(Generator);
+
+impl Generate<(u64, u64)> for Keys {
+    #[inline(always)]
+    fn generate<S: SourceOutput<(u64, u64)>>(&mut self, tick: Tick, out: &mut S) -> bool {
+        let record = (self.0.key(tick.number, WINDOWED_KEYS), self.0.time_ms(tick.number));
+        out.collect(Owned(*black_box(&record)), None)
+    }
+}
+
+/// `count()`, with the end of the window.
+#[derive(Clone)]
+struct Count;
+
+impl Folding<u64, (u64, u64)> for Count {
+    type Acc = u64;
+    type Out = (u64, u64, u64);
+    const MERGES: bool = true;
+    const RETRACTS: bool = true;
+
+    #[inline]
+    fn first(&self, _: (u64, u64)) -> Result<u64, AggregateError> {
+        Ok(1)
+    }
+
+    #[inline]
+    fn add(&self, acc: &mut u64, _: (u64, u64)) -> Result<(), AggregateError> {
+        *acc += 1;
+        Ok(())
+    }
+
+    #[inline]
+    fn merge(&self, acc: &mut u64, other: u64) -> Result<(), AggregateError> {
+        *acc += other;
+        Ok(())
+    }
+
+    #[inline]
+    fn retract(&self, acc: &mut u64, other: u64) {
+        *acc -= other;
+    }
+
+    #[inline]
+    fn emit(&self, key: u64, window: TimeWindow, count: u64, out: &mut dyn Out<Self::Out>) {
+        out.emit((key, count, window.end.as_millis() as u64));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::{
+        generator::{Check, SEED},
+        measure::Mode,
+    };
+
+    /// The definition.
+    fn expected(run: &Run, slide_ms: u64) -> Check {
+        let generator = Generator::new(run.seed, run.event_rate);
+        let mut counts = BTreeMap::<(u64, u64), u64>::new();
+        for number in 0..run.events {
+            let (key, at) = (generator.key(number, WINDOWED_KEYS), generator.time_ms(number));
+            let mut start = at / slide_ms * slide_ms;
+            while start + WINDOW_MS > at {
+                *counts.entry((key, start + WINDOW_MS)).or_default() += 1;
+                start -= slide_ms;
+            }
+        }
+        let mut check = Check::default();
+        counts.into_iter().for_each(|((key, end), count)| check.add(window_x(key, count, end)));
+        check
+    }
+
+    #[test]
+    fn windows_give_what_their_definition_says() {
+        for (workload, slides) in
+            [(Workload::Tumbling, 1), (Workload::Sliding, 10), (Workload::Sliding, 60)]
+        {
+            for parallelism in [1, 2, 3] {
+                let run = Run {
+                    workload,
+                    slides,
+                    events: 40_000,
+                    parallelism,
+                    event_rate: 200,
+                    rate: 1,
+                    mode: Mode::Spin,
+                    seed: SEED,
+                    profile: false,
+                };
+                let found = super::super::run(&run).unwrap().check;
+                assert_eq!(found, expected(&run, WINDOW_MS / slides), "{workload} {slides}");
+            }
+        }
+    }
+}
