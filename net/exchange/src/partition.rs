@@ -145,6 +145,7 @@ impl ResultPartition {
         {
             return;
         }
+        std::hint::cold_path();
         // In parts, which travel in registers: as a whole it would be written to the stack for every record.
         self.append_slow::<T, I>(index, item, meta.time, meta.hash);
     }

@@ -139,6 +139,7 @@ impl FrameWriter {
         assert!(self.shape.schema == T::SCHEMA.hash, "a frame holds one type of records");
         let (mut limit, mut left) = (self.limit, self.block_left);
         if left == 0 {
+            std::hint::cold_path();
             limit = self.open_block::<T>()?;
             left = BLOCK_RECORDS as u32;
         }
