@@ -11,8 +11,8 @@ use wiesel_record::{Record, RegionBuf};
 use wiesel_wire::{Frame, FrameView};
 
 use crate::{
-    EventTimeWindows, Folding, Head, Link, OutputPort, Pace, Polled, Progress, SideOutput,
-    Snapshot, Start, Status, TaskContext, TimeWindow, WindowOptions, flat_map::Emit,
+    EventTimeWindows, Folding, Head, Link, OutputPort, Pace, Polled, Progress, Snapshot, Start,
+    Status, TaskContext, TimeWindow, WindowOptions, flat_map::Emit, late::LateRecords,
     state_cell::decode,
 };
 
@@ -38,7 +38,7 @@ where
     /// In order of their windows.
     slices: Vec<Slice<A::Acc>>,
     watermark: Timestamp,
-    late: Option<Box<dyn SideOutput<T>>>,
+    late: LateRecords<T>,
     context: TaskContext,
     next: D,
     types: PhantomData<fn(T)>,
@@ -73,7 +73,7 @@ impl<A: Folding<(), T>, T: Record, W: EventTimeWindows> Start for AllWindowsStar
         next: D,
         context: &TaskContext,
     ) -> Result<AllWindows<A, T, W, D>, TaskFailure> {
-        let late = self.options.late_slot.and_then(|slot| context.take_side::<T>(slot));
+        let late = LateRecords::new(self.options.late_slot, context);
         Ok(AllWindows {
             folding: self.folding,
             options: self.options,
@@ -110,10 +110,7 @@ where
         }
         let is_over = time + self.options.allowed_lateness <= self.watermark;
         if !is_taken && (!is_in_gap || is_over) {
-            match &mut self.late {
-                Some(late) => late.emit(value, meta),
-                None => self.context.metrics().late_records_dropped.add(1),
-            }
+            self.late.take(value, meta);
         }
     }
 
@@ -185,16 +182,12 @@ where
         }
         let options = &self.options;
         self.slices.retain(|slice| options.over_at(slice.window) > watermark);
-        if let Some(late) = &mut self.late {
-            late.watermark(watermark);
-        }
+        self.late.watermark(watermark);
         self.next.watermark(watermark)
     }
 
     fn status(&mut self, status: Status) {
-        if let Some(late) = &mut self.late {
-            late.status(status);
-        }
+        self.late.status(status);
         self.next.status(status);
     }
 
@@ -220,9 +213,7 @@ where
 
     fn ports(&mut self, visit: &mut dyn FnMut(&mut dyn OutputPort)) {
         self.next.ports(visit);
-        if let Some(late) = &mut self.late {
-            visit(late.as_mut());
-        }
+        self.late.ports(visit);
     }
 
     /// A part per window: start, end, fired, and the accumulator's region.

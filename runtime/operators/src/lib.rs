@@ -29,6 +29,7 @@ mod keyed_head;
 mod keyed_operator;
 mod keyed_process;
 mod keyed_table;
+mod late;
 mod map;
 mod process;
 mod protocol;

@@ -28,10 +28,11 @@ use wiesel_record::{Key, Record};
 use wiesel_state::{RowLayout, Spot, Table};
 
 use crate::{
-    Folding, KeyedOperator, KeyedStart, Link, Located, OutputPort, Pace, Progress, SideOutput,
-    Sliding, Snapshot, StateCell, Status, TaskContext, TimeWindow, WindowOptions,
+    Folding, KeyedOperator, KeyedStart, Link, Located, OutputPort, Pace, Progress, Sliding,
+    Snapshot, StateCell, Status, TaskContext, TimeWindow, Tumbling, WindowOptions,
     flat_map::Emit,
     keyed_table,
+    late::LateRecords,
     rolling::{CACHE_BYTES, fold_into},
 };
 
@@ -65,12 +66,14 @@ where
 {
     folding: A,
     options: WindowOptions<Sliding>,
+    /// What the windows are made of.
+    slices: Tumbling,
     layout: Arc<RowLayout>,
     cell: StateCell<A::Acc>,
     /// In order.
     spans: Vec<Span>,
     /// Of the spans that say so.
-    total: Option<Total<A::Acc>>,
+    total: Option<Total<A, K, T>>,
     /// The span of the last record: its neighbours tend to share it.
     recent: usize,
     watermark: Timestamp,
@@ -79,7 +82,7 @@ where
     /// The last time of the next window that has not, of those that are not empty: no earlier watermark fires any.
     due: Timestamp,
     firing: Option<Firing>,
-    late: Option<Box<dyn SideOutput<T>>>,
+    late: LateRecords<T>,
     scratch: Vec<u8>,
     context: TaskContext,
     types: PhantomData<fn(T) -> K>,
@@ -105,13 +108,14 @@ impl<K: Key, T: Record, A: Folding<K, T>> KeyedStart<T, K> for SlidingStart<A> {
     fn operator(self, context: &TaskContext) -> Result<SlidingWindows<A, K, T>, TaskFailure> {
         let layout =
             keyed_table::layout::<K>(|layout| StateCell::<A::Acc>::declare(layout, STATE))?;
-        let late = self.options.late_slot.and_then(|slot| context.take_side::<T>(slot));
+        let late = LateRecords::new(self.options.late_slot, context);
         let overlap = self.options.windows.slide_ms() < self.options.windows.size_ms();
         let has_total = A::MERGES && A::RETRACTS && overlap;
-        let total = has_total.then(|| Total::new::<K>(context)).transpose()?;
+        let total = has_total.then(|| Total::new(context)).transpose()?;
         Ok(SlidingWindows {
             total,
             folding: self.folding,
+            slices: self.options.windows.slices(),
             options: self.options,
             cell: StateCell::of(&layout, STATE)?,
             layout,
@@ -175,7 +179,7 @@ where
         if self.is_over(last) {
             return None;
         }
-        Some(self.span_at(self.options.windows.slices().window_of(time)))
+        Some(self.span_at(self.slices.window_of(time)))
     }
 
     /// Where a span is, made if it is not there.
@@ -218,20 +222,12 @@ where
         next.filter(|_| self.due <= self.watermark)
     }
 
-    #[cold]
-    fn take_late(&mut self, value: T::View<'_>, meta: Meta) {
-        match &mut self.late {
-            Some(late) => late.emit(value, meta),
-            None => self.context.metrics().late_records_dropped.add(1),
-        }
-    }
-
     /// A record that is in no window that is not over: late, or in a gap.
     #[cold]
     fn take_unassigned(&mut self, time: Timestamp, value: T::View<'_>, meta: Meta) {
         let is_in_gap = self.options.windows.windows_of(time).next().is_none();
         if !is_in_gap || time + self.options.allowed_lateness <= self.watermark {
-            self.take_late(value, meta);
+            self.late.take(value, meta);
         }
     }
 
@@ -254,7 +250,7 @@ where
         {
             let (folding, hash) = (&self.folding, located.hash);
             let added = K::with_key_bytes(key, &mut self.scratch, |bytes| {
-                total.add::<K, T, A>(folding, hash, bytes, value, is_new)
+                total.add(folding, hash, bytes, value, is_new)
             });
             folded = added.and(folded);
         }
@@ -366,21 +362,15 @@ where
     }
 
     fn ports(&mut self, visit: &mut dyn FnMut(&mut dyn OutputPort)) {
-        if let Some(late) = &mut self.late {
-            visit(late.as_mut());
-        }
+        self.late.ports(visit);
     }
 
     fn forward_watermark(&mut self, watermark: Timestamp) {
-        if let Some(late) = &mut self.late {
-            late.watermark(watermark);
-        }
+        self.late.watermark(watermark);
     }
 
     fn forward_status(&mut self, status: Status) {
-        if let Some(late) = &mut self.late {
-            late.status(status);
-        }
+        self.late.status(status);
     }
 
     fn snapshot(&mut self, snapshot: &mut Snapshot) {
@@ -417,7 +407,7 @@ where
             let windows = self.options.windows;
             let is_ours = match A::MERGES {
                 true => {
-                    windows.slices().window_of(span.start) == span
+                    self.slices.window_of(span.start) == span
                         && windows.windows_of(span.start).next().is_some()
                 }
                 false => windows.windows_of(span.start).any(|window| window == span),

@@ -23,10 +23,11 @@ use wiesel_record::{Key, Record};
 use wiesel_state::{RowLayout, Spot, Table};
 
 use crate::{
-    Folding, KeyedOperator, KeyedStart, Link, Located, OutputPort, Pace, Progress, SideOutput,
-    Snapshot, StateCell, Status, TaskContext, TimeWindow, Tumbling,
+    Folding, KeyedOperator, KeyedStart, Link, Located, OutputPort, Pace, Progress, Snapshot,
+    StateCell, Status, TaskContext, TimeWindow, Tumbling,
     flat_map::Emit,
     keyed_table,
+    late::LateRecords,
     rolling::{CACHE_BYTES, fold_into},
 };
 
@@ -86,7 +87,7 @@ where
     recent: usize,
     watermark: Timestamp,
     firing: Option<Firing>,
-    late: Option<Box<dyn SideOutput<T>>>,
+    late: LateRecords<T>,
     scratch: Vec<u8>,
     context: TaskContext,
     types: PhantomData<fn(T) -> K>,
@@ -112,7 +113,7 @@ impl<K: Key, T: Record, A: Folding<K, T>> KeyedStart<T, K> for TumblingStart<A> 
     fn operator(self, context: &TaskContext) -> Result<TumblingWindows<A, K, T>, TaskFailure> {
         let layout =
             keyed_table::layout::<K>(|layout| StateCell::<A::Acc>::declare(layout, STATE))?;
-        let late = self.options.late_slot.and_then(|slot| context.take_side::<T>(slot));
+        let late = LateRecords::new(self.options.late_slot, context);
         Ok(TumblingWindows {
             folding: self.folding,
             options: self.options,
@@ -161,14 +162,6 @@ where
         }
         self.recent = at;
         Some(at)
-    }
-
-    #[cold]
-    fn take_late(&mut self, value: T::View<'_>, meta: Meta) {
-        match &mut self.late {
-            Some(late) => late.emit(value, meta),
-            None => self.context.metrics().late_records_dropped.add(1),
-        }
     }
 
     /// Emits the rows of a slice from where it was stopped.
@@ -239,7 +232,7 @@ where
             return;
         };
         let Some(at) = self.slice_of(time) else {
-            self.take_late(value, meta);
+            self.late.take(value, meta);
             return;
         };
         let (slice, cell, folding) = (&mut self.slices[at], &mut self.cell, &self.folding);
@@ -281,21 +274,15 @@ where
     }
 
     fn ports(&mut self, visit: &mut dyn FnMut(&mut dyn OutputPort)) {
-        if let Some(late) = &mut self.late {
-            visit(late.as_mut());
-        }
+        self.late.ports(visit);
     }
 
     fn forward_watermark(&mut self, watermark: Timestamp) {
-        if let Some(late) = &mut self.late {
-            late.watermark(watermark);
-        }
+        self.late.watermark(watermark);
     }
 
     fn forward_status(&mut self, status: Status) {
-        if let Some(late) = &mut self.late {
-            late.status(status);
-        }
+        self.late.status(status);
     }
 
     fn snapshot(&mut self, snapshot: &mut Snapshot) {

@@ -9,7 +9,8 @@ use crate::TimeWindow;
 
 /// A number that can be summed and compared; integers overflow with an error, never silently.
 pub trait Number: Record + for<'a> Record<View<'a> = Self> + Copy + PartialOrd {
-    /// Whether sums and comparisons are the same in any order: not those of floats, which round, and know NaN.
+    /// Whether sums and comparisons are the same in any order: not those of floats, which round, and know NaN. (A sum of
+    /// signed numbers at the end of their range may overflow, and so fail the job, in one order and not in another.)
     const IS_EXACT: bool;
 
     /// The sum, if it can be represented.

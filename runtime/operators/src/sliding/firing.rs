@@ -107,7 +107,7 @@ where
     /// One step.
     fn run<D: Link<A::Out>>(
         &self,
-        total: Option<&mut Total<A::Acc>>,
+        total: Option<&mut Total<A, K, T>>,
         from: Firing,
         next: &mut D,
         pace: &mut Pace,
@@ -129,12 +129,10 @@ where
                 K::with_key(row.key(), emit_key);
                 Ok(())
             }),
-            (Step::Put(at), Some(total)) => self.each_part(from, pace, at, |hash, key, part| {
-                total.put::<K, T, A>(folding, hash, key, part)
-            }),
-            (Step::Take(at), Some(total)) => self.each_part(from, pace, at, |hash, key, part| {
-                total.take::<K, T, A>(folding, hash, key, part)
-            }),
+            (Step::Put(at), Some(total)) => self
+                .each_part(from, pace, at, |hash, key, part| total.put(folding, hash, key, part)),
+            (Step::Take(at), Some(total)) => self
+                .each_part(from, pace, at, |hash, key, part| total.take(folding, hash, key, part)),
             (_, None) => Ok(()),
         }
     }

@@ -13,9 +13,11 @@
 //! 1. A key is there as long as a slice that was put in and not taken out has it: the row counts its slices.
 //! 2. It can always be made anew from the slices: snapshots do without it.
 
+use std::marker::PhantomData;
+
 use wiesel_core::{Blame, TaskFailure};
 use wiesel_record::{Key, Record};
-use wiesel_state::{Row, Table};
+use wiesel_state::{Row, RowMut, Table};
 
 use crate::{AggregateError, Folding, StateCell, TaskContext, keyed_table};
 
@@ -24,26 +26,24 @@ const SUM: &str = "sum";
 const SLICES: &str = "slices";
 
 /// Sums over slices.
-pub(crate) struct Total<Acc> {
+pub(crate) struct Total<A: Folding<K, T>, K: Key, T: Record> {
     table: Table,
-    sum: StateCell<Acc>,
+    sum: StateCell<A::Acc>,
     slices: StateCell<u32>,
+    types: PhantomData<fn(T) -> K>,
 }
 
-fn failed(error: AggregateError) -> TaskFailure {
-    TaskFailure::new(Blame::Job, "aggregate a record", error)
-}
-
-impl<Acc: Record> Total<Acc> {
+impl<A: Folding<K, T>, K: Key, T: Record> Total<A, K, T> {
     /// Of no slices.
-    pub(crate) fn new<K: Key>(context: &TaskContext) -> Result<Self, TaskFailure> {
+    pub(crate) fn new(context: &TaskContext) -> Result<Self, TaskFailure> {
         let layout = keyed_table::layout::<K>(|layout| {
-            StateCell::<u32>::declare(StateCell::<Acc>::declare(layout, SUM), SLICES)
+            StateCell::<u32>::declare(StateCell::<A::Acc>::declare(layout, SUM), SLICES)
         })?;
         Ok(Self {
             table: keyed_table::table_of(&layout, context),
             sum: StateCell::of(&layout, SUM)?,
             slices: StateCell::of(&layout, SLICES)?,
+            types: PhantomData,
         })
     }
 
@@ -56,67 +56,53 @@ impl<Acc: Record> Total<Acc> {
     pub(crate) fn with<R>(
         &self,
         row: &Row<'_>,
-        read: impl FnOnce(Acc::View<'_>) -> R,
+        read: impl FnOnce(<A::Acc as Record>::View<'_>) -> R,
     ) -> Option<R> {
         self.sum.with(row, read)
     }
 
     /// Puts in what a slice has of a key.
-    pub(crate) fn put<K, T, A>(
+    pub(crate) fn put(
         &mut self,
         folding: &A,
         hash: u64,
         key: &[u8],
-        part: Acc::View<'_>,
-    ) -> Result<(), TaskFailure>
-    where
-        K: Key,
-        T: Record,
-        A: Folding<K, T, Acc = Acc>,
-    {
+        part: <A::Acc as Record>::View<'_>,
+    ) -> Result<(), TaskFailure> {
         let mut row = self.table.upsert(hash, key);
         if row.inserted() {
             self.slices.store(&mut row, 1)?;
             return self.sum.store(&mut row, part);
         }
         self.slices.update(&mut row, |slices| Ok(slices.unwrap_or(0) + 1))?;
-        self.change(folding, hash, key, |folding, sum| folding.merge(sum, part))
+        change(&mut self.sum, &mut row, |sum| folding.merge(sum, part))
     }
 
     /// Takes in a record of a slice that was put in; `is_new`: the slice did not have its key yet.
-    pub(crate) fn add<K, T, A>(
+    pub(crate) fn add(
         &mut self,
         folding: &A,
         hash: u64,
         key: &[u8],
         value: T::View<'_>,
         is_new: bool,
-    ) -> Result<(), TaskFailure>
-    where
-        K: Key,
-        T: Record,
-        A: Folding<K, T, Acc = Acc>,
-    {
+    ) -> Result<(), TaskFailure> {
         if is_new {
             let part = folding.first(value).map_err(failed)?;
-            return self.put::<K, T, A>(folding, hash, key, part.view());
+            return self.put(folding, hash, key, part.view());
         }
-        self.change(folding, hash, key, |folding, sum| folding.add(sum, value))
+        let Some(mut row) = self.table.find_mut(hash, key) else { return Ok(()) };
+        change(&mut self.sum, &mut row, |sum| folding.add(sum, value))
     }
 
     /// Takes out what a slice that was put in has of a key.
-    pub(crate) fn take<K, T, A>(
+    pub(crate) fn take(
         &mut self,
         folding: &A,
         hash: u64,
         key: &[u8],
-        part: Acc::View<'_>,
-    ) -> Result<(), TaskFailure>
-    where
-        K: Key,
-        T: Record,
-        A: Folding<K, T, Acc = Acc>,
-    {
+        part: <A::Acc as Record>::View<'_>,
+    ) -> Result<(), TaskFailure> {
         let Some(mut row) = self.table.find_mut(hash, key) else { return Ok(()) };
         let slices = self.slices.load(&row.row()).unwrap_or(1);
         if slices == 1 {
@@ -124,22 +110,24 @@ impl<Acc: Record> Total<Acc> {
             return Ok(());
         }
         self.slices.store(&mut row, slices - 1)?;
-        self.change(folding, hash, key, |folding, sum| {
+        change(&mut self.sum, &mut row, |sum| {
             folding.retract(sum, part);
             Ok(())
         })
     }
+}
 
-    fn change<A>(
-        &mut self,
-        folding: &A,
-        hash: u64,
-        key: &[u8],
-        change: impl FnOnce(&A, &mut Acc) -> Result<(), AggregateError>,
-    ) -> Result<(), TaskFailure> {
-        let Some(mut row) = self.table.find_mut(hash, key) else { return Ok(()) };
-        let Some(mut sum) = self.sum.load(&row.row()) else { return Ok(()) };
-        change(folding, &mut sum).map_err(failed)?;
-        self.sum.store(&mut row, sum.view())
-    }
+/// Changes the sum of a row that has one.
+fn change<Acc: Record>(
+    cell: &mut StateCell<Acc>,
+    row: &mut RowMut<'_>,
+    change: impl FnOnce(&mut Acc) -> Result<(), AggregateError>,
+) -> Result<(), TaskFailure> {
+    let Some(mut sum) = cell.load(&row.row()) else { return Ok(()) };
+    change(&mut sum).map_err(failed)?;
+    cell.store(row, sum.view())
+}
+
+fn failed(error: AggregateError) -> TaskFailure {
+    TaskFailure::new(Blame::Job, "aggregate a record", error)
 }

@@ -4,8 +4,8 @@ use std::cmp::Ordering;
 
 use wiesel_core::millis;
 use wiesel_operators::{
-    AllWindowsStart, Count, Folding, Nothing, OfNumber, Sum, TaskContext, TopN, Tumbling,
-    WindowOptions, side_output,
+    AllWindowsStart, Count, EventTimeWindows, Folding, Nothing, OfNumber, Sliding, Sum,
+    TaskContext, TopN, Tumbling, WindowOptions, side_output,
 };
 
 use crate::harness::{self, Probe, SINGLE, Show, Word, number};
@@ -15,8 +15,12 @@ fn tens() -> WindowOptions {
 }
 
 #[track_caller]
-fn check<A: Folding<(), Word>>(folding: A, options: &WindowOptions, script: &str, expected: &str)
-where
+fn check<A: Folding<(), Word>, W: EventTimeWindows>(
+    folding: A,
+    options: &WindowOptions<W>,
+    script: &str,
+    expected: &str,
+) where
     A::Out: Show,
 {
     let build = |context: &TaskContext, probe: &Probe| {
@@ -49,6 +53,36 @@ fn lateness_and_late_records() {
         "=1@9 w9 =2@9 =3@9 w13 =4@9 w14 late=1",
     );
     check(Count, &lateness, "w12 a@5 w13 a@7 w14", "w12 =1@9 w13 =2@9 w14");
+}
+
+#[test]
+fn where_windows_overlap_a_record_is_in_all_over_its_time() {
+    let sliding =
+        |size, slide| WindowOptions::new(Sliding::event_time(millis(size), millis(slide)));
+    let sum = OfNumber::new(number, Sum);
+    check(sum, &sliding(20, 10), "a3@5 b4@12 a5@16 w9 w100", "=3@9 w9 =12@19 =9@29 w100");
+    // Behind the watermark it counts in those that are open; late it is where none is.
+    check(
+        Count,
+        &sliding(20, 10),
+        "a@12 w19 a@15 late? w29 a@15 late?",
+        "=1@19 w19 late=0 =2@29 w29 late=1",
+    );
+    let lateness = WindowOptions { allowed_lateness: millis(15), ..sliding(20, 10) };
+    check(
+        Count,
+        &lateness,
+        "a@12 w29 a@13 w34 a@14 late? w44 a@14 late?",
+        "=1@19 =1@29 w29 =2@19 =2@29 w34 =3@29 late=0 w44 late=1",
+    );
+    check(
+        Count,
+        &sliding(3, 10),
+        "a@2 a@3 b@10 late? w12 a@5 late?",
+        "late=0 =1@2 =1@12 w12 late=1",
+    );
+    let best = TopN::new(1, total);
+    check(best, &sliding(20, 10), "a3@5 b9@12 w100", "1.a3@9 1.b9@19 1.b9@29 w100");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 mod all_windows;
 mod harness;
+mod keyed;
 mod keyed_process;
 mod large;
 mod links;

@@ -5,10 +5,13 @@ use std::time::Duration;
 use wiesel_core::millis;
 use wiesel_operators::{
     Aggregate, AggregateFunction, Count, Fold, Folding, KeyedHeadStart, Max, Nothing, OfNumber,
-    Sliding, SlidingStart, Sum, TaskContext, WindowOptions, side_output,
+    Sliding, SlidingStart, Sum, TaskContext, WindowOptions,
 };
 
-use crate::harness::{self, KEYED, Mode, Probe, Show, Word, key, number};
+use crate::{
+    harness::{self, Mode, Probe, Show, Word, key, number},
+    keyed,
+};
 
 /// Windows of `size` ms, one every `slide`.
 fn windows(size: u64, slide: u64) -> WindowOptions<Sliding> {
@@ -24,13 +27,7 @@ fn check_with<A: Folding<String, Word>>(
 ) where
     A::Out: Show,
 {
-    let build = |context: &TaskContext, probe: &Probe| {
-        context.put_side(0, side_output::<Word>(probe.output("late:")));
-        let start = SlidingStart::new(folding.clone(), options.clone());
-        let start = KeyedHeadStart::<Word, String, _, _>::new(key, start);
-        harness::head_of(start, Nothing::new(), context, probe)
-    };
-    harness::check(&build, KEYED, script, expected);
+    keyed::check(&SlidingStart::new(folding, options.clone()), script, expected);
 }
 
 /// By all three ways: a total that changes, slices that are merged, and windows of their own.

@@ -5,10 +5,13 @@ use std::time::Duration;
 use wiesel_core::{millis, seconds};
 use wiesel_operators::{
     Count, Folding, KeyedHeadStart, Nothing, OfNumber, Sum, TaskContext, Tumbling, TumblingStart,
-    WindowOptions, side_output,
+    WindowOptions,
 };
 
-use crate::harness::{self, KEYED, Probe, Show, Word, key, number};
+use crate::{
+    harness::{self, Probe, Show, Word, key, number},
+    keyed,
+};
 
 /// Windows of 10 ms.
 fn tens() -> WindowOptions {
@@ -28,13 +31,7 @@ fn check_with<A: Folding<String, Word>>(
 ) where
     A::Out: Show,
 {
-    let build = |context: &TaskContext, probe: &Probe| {
-        context.put_side(0, side_output::<Word>(probe.output("late:")));
-        let start = TumblingStart::new(folding.clone(), options.clone());
-        let start = KeyedHeadStart::<Word, String, _, _>::new(key, start);
-        harness::head_of(start, Nothing::new(), context, probe)
-    };
-    harness::check(&build, KEYED, script, expected);
+    keyed::check(&TumblingStart::new(folding, options.clone()), script, expected);
 }
 
 #[track_caller]
