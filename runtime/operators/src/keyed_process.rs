@@ -7,40 +7,26 @@
 //!
 //! # What is always true
 //!
-//! 1. A timer is (time, key): registering it twice is one timer, deleting a missing one does nothing.
-//! 2. Event timers fire in order of time while `time <= watermark`, before the watermark goes on; the watermark that
+//! 1. Event timers fire in order of time while `time <= watermark`, before the watermark goes on; the watermark that
 //!    they see is the new one. Timers that they register for a time already reached fire in the same pass.
-//! 3. Processing timers fire once the clock has reached them; those pending at the end of the input do not fire.
-//! 4. A key whose last state is cleared has no row.
+//! 2. Processing timers fire once the clock has reached them; those pending at the end of the input do not fire.
 
-use std::{any::Any, marker::PhantomData, sync::Arc};
+use std::{marker::PhantomData, sync::Arc};
 
 use wiesel_core::{Meta, TaskFailure, Timestamp};
 use wiesel_record::{Key, Out, Record};
 use wiesel_state::{KeyBatch, RowLayout, Spot, Table, TimerQueue};
 
 use crate::{
-    AggregateError, KeyedOperator, KeyedStart, Link, Located, OutputPort, Pace, Progress,
-    SideOutput, Snapshot, StateRegistry, Status, TaskContext, ValueState,
-    flat_map::Emit,
-    keyed_table,
-    rolling::CACHE_BYTES,
-    value_state::{Check, cell_of, cell_of_mut},
+    AggregateError, KeyedContext, KeyedOperator, KeyedStart, Link, Located, OutputPort, Pace,
+    Progress, SideOutput, Snapshot, StateRegistry, Status, TaskContext, TimeDomain, flat_map::Emit,
+    keyed_context::Keep, keyed_table, rolling::CACHE_BYTES, value_state::Check,
 };
 
 /// The names of the parts in snapshots.
 const ROWS: &str = "process";
 const EVENT_TIMERS: &str = "process.event-timers";
 const PROCESSING_TIMERS: &str = "process.processing-timers";
-
-/// Which clock a timer follows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TimeDomain {
-    /// The watermark.
-    EventTime,
-    /// The time of day.
-    ProcessingTime,
-}
 
 /// A function over the records of each key, with state and timers.
 ///
@@ -130,113 +116,6 @@ pub trait KeyedProcessFunction<K: Key, T: Record>: Clone + Send + 'static {
     ) -> Result<(), AggregateError> {
         let _ = (time, domain, context, out);
         Ok(())
-    }
-}
-
-/// The states, timers and times of the key at hand.
-pub struct KeyedContext<'c, K: Key, S: Record> {
-    key: &'c [u8],
-    hash: u64,
-    meta: Meta,
-    watermark: Timestamp,
-    keep: &'c mut Keep,
-    side: Option<&'c mut (dyn SideOutput<S> + 'static)>,
-    task: &'c TaskContext,
-    types: PhantomData<fn() -> K>,
-}
-
-/// What is kept for all keys.
-struct Keep {
-    table: Table,
-    cells: Vec<Box<dyn Any>>,
-    event_timers: TimerQueue,
-    processing_timers: TimerQueue,
-}
-
-impl<K: Key, S: Record> KeyedContext<'_, K, S> {
-    /// Calls `read` with the key.
-    pub fn with_key<R>(&self, read: impl FnOnce(K::View<'_>) -> R) -> R {
-        K::with_key(self.key, read)
-    }
-
-    /// The event time of the record, or the time of the event timer.
-    pub fn timestamp(&self) -> Option<Timestamp> {
-        self.meta.time
-    }
-
-    /// The last watermark; [`Timestamp::MIN`] before the first.
-    pub fn watermark(&self) -> Timestamp {
-        self.watermark
-    }
-
-    /// The time of day.
-    pub fn processing_time(&self) -> Timestamp {
-        self.task.shard().wall_time()
-    }
-
-    /// The value of a state for this key.
-    ///
-    /// # Panics
-    ///
-    /// If the state was not registered in `open`.
-    pub fn get<V: Record>(&self, state: &ValueState<V>) -> Option<V> {
-        let row = self.keep.table.find(self.hash, self.key)?;
-        cell_of(&self.keep.cells, state).load(&row)
-    }
-
-    /// Replaces the value of a state for this key. A value that cannot be stored fails the task.
-    ///
-    /// # Panics
-    ///
-    /// If the state was not registered in `open`.
-    pub fn set<V: Record>(&mut self, state: &ValueState<V>, value: V::View<'_>) {
-        let Keep { table, cells, .. } = &mut *self.keep;
-        let mut row = table.upsert(self.hash, self.key);
-        if let Err(failure) = cell_of_mut(cells, state).store(&mut row, value) {
-            self.task.fail(failure);
-        }
-    }
-
-    /// Takes the value of a state away.
-    ///
-    /// # Panics
-    ///
-    /// If the state was not registered in `open`.
-    pub fn clear<V: Record>(&mut self, state: &ValueState<V>) {
-        let Keep { table, cells, .. } = &mut *self.keep;
-        let Some(mut row) = table.find_mut(self.hash, self.key) else { return };
-        cell_of(cells, state).clear(&mut row);
-        // The only cell of a layout has no presence bit: it goes with its row.
-        if cells.len() == 1 || row.is_blank() {
-            table.remove(self.hash, self.key);
-        }
-    }
-
-    /// Wants `on_timer` when the watermark has reached `time`.
-    pub fn register_event_timer(&mut self, time: Timestamp) {
-        self.keep.event_timers.register(time, self.hash, self.key, &[]);
-    }
-
-    /// Takes an event timer back.
-    pub fn delete_event_timer(&mut self, time: Timestamp) {
-        self.keep.event_timers.delete(time, self.hash, self.key, &[]);
-    }
-
-    /// Wants `on_timer` when the time of day has reached `time`.
-    pub fn register_processing_timer(&mut self, time: Timestamp) {
-        self.keep.processing_timers.register(time, self.hash, self.key, &[]);
-    }
-
-    /// Takes a processing timer back.
-    pub fn delete_processing_timer(&mut self, time: Timestamp) {
-        self.keep.processing_timers.delete(time, self.hash, self.key, &[]);
-    }
-
-    /// Puts a record aside. Without a reader of the side output it is gone.
-    pub fn side(&mut self, value: S::View<'_>) {
-        if let Some(side) = &mut self.side {
-            side.emit(value, self.meta);
-        }
     }
 }
 

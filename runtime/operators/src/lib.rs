@@ -25,6 +25,7 @@ mod flat_map;
 mod folding;
 mod frame_head;
 mod key_by;
+mod keyed_context;
 mod keyed_head;
 mod keyed_operator;
 mod keyed_process;
@@ -58,11 +59,10 @@ pub use folding::{
 };
 pub use frame_head::{FrameHead, FrameStart};
 pub use key_by::{KeyBy, KeyByTo};
+pub use keyed_context::{KeyedContext, TimeDomain};
 pub use keyed_head::{KeyedHead, KeyedHeadStart};
 pub use keyed_operator::{KeyedOperator, KeyedStart, Located};
-pub use keyed_process::{
-    KeyedContext, KeyedProcess, KeyedProcessFunction, KeyedProcessStart, TimeDomain,
-};
+pub use keyed_process::{KeyedProcess, KeyedProcessFunction, KeyedProcessStart};
 pub use map::{Map, MapTo, Project, ProjectTo, TryMap, TryMapTo};
 pub use process::{Process, ProcessContext, ProcessFunction, ProcessTo};
 pub use protocol::{Control, Head, Link, Mail, Output, OutputPort, Pace, Polled, Progress, Status};
