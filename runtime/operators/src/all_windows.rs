@@ -110,7 +110,7 @@ where
         }
         let is_over = time + self.options.allowed_lateness <= self.watermark;
         if !is_taken && (!is_in_gap || is_over) {
-            self.late.take(value, meta);
+            self.late.take(value, meta, self.folding.weight(value));
         }
     }
 

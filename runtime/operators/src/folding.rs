@@ -68,6 +68,12 @@ pub trait Folding<K: Key, T: Record>: Clone + Send + 'static {
         let _ = (acc, other);
     }
 
+    /// How many records `value` stands for: more than one, if it is a partial aggregate of them.
+    fn weight(&self, value: T::View<'_>) -> u64 {
+        let _ = value;
+        1
+    }
+
     /// Emits the result of `acc`.
     fn emit(
         &self,

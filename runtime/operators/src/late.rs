@@ -20,12 +20,12 @@ impl<T: Record> LateRecords<T> {
         Self { side, metrics: Arc::clone(context.metrics()) }
     }
 
-    /// Takes one.
+    /// Takes one that stands for `weight` records.
     #[cold]
-    pub(crate) fn take(&mut self, value: T::View<'_>, meta: Meta) {
+    pub(crate) fn take(&mut self, value: T::View<'_>, meta: Meta, weight: u64) {
         match &mut self.side {
             Some(side) => side.emit(value, meta),
-            None => self.metrics.late_records_dropped.add(1),
+            None => self.metrics.late_records_dropped.add(weight),
         }
     }
 

@@ -227,7 +227,7 @@ where
     fn take_unassigned(&mut self, time: Timestamp, value: T::View<'_>, meta: Meta) {
         let is_in_gap = self.options.windows.windows_of(time).next().is_none();
         if !is_in_gap || time + self.options.allowed_lateness <= self.watermark {
-            self.late.take(value, meta);
+            self.late.take(value, meta, self.folding.weight(value));
         }
     }
 

@@ -232,7 +232,7 @@ where
             return;
         };
         let Some(at) = self.slice_of(time) else {
-            self.late.take(value, meta);
+            self.late.take(value, meta, self.folding.weight(value));
             return;
         };
         let (slice, cell, folding) = (&mut self.slices[at], &mut self.cell, &self.folding);

@@ -119,18 +119,31 @@ pub struct AssignWatermarks<T, F, G, D> {
     untold: bool,
     last_seen: Nanos,
     idle: bool,
+    /// Whether a link after this one is not done with the last watermark.
+    stopped: bool,
     context: TaskContext,
     next: D,
     types: PhantomData<fn(T)>,
 }
 
 impl<T: Record, F: 'static, G: WatermarkGenerator, D: Link<T>> AssignWatermarks<T, F, G, D> {
+    /// Goes on with the last watermark if that was stopped, else with the next one.
     fn advance(&mut self) {
         let current = self.generator.current();
-        if current > self.emitted {
+        if !self.stopped && current <= self.emitted {
+            return;
+        }
+        if !self.stopped {
             self.emitted = current;
-            // Links after this one keep no cursor of their own, so this cannot stop (protocol, rule 2).
-            let _ = self.next.watermark(current);
+        }
+        self.stopped = self.next.watermark(self.emitted) == Progress::Stopped;
+    }
+
+    /// As [`advance`](Self::advance), as often as it takes: there is nothing else to do.
+    fn advance_all(&mut self) {
+        self.advance();
+        while self.stopped {
+            self.advance();
         }
     }
 }
@@ -147,7 +160,7 @@ impl<T: Record, F: 'static, G: WatermarkGenerator, D: Link<T>> Control
     /// Watermarks from before are replaced by ours, but for the last one.
     fn watermark(&mut self, watermark: Timestamp) -> Progress {
         if watermark == Timestamp::MAX && self.emitted < Timestamp::MAX {
-            self.emitted = Timestamp::MAX;
+            (self.emitted, self.stopped) = (Timestamp::MAX, false);
         }
         if watermark == Timestamp::MAX { self.next.watermark(watermark) } else { Progress::Done }
     }
@@ -161,9 +174,14 @@ impl<T: Record, F: 'static, G: WatermarkGenerator, D: Link<T>> Control
     fn tick(&mut self, now: Nanos, is_idle: bool) {
         let seen = std::mem::take(&mut self.seen);
         self.untold |= seen;
-        if self.untold && (is_idle || now.since(self.emitted_at) >= EMIT_EVERY) {
+        if self.untold && is_idle {
             (self.untold, self.emitted_at) = (false, now);
-            self.advance(); // Before it goes idle, or it would be ignored downstream.
+            self.advance_all(); // Before it goes idle, or it would be ignored downstream.
+        } else if self.untold && now.since(self.emitted_at) >= EMIT_EVERY {
+            (self.untold, self.emitted_at) = (false, now);
+            self.advance();
+        } else if self.stopped {
+            self.advance();
         }
         if seen {
             self.last_seen = now;
@@ -172,6 +190,9 @@ impl<T: Record, F: 'static, G: WatermarkGenerator, D: Link<T>> Control
             && now.since(self.last_seen) >= idle_after
         {
             self.idle = true;
+            if self.stopped {
+                self.advance_all();
+            }
             self.next.status(Status::Idle);
         }
         self.next.tick(now, is_idle);
@@ -253,6 +274,7 @@ where
             untold: false,
             last_seen: Nanos::default(),
             idle: false,
+            stopped: false,
             context: context.clone(),
             next,
             types: PhantomData,

@@ -8,6 +8,7 @@ mod keyed_process;
 mod large;
 mod links;
 mod parking;
+mod pre_aggregate;
 mod probe;
 mod random;
 mod rolling;

@@ -28,3 +28,14 @@ impl Random {
 pub fn traces(default: u64) -> u64 {
     std::env::var("TRACES").map_or(default, |n| n.parse().expect("TRACES is a number"))
 }
+
+/// The seed that `SEED` says, or as many as [`traces`].
+pub fn seeds(default: u64) -> std::ops::Range<u64> {
+    match std::env::var("SEED") {
+        Ok(seed) => {
+            let seed = seed.parse().expect("SEED is a number");
+            seed..seed + 1
+        }
+        Err(_) => 0..traces(default),
+    }
+}

@@ -13,7 +13,7 @@ use wiesel_operators::{
 
 use crate::{
     harness::{self, Mode, Probe, Show, Word, key, number, parse_time, show_time},
-    random::{Random, traces},
+    random::{Random, seeds},
 };
 
 /// What the windows of a trace are; all in milliseconds.
@@ -229,16 +229,6 @@ fn compare<A: Folding<String, Word>>(
     for mode in [Mode::Plain, Mode::Stopped(stops), Mode::Spent] {
         let out = harness::run(&build, mode, &script);
         assert_eq!(out, expected, "SEED={seed}, {mode:?}, {setting:?}: {script}");
-    }
-}
-
-fn seeds(default: u64) -> std::ops::Range<u64> {
-    match std::env::var("SEED") {
-        Ok(seed) => {
-            let seed = seed.parse().expect("SEED is a number");
-            seed..seed + 1
-        }
-        Err(_) => 0..traces(default),
     }
 }
 

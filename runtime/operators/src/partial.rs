@@ -1,0 +1,111 @@
+//! Partial aggregates: what a producer has combined of a key and slice before the exchange, and how windows take it.
+//!
+//! ```text
+//!   producer   v v v ─ first, add ─▶ Partial(key, acc, 3) ──exchange──▶ windows: merge(acc) ─▶ emit
+//! ```
+//!
+//! # What is always true
+//!
+//! 1. All records of a partial are in one slice, so they are late together or not at all; a late one counts as many.
+//! 2. Windows over partials give what windows over the records would: only aggregates that [merge](Folding::MERGES) come
+//!    this way.
+
+use std::marker::PhantomData;
+
+use wiesel_record::{Key, Out, Record};
+
+use crate::{AggregateError, Folding, TimeWindow};
+
+/// What a producer has combined of one key, in one slice.
+#[derive(Clone, Debug, PartialEq, Record)]
+#[record(crate = wiesel_record)]
+pub struct Partial<K: Record, A: Record> {
+    /// The key.
+    pub key: K,
+    /// The accumulator of its records.
+    pub acc: A,
+    /// How many they were.
+    pub weight: u64,
+}
+
+/// The key of a partial aggregate.
+pub fn key_of_partial<'v, K: Record, A: Record>(partial: PartialView<'v, K, A>) -> K::View<'v> {
+    partial.key
+}
+
+/// An aggregate of records `T`, over partial aggregates of them.
+pub struct Merged<A, T> {
+    folding: A,
+    types: PhantomData<fn(T)>,
+}
+
+impl<A, T> Merged<A, T> {
+    /// Merges what `folding` has combined.
+    pub fn new(folding: A) -> Self {
+        Self { folding, types: PhantomData }
+    }
+}
+
+impl<A: Clone, T> Clone for Merged<A, T> {
+    fn clone(&self) -> Self {
+        Self::new(self.folding.clone())
+    }
+}
+
+impl<K, T, A> Folding<K, Partial<K, A::Acc>> for Merged<A, T>
+where
+    K: Key,
+    T: Record,
+    A: Folding<K, T>,
+{
+    type Acc = A::Acc;
+    type Out = A::Out;
+
+    #[inline]
+    fn first(&self, value: PartialView<'_, K, A::Acc>) -> Result<A::Acc, AggregateError> {
+        Ok(A::Acc::from_view(value.acc))
+    }
+
+    #[inline]
+    fn add(
+        &self,
+        acc: &mut A::Acc,
+        value: PartialView<'_, K, A::Acc>,
+    ) -> Result<(), AggregateError> {
+        self.folding.merge(acc, value.acc)
+    }
+
+    #[inline]
+    fn weight(&self, value: PartialView<'_, K, A::Acc>) -> u64 {
+        value.weight
+    }
+
+    const MERGES: bool = A::MERGES;
+
+    #[inline]
+    fn merge(
+        &self,
+        acc: &mut A::Acc,
+        other: <A::Acc as Record>::View<'_>,
+    ) -> Result<(), AggregateError> {
+        self.folding.merge(acc, other)
+    }
+
+    const RETRACTS: bool = A::RETRACTS;
+
+    #[inline]
+    fn retract(&self, acc: &mut A::Acc, other: <A::Acc as Record>::View<'_>) {
+        self.folding.retract(acc, other);
+    }
+
+    #[inline]
+    fn emit(
+        &self,
+        key: K::View<'_>,
+        window: TimeWindow,
+        acc: <A::Acc as Record>::View<'_>,
+        out: &mut dyn Out<A::Out>,
+    ) {
+        self.folding.emit(key, window, acc, out);
+    }
+}
