@@ -22,11 +22,14 @@ const HELP: &str = "\
 wiesel-bench WORKLOAD [OPTIONS]
 
 Workloads:
-  gen                 events are made and dropped: the ceiling of q0 to q2 (gen_keys, gen_lines: of the others)
+  gen                 events are made and dropped: the ceiling of q0 to q7 (gen_keys, gen_lines, gen_tweets: of others)
   q0 q1 q2            Nexmark: every bid, with its price converted, those on every 123rd auction
+  q5                  Nexmark: the auctions with the most bids of ten seconds, every two seconds
+  q7                  Nexmark: the highest price of ten seconds
   q0shuffle           every bid, whole, to the shard of its auction
   keyed keyed_skew    a running count of 2^20 keys; keyed_skew: half of the records have one key
   wordcount           a running count of words, eight in a line
+  trending            the ten most frequent hashtags of each second
   tumbling sliding    a count of 10,000 keys in windows of a minute; sliding: in windows that overlap
   chain               3 filters, a projected string, a flat_map that splits it, 2 maps, over archived frames
   exchange            frames from one shard to another, every byte written and read
@@ -39,7 +42,7 @@ Options:
   --runs K                          runs (default 1), or with --compare pairs (default 15, at least 3)
   --events N                        events of a run (default: as many as the reference sums are of)
   --parallelism P                   shards (default 1; latency, handoff and exchange: 2)
-  --event-rate R                    events per second of event time (default 1000000; tumbling, sliding: 100000)
+  --event-rate R                    events per second of event time (default 1000000; trending: 200000; tumbling, sliding: 100000)
   --slides N                        sliding: windows over each time (default 10)
   --seed S                          seed of the generator; 0x… for hexadecimal
   --rate R                          latency: events per second that are sent (default 1000000)

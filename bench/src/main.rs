@@ -23,6 +23,8 @@ mod chain;
 mod generator;
 mod measure;
 mod names;
+#[cfg(test)]
+mod oracle;
 mod peers;
 mod report;
 mod shards;

@@ -48,15 +48,13 @@ impl Peer {
     /// Whether it has this workload.
     pub const fn can_run(self, workload: Workload) -> bool {
         match self {
-            Self::Bare => !matches!(
-                workload,
-                Workload::Exchange | Workload::Handoff | Workload::Tumbling | Workload::Sliding
-            ),
+            Self::Bare => !matches!(workload, Workload::Exchange | Workload::Handoff),
             Self::Renoir | Self::Timely => !matches!(
                 workload,
                 Workload::Gen
                     | Workload::GenKeys
                     | Workload::GenLines
+                    | Workload::GenTweets
                     | Workload::Tumbling
                     | Workload::Sliding
                     | Workload::Chain

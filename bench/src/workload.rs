@@ -11,12 +11,18 @@ pub enum Workload {
     GenKeys,
     /// Lines are made and dropped: what `cpu_ratio` leaves out of wordcount.
     GenLines,
+    /// Tweets are made and dropped: what `cpu_ratio` leaves out of trending.
+    GenTweets,
     /// Every bid.
     Q0,
     /// Every bid, its price converted.
     Q1,
     /// The bids on every 123rd auction.
     Q2,
+    /// The auctions with the most bids of ten seconds, every two seconds.
+    Q5,
+    /// The highest price of ten seconds.
+    Q7,
     /// Every bid, whole, to the shard of its auction.
     Q0Shuffle,
     /// A running count of 2^20 keys, uniform.
@@ -25,6 +31,8 @@ pub enum Workload {
     KeyedSkew,
     /// A running count of words; a line has eight.
     WordCount,
+    /// The ten most frequent hashtags of each second.
+    Trending,
     /// A count of 10,000 keys in windows of a minute.
     Tumbling,
     /// The same in windows that overlap.
@@ -41,17 +49,21 @@ pub enum Workload {
 
 impl Workload {
     /// All of them, in the order of the manual.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 20] = [
         Self::Gen,
         Self::GenKeys,
         Self::GenLines,
+        Self::GenTweets,
         Self::Q0,
         Self::Q1,
         Self::Q2,
+        Self::Q5,
+        Self::Q7,
         Self::Q0Shuffle,
         Self::Keyed,
         Self::KeyedSkew,
         Self::WordCount,
+        Self::Trending,
         Self::Tumbling,
         Self::Sliding,
         Self::Chain,
@@ -66,13 +78,17 @@ impl Workload {
             Self::Gen => "gen",
             Self::GenKeys => "gen_keys",
             Self::GenLines => "gen_lines",
+            Self::GenTweets => "gen_tweets",
             Self::Q0 => "q0",
             Self::Q1 => "q1",
             Self::Q2 => "q2",
+            Self::Q5 => "q5",
+            Self::Q7 => "q7",
             Self::Q0Shuffle => "q0shuffle",
             Self::Keyed => "keyed",
             Self::KeyedSkew => "keyed_skew",
             Self::WordCount => "wordcount",
+            Self::Trending => "trending",
             Self::Tumbling => "tumbling",
             Self::Sliding => "sliding",
             Self::Chain => "chain",
@@ -85,9 +101,11 @@ impl Workload {
     /// Events of a run, if the command line says nothing: those of the specification's reference sums, where it has any.
     pub const fn events(self) -> u64 {
         match self {
-            Self::Gen | Self::Q0 | Self::Q1 | Self::Q2 | Self::Q0Shuffle => 20_000_000,
+            Self::Gen | Self::Q0 | Self::Q1 | Self::Q2 | Self::Q7 | Self::Q0Shuffle => 20_000_000,
             Self::Tumbling | Self::Sliding => 20_000_000,
             Self::GenKeys | Self::Keyed | Self::KeyedSkew | Self::Latency => 10_000_000,
+            Self::Q5 => 10_000_000,
+            Self::GenTweets | Self::Trending => 2_000_000,
             Self::GenLines | Self::WordCount | Self::Handoff => 1_000_000,
             Self::Chain => 2_000_000,
             Self::Exchange => 10_000_000,
@@ -98,6 +116,7 @@ impl Workload {
     pub const fn event_rate(self) -> u64 {
         match self {
             Self::Tumbling | Self::Sliding => 100_000,
+            Self::GenTweets | Self::Trending => 200_000,
             _ => 1_000_000,
         }
     }
@@ -122,9 +141,12 @@ impl Workload {
     /// The workload that makes the same input and drops it.
     pub const fn input(self) -> Option<Self> {
         match self {
-            Self::Q0 | Self::Q1 | Self::Q2 | Self::Q0Shuffle => Some(Self::Gen),
+            Self::Q0 | Self::Q1 | Self::Q2 | Self::Q5 | Self::Q7 | Self::Q0Shuffle => {
+                Some(Self::Gen)
+            }
             Self::Keyed | Self::KeyedSkew => Some(Self::GenKeys),
             Self::WordCount => Some(Self::GenLines),
+            Self::Trending => Some(Self::GenTweets),
             _ => None,
         }
     }
@@ -135,6 +157,9 @@ impl Workload {
             Self::Q0 | Self::Q0Shuffle => Some((20_000_000, 18_400_000, 0xcc70_1320_1478_dcca)),
             Self::Q1 => Some((20_000_000, 18_400_000, 0x331c_cb76_fe82_9627)),
             Self::Q2 => Some((20_000_000, 150_469, 0x835b_f7ae_b1e1_95e0)),
+            Self::Q5 => Some((10_000_000, 9, 0x4976_385f_befd_4837)),
+            Self::Q7 => Some((20_000_000, 2, 0xfee9_e2fd_ea6d_ea1c)),
+            Self::Trending => Some((2_000_000, 100, 0x6d60_05a3_03d4_2d54)),
             Self::WordCount => Some((1_000_000, 8_000_000, 0x8883_c89f_0f71_35c2)),
             Self::Keyed => Some((10_000_000, 10_000_000, 0x7959_6fb7_ded5_f395)),
             _ => None,

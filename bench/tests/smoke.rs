@@ -22,12 +22,18 @@ fn object(args: &[&str]) -> Value {
     objects.remove(0)
 }
 
-/// Outputs and sums of 100,000 events (1,000 lines), as they were when the sums of full runs were the specification's.
-const EXPECTED: [(&str, &str, u64, &str); 7] = [
+/// A workload and its options, and outputs and sums of as many events, as they were when the sums of full runs were the
+/// specification's.
+const EXPECTED: [(&str, &str, u64, &str); 12] = [
     ("q0", "100000", 92_000, Q0),
     ("q1", "100000", 92_000, Q1),
     ("q2", "100000", 372, Q2),
+    ("q5 --event-rate 10000", "100000", 13, "b4008be8c6ea7a40"),
+    ("q7 --event-rate 4000", "100000", 3, "dac84aa7b7dc2293"),
     ("q0shuffle", "100000", 92_000, Q0),
+    ("trending --event-rate 5000", "20000", 40, "42b7415c776df513"),
+    ("tumbling --event-rate 1000", "100000", 19_793, "eb8fa67e4ff96204"),
+    ("sliding --event-rate 1000 --slides 60", "100000", 1_400_755, "8178b3f2292132d6"),
     ("keyed", "100000", 100_000, KEYED),
     ("keyed_skew", "100000", 100_000, SKEW),
     ("wordcount", "1000", 8_000, WORDS),
@@ -46,19 +52,15 @@ fn jobs_and_loops_by_hand_give_the_same_at_every_parallelism() {
             ("wiesel", "1"),
             ("wiesel", "2"),
             ("wiesel", "3"),
+            ("wiesel", "5"),
             ("bare", "1"),
             ("bare", "2"),
             ("bare", "3"),
+            ("bare", "5"),
         ] {
-            let run = object(&[
-                workload,
-                "--engine",
-                engine,
-                "--parallelism",
-                parallelism,
-                "--events",
-                events,
-            ]);
+            let of = ["--engine", engine, "--parallelism", parallelism, "--events", events];
+            let line: Vec<&str> = workload.split(' ').chain(of).collect();
+            let run = object(&line);
             let found = (run["out"].as_u64(), run["sum"].as_str());
             assert_eq!(found, (Some(out), Some(sum)), "{workload}, {engine}, {parallelism}");
             assert_eq!(run["engine"], engine);
@@ -81,7 +83,7 @@ fn another_seed_is_another_input() {
 #[test]
 fn events_allocate_nothing() {
     // What a start and a second of heartbeats allocate does not grow with the events.
-    for workload in ["q0", "q1", "q2", "keyed_skew"] {
+    for workload in ["q0", "q1", "q2", "q7", "keyed_skew"] {
         let allocations = |events| {
             object(&[workload, "--events", events])["allocations"].as_u64().expect("a count")
         };
@@ -92,8 +94,10 @@ fn events_allocate_nothing() {
 
 #[test]
 fn a_comparison_has_ratios_with_intervals() {
-    for workload in ["q0", "chain"] {
-        let ratios = object(&[workload, "--compare", "bare", "--events", "20000"]);
+    for line in ["q0", "q5", "trending", "sliding --slides 60", "chain"] {
+        let workload = line.split(' ').next().expect("a line begins with its workload");
+        let of = ["--compare", "bare", "--events", "20000"];
+        let ratios = object(&line.split(' ').chain(of).collect::<Vec<_>>());
         assert_eq!((&ratios["workload"], &ratios["compare"]), (&workload.into(), &"bare".into()));
         assert_eq!((ratios["parallelism"].as_u64(), ratios["pairs"].as_u64()), (Some(1), Some(3)));
         for field in ["throughput_ratio", "cpu_ratio", "total_cpu_ratio"] {

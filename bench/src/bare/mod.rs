@@ -18,6 +18,8 @@ mod latency;
 mod nexmark;
 mod rings;
 mod threads;
+mod trending;
+mod windows;
 mod words;
 
 pub use latency::latency;
@@ -40,9 +42,14 @@ pub fn run(run: &Run) -> Result<Outcome, String> {
         Workload::Q0 => Some(nexmark::q0(run, generator)),
         Workload::Q1 => Some(nexmark::q1(run, generator)),
         Workload::Q2 => Some(nexmark::q2(run, generator)),
+        Workload::Q5 => Some(nexmark::q5(run, generator)),
+        Workload::Q7 => Some(nexmark::q7(run, generator)),
+        Workload::Trending => Some(trending::top_ten(run, generator)),
+        Workload::Tumbling | Workload::Sliding => Some(windows::count(run, generator)),
         Workload::Q0Shuffle => Some(nexmark::q0_shuffle(run, generator)),
         Workload::GenKeys => Some(keyed::gen_only(run, move |number| generator.key(number, KEYS))),
         Workload::GenLines => Some(words::gen_only(run, generator)),
+        Workload::GenTweets => Some(trending::gen_only(run, generator)),
         Workload::Keyed => Some(keyed::count(run, move |number| generator.key(number, KEYS))),
         Workload::KeyedSkew => {
             Some(keyed::count(run, move |number| generator.skewed_key(number, KEYS)))

@@ -2,7 +2,7 @@
 
 use std::{
     hint::spin_loop,
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 use rtrb::{Consumer, Producer};
@@ -17,16 +17,23 @@ const RING_ITEMS: usize = 4_096;
 const BATCH_EVENTS: u64 = 512;
 
 /// What a thread does with the items that are its own.
-pub trait Work<M>: Default {
+pub trait Work<M> {
     /// Takes one item.
     fn take(&mut self, item: M);
 
-    /// A batch is over: what was put off is done now.
-    fn batch_ends(&mut self) {}
+    /// All items of the events before `number`, of every thread, have been taken; `u64::MAX` once there is no more.
+    fn passed(&mut self, number: u64) {
+        let _ = number;
+    }
 
     /// The outputs.
     fn check(self) -> Check;
 }
+
+/// How far a thread is, on cache lines of its own: the items of its events before this number are in the rings.
+#[derive(Default)]
+#[repr(align(128))]
+struct Sent(AtomicU64);
 
 /// Sends an item to a thread.
 pub struct Router<'r, M, W> {
@@ -47,19 +54,28 @@ impl<M, W: Work<M>> Router<'_, M, W> {
 pub fn run<M, W, F>(run: &Run, make: F) -> Check
 where
     M: Send,
-    W: Work<M>,
+    W: Work<M> + Default + Send,
+    F: FnMut(u64, &mut Router<'_, M, W>) + Clone + Send,
+{
+    let mut total = Check::default();
+    run_works(run, W::default, make).into_iter().for_each(|work| total.merge(work.check()));
+    total
+}
+
+/// As [`run`], with the work of each thread made by `work`; gives what they have become.
+pub fn run_works<M, W, F>(run: &Run, work: impl Fn() -> W + Sync, make: F) -> Vec<W>
+where
+    M: Send,
+    W: Work<M> + Send,
     F: FnMut(u64, &mut Router<'_, M, W>) + Clone + Send,
 {
     let all = rings(run.parallelism as usize, RING_ITEMS).into_iter();
-    let parts = all.map(|ends| (ends, make.clone())).collect();
-    let done = &AtomicUsize::new(0);
-    let checks = on_cores(parts, |own, (Ends { to, from }, make), start| {
+    let parts: Vec<_> = all.map(|ends| (ends, make.clone())).collect();
+    let sent: &Vec<Sent> = &parts.iter().map(|_| Sent::default()).collect();
+    on_cores(parts, |own, (Ends { to, from }, make), start| {
         start.wait();
-        Thread { own, to, from, work: W::default(), run, done }.drive(make)
-    });
-    let mut total = Check::default();
-    checks.into_iter().for_each(|check| total.merge(check));
-    total
+        Thread { own, to, from, work: work(), run, sent }.drive(make)
+    })
 }
 
 struct Thread<'t, M, W> {
@@ -68,11 +84,11 @@ struct Thread<'t, M, W> {
     from: Vec<Consumer<M>>,
     work: W,
     run: &'t Run,
-    done: &'t AtomicUsize,
+    sent: &'t [Sent],
 }
 
 impl<M, W: Work<M>> Thread<'_, M, W> {
-    fn drive<F: FnMut(u64, &mut Router<'_, M, W>)>(mut self, mut make: F) -> Check {
+    fn drive<F: FnMut(u64, &mut Router<'_, M, W>)>(mut self, mut make: F) -> W {
         let stride = u64::from(self.run.parallelism);
         let mut outgoing: Vec<Vec<M>> =
             self.to.iter().map(|_| Vec::with_capacity(8 * BATCH_EVENTS as usize)).collect();
@@ -86,18 +102,24 @@ impl<M, W: Work<M>> Thread<'_, M, W> {
                 number += stride;
             }
             self.send(&mut outgoing);
-            self.take();
-            self.work.batch_ends();
+            self.take_all_before(number);
         }
         // All has been sent: what is left in the rings when every thread has said so is the rest.
-        self.done.fetch_add(1, Ordering::AcqRel);
-        while self.done.load(Ordering::Acquire) < self.to.len() {
-            self.take();
+        while self.take_all_before(u64::MAX) < u64::MAX {
             spin_loop();
         }
+        self.work
+    }
+
+    /// Says that what is before `number` was sent here, and takes what has come. Gives how far all threads are.
+    fn take_all_before(&mut self, number: u64) -> u64 {
+        self.sent[self.own].0.store(number, Ordering::Release);
+        // In this order: what was sent before a thread said so is in the rings.
+        let passed = self.sent.iter().map(|sent| sent.0.load(Ordering::Acquire));
+        let passed = passed.min().unwrap_or(number);
         self.take();
-        self.work.batch_ends();
-        self.work.check()
+        self.work.passed(passed);
+        passed
     }
 
     /// Sends a batch; where a ring is full, takes what has come meanwhile.

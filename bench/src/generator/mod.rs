@@ -22,7 +22,7 @@ use std::hint::select_unpredictable;
 
 pub use nexmark::{Auction, Bid, Event, Person, PersonText};
 pub use tables::Tables;
-pub use words::{fnv1a64, words};
+pub use words::{fnv1a64, hashtags, words};
 
 /// What the specification calls SEED; `--seed` replaces it.
 pub const SEED: u64 = 0x5DEE_CE66_D123_4567;
@@ -38,6 +38,21 @@ pub const WINDOWED_KEYS: u64 = 10_000;
 
 /// What their windows cover, in milliseconds of event time.
 pub const WINDOW_MS: u64 = 60_000;
+
+/// What the windows of q5 cover, in milliseconds of event time.
+pub const Q5_WINDOW_MS: u64 = 10_000;
+
+/// How far they are apart.
+pub const Q5_SLIDE_MS: u64 = 2_000;
+
+/// What the windows of q7 cover.
+pub const Q7_WINDOW_MS: u64 = 10_000;
+
+/// What the windows of trending cover.
+pub const TREND_WINDOW_MS: u64 = 1_000;
+
+/// Hashtags that trend in each of them.
+pub const TRENDS: usize = 10;
 
 const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
 
@@ -82,6 +97,12 @@ impl Generator {
     #[inline(always)]
     pub fn time_ms(&self, number: u64) -> u64 {
         BASE_MS + (number * 1_000) / self.event_rate
+    }
+
+    /// No event from `number` on is earlier than this; `u64::MAX` behind the last one.
+    #[inline(always)]
+    pub fn time_before(&self, number: u64) -> u64 {
+        if number == u64::MAX { u64::MAX } else { self.time_ms(number) }
     }
 
     /// The key of record `number`, uniform below `keys`.
@@ -150,6 +171,24 @@ pub fn keyed_x(key: u64, count: u64) -> u64 {
 #[inline(always)]
 pub fn window_x(key: u64, count: u64, end_ms: u64) -> u64 {
     keyed_x(key, count).wrapping_add(end_ms.wrapping_mul(7))
+}
+
+/// `x` of the highest price in a window, which ends at `end_ms`.
+#[inline(always)]
+pub fn price_x(price: u64, end_ms: u64) -> u64 {
+    price.wrapping_mul(3).wrapping_add(end_ms.wrapping_mul(7))
+}
+
+/// `x` of a hashtag that is among the first of a window, which ends at `end_ms`.
+#[inline(always)]
+pub fn trend_x(tag: &[u8], count: u64, end_ms: u64) -> u64 {
+    fnv1a64(tag).wrapping_add(count.wrapping_mul(5)).wrapping_add(end_ms.wrapping_mul(7))
+}
+
+/// The end of the window of `size_ms` that `time_ms` is in.
+#[inline(always)]
+pub fn window_end_ms(time_ms: u64, size_ms: u64) -> u64 {
+    time_ms - time_ms % size_ms + size_ms
 }
 
 /// `x` of a running count per word.

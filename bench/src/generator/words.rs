@@ -2,7 +2,10 @@
 
 use std::hint::select_unpredictable;
 
-use super::{Generator, below};
+use super::{
+    BASE_MS, Generator, below,
+    tables::{PaddedWord, WORDS},
+};
 
 /// FNV-1a over the bytes of a word.
 #[inline(always)]
@@ -65,20 +68,70 @@ fn next_space(line: &str, start: usize) -> usize {
     line.as_bytes()[from..].iter().position(|byte| *byte == b' ').map_or(line.len(), |at| from + at)
 }
 
+/// The hashtags of a tweet, without their `#`.
+#[inline(always)]
+pub fn hashtags(tweet: &str) -> impl Iterator<Item = &str> {
+    words(tweet).filter_map(|word| word.strip_prefix('#'))
+}
+
+/// A line under construction: at most eight words of nine bytes and a mark, with a space between two.
+struct Line {
+    bytes: [u8; 8 * 11 + 16],
+    end: usize,
+}
+
+impl Line {
+    #[inline(always)]
+    fn new() -> Self {
+        Self { bytes: [b' '; 8 * 11 + 16], end: 0 }
+    }
+
+    /// A word is copied as sixteen bytes: what lies behind it is written over by the next.
+    #[inline(always)]
+    fn push(&mut self, word: &PaddedWord) {
+        self.bytes[self.end..self.end + 16].copy_from_slice(&word.bytes);
+        self.end += word.len + 1;
+    }
+
+    #[inline(always)]
+    fn into_text(self, text: &mut String) {
+        text.clear();
+        text.push_str(std::str::from_utf8(&self.bytes[..self.end - 1]).expect("words are ASCII"));
+    }
+}
+
+/// Event time between two shifts of the hashtags' ranks, in milliseconds.
+const TREND_MS: u64 = 10_000;
+
 impl Generator {
     /// Puts line `number`, eight words with a space between two, into `line`, whose memory is used again.
     #[inline]
     pub fn line_into(&self, number: u64, line: &mut String) {
-        // Words are at most nine bytes and copied as sixteen: what lies behind one is written over by the next.
-        let mut bytes = [b' '; 8 * 10 + 16];
-        let mut end = 0;
+        let mut text = Line::new();
         for k in 0..8 {
-            let word = &self.tables.padded_word[rank(self.random(number, k))];
-            bytes[end..end + 16].copy_from_slice(&word.bytes);
-            end += word.len + 1;
+            text.push(&self.tables.padded_word[rank(self.random(number, k))]);
         }
-        line.clear();
-        line.push_str(std::str::from_utf8(&bytes[..end - 1]).expect("words are ASCII"));
+        text.into_text(line);
+    }
+
+    /// Puts tweet `number` into `tweet`: a line whose last word, and every other time its fourth, is a hashtag. Which
+    /// hashtags are frequent changes every ten seconds of event time.
+    #[inline]
+    pub fn tweet_into(&self, number: u64, tweet: &mut String) {
+        let shift = (self.time_ms(number) - BASE_MS) / TREND_MS * 7_919;
+        let last = self.random(number, 7);
+        let has_two = (last >> 24) & 1 == 1;
+        let mut text = Line::new();
+        for k in 0..8 {
+            let random = if k == 7 { last } else { self.random(number, k) };
+            let is_tag = k == 7 || (k == 3 && has_two);
+            // Not told apart by a branch: it would go wrong for every other tweet.
+            let shift = select_unpredictable(is_tag, shift, 0);
+            text.bytes[text.end] = b'#';
+            text.end += usize::from(is_tag);
+            text.push(&self.tables.padded_word[(rank(random) + shift as usize) % WORDS as usize]);
+        }
+        text.into_text(tweet);
     }
 }
 
@@ -105,6 +158,36 @@ mod tests {
             });
             assert_eq!(fnv1a64(&bytes[..len]), plain, "{len}");
         }
+    }
+
+    #[test]
+    fn tweets_are_those_of_the_specification() {
+        let generator = Generator::new(SEED, 200_000);
+        let mut tweet = String::new();
+        for (number, expected, tags) in [
+            (
+                0,
+                "sezoabbu fvcwaaqe naaab #afrf aaaa vwzxaaad naaab #fqadql",
+                &["afrf", "fqadql"][..],
+            ),
+            (
+                3_000_001,
+                "ujjaefx ywscwaivw nuvmaada #sfalyh naaab ggaaaq aaaa #gqxalsv",
+                &["sfalyh", "gqxalsv"],
+            ),
+        ] {
+            generator.tweet_into(number, &mut tweet);
+            assert_eq!(tweet, expected, "tweet({number})");
+            assert!(hashtags(&tweet).eq(tags.iter().copied()));
+        }
+        let mut two = 0;
+        for number in 0..1_000 {
+            generator.tweet_into(number, &mut tweet);
+            let count = hashtags(&tweet).count();
+            assert!(count == 1 || count == 2, "{tweet}");
+            two += u64::from(count == 2);
+        }
+        assert!((400..600).contains(&two), "{two} of 1000 have two hashtags");
     }
 
     #[test]

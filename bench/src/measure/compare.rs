@@ -91,6 +91,9 @@ impl Runner {
             option("--rate", args.rate.to_string());
             option("--mode", args.mode.name().to_owned());
         }
+        if workload == Workload::Sliding {
+            option("--slides", args.slides.to_string());
+        }
         if matches!(peer, None | Some(Peer::Bare)) {
             option("--engine", if peer.is_some() { "bare" } else { "wiesel" }.to_owned());
             option("--output", "json".to_owned());

@@ -10,7 +10,7 @@ use wiesel::{
 use super::{
     check_sink::{CheckSink, Total},
     events::{Bid, BidView, Block, Blocks, EventView, Events, Keys, LinesOfWords},
-    profile, windows,
+    nexmark, profile, trending, windows,
 };
 use crate::{
     generator::{Generator, KEYS, auction_price_x, bid_x, keyed_x, word_x, words},
@@ -60,6 +60,10 @@ fn build(env: &StreamExecutionEnvironment, run: &Run) -> Result<Total, String> {
                 .map(|bid| (bid.auction, bid.price)),
             |(auction, price)| auction_price_x(auction, price),
         ),
+        Workload::Q5 => nexmark::q5(events()),
+        Workload::Q7 => nexmark::q7(events()),
+        Workload::Trending => trending::top_ten(env, run),
+        Workload::GenTweets => trending::gen_only(env, run),
         Workload::Q0Shuffle => check(
             events().flat_map::<Bid>(bids).partition_custom::<u64>(
                 |hash, subtasks| (hash >> 32) as u32 % subtasks,

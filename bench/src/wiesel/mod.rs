@@ -14,8 +14,11 @@ mod check_sink;
 mod events;
 mod jobs;
 mod latency;
+mod leaders;
+mod nexmark;
 mod observer;
 mod profile;
+mod trending;
 mod windows;
 
 pub use jobs::run;

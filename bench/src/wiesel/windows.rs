@@ -138,8 +138,11 @@ mod tests {
                     seed: SEED,
                     profile: false,
                 };
+                let expected = expected(&run, WINDOW_MS / slides);
                 let found = super::super::run(&run).unwrap().check;
-                assert_eq!(found, expected(&run, WINDOW_MS / slides), "{workload} {slides}");
+                assert_eq!(found, expected, "{workload} {slides}");
+                let by_hand = crate::bare::run(&run).unwrap().check;
+                assert_eq!(by_hand, expected, "{workload} {slides}, by hand");
             }
         }
     }

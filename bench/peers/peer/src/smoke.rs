@@ -6,11 +6,14 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
-/// Workload, events, outputs and their sum.
-const RESULTS: [(&str, u64, u64, &str); 8] = [
+/// Workload and its options, events, outputs and their sum.
+const RESULTS: [(&str, u64, u64, &str); 11] = [
     ("q0", 100_000, 92_000, "ec141693cc625e3b"),
     ("q1", 100_000, 92_000, "ae72d0589c89fbec"),
     ("q2", 100_000, 372, "6c85a5aaa91aa5ba"),
+    ("q5 --event-rate 10000", 100_000, 13, "b4008be8c6ea7a40"),
+    ("q7 --event-rate 4000", 100_000, 3, "dac84aa7b7dc2293"),
+    ("trending --event-rate 5000", 20_000, 40, "42b7415c776df513"),
     ("q0shuffle", 100_000, 92_000, "ec141693cc625e3b"),
     ("q0shuffle_ptr", 100_000, 92_000, "ec141693cc625e3b"),
     ("keyed", 50_000, 50_000, "f98c4eb958988deb"),

@@ -5,6 +5,9 @@
 //!   q0shuffle[_ptr]   events ─▶ bids ══ by auction ══▶ check
 //!   keyed[_skew]      keys ══ by key ══▶ count ─▶ check                    ══ ends a block: each side of it is
 //!   wordcount[_opt]   lines ─▶ words ══ by word ══▶ count ─▶ check            a thread per subtask
+//!   q5[_opt]          bids ══ by auction ══▶ counts in windows ══▶ the most ─▶ check
+//!   q7                bids ─▶ highest in windows ══▶ highest in windows ─▶ check
+//!   trending          tweets ─▶ tags ══ by tag ══▶ counts in windows ══▶ ten first ─▶ check
 //!   latency           keys, when due ══ by key ══▶ count ─▶ latencies
 //! ```
 //!
@@ -18,6 +21,7 @@
 mod input;
 mod keyed;
 mod shuffle;
+mod windows;
 mod words;
 
 use std::process::ExitCode;
@@ -28,6 +32,7 @@ use renoir::prelude::*;
 pub use input::{Input, Sink};
 pub use keyed::count;
 pub use shuffle::shuffle;
+pub use windows::{Aligned, best_of_each_window, keep_most, timed_bids, watermarks};
 pub use words::words;
 
 /// The `main` of a workload. `build` puts its steps between an input and a sink; `best` are its batch sizes, alone and

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 /// Those in `src/bin`.
-const WORKLOADS: [&str; 10] = [
+const WORKLOADS: [&str; 14] = [
     "q0",
     "q1",
     "q2",
@@ -13,6 +13,10 @@ const WORKLOADS: [&str; 10] = [
     "keyed_skew",
     "wordcount",
     "wordcount_opt",
+    "q5",
+    "q5_opt",
+    "q7",
+    "trending",
     "latency",
 ];
 

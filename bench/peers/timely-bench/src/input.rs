@@ -2,7 +2,7 @@
 
 use peer::{
     event::Event,
-    generator::{Check, Generator, PersonText},
+    generator::{Check, Generator, PersonText, window_end_ms},
     total::Part,
 };
 use timely::{
@@ -51,6 +51,51 @@ impl<'s> Input<'s> {
                 activator.activate();
             }
         })
+    }
+
+    /// As [`records`](Self::records), each at the timestamp that `time_of` gives its number: it never goes back.
+    pub fn timed_records<D: Clone + 'static>(
+        &self,
+        time_of: impl Fn(&Generator, u64) -> u64 + 'static,
+        mut make: impl FnMut(&Generator, u64) -> D + 'static,
+    ) -> StreamVec<'s, u64, D> {
+        let (scope, generator, batch) = (self.scope, self.generator, self.batch);
+        let (mut number, events, step) = (scope.index() as u64, self.events, scope.peers() as u64);
+        source::<_, CapacityContainerBuilder<Vec<D>>, _, _>(scope, "Source", |capability, info| {
+            let activator = scope.activator_for(info.address);
+            let mut capability = Some(capability);
+            move |output| {
+                let Some(open) = &mut capability else { return };
+                let mut left = batch;
+                while left > 0 && number < events {
+                    let time = time_of(&generator, number);
+                    if time > *open.time() {
+                        open.downgrade(&time);
+                    }
+                    let mut session = output.session(&*open);
+                    while left > 0 && number < events && time_of(&generator, number) == time {
+                        session.give(make(&generator, number));
+                        number += step;
+                        left -= 1;
+                    }
+                }
+                if number < events {
+                    activator.activate();
+                } else {
+                    capability = None;
+                }
+            }
+        })
+    }
+
+    /// Full events, each at the end of its pane of event time.
+    #[inline]
+    pub fn timed_events(&self, pane_ms: u64) -> StreamVec<'s, u64, Event> {
+        let mut text = PersonText::default();
+        self.timed_records(
+            move |generator, number| window_end_ms(generator.time_ms(number), pane_ms),
+            move |generator, number| Event::make(generator, number, &mut text),
+        )
     }
 
     /// Full events.

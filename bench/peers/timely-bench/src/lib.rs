@@ -5,6 +5,9 @@
 //!   q0shuffle[_ptr]   events ─▶ bids ══ by auction ══▶ check
 //!   keyed[_skew]      keys ══ by key ══▶ count ─▶ check              one thread per worker runs all of it
 //!   wordcount         lines ─▶ words ══ by word ══▶ count ─▶ check
+//!   q5                bids ══ by auction ══▶ counts, the most ══▶ the most ─▶ check
+//!   q7                bids ─▶ highest ══▶ highest ─▶ check           their timestamp is the end of their window
+//!   trending          tweets ─▶ tags ══ by tag ══▶ counts, ten first ══▶ ten first ─▶ check
 //!   latency           keys, when due ══ by key ══▶ count ─▶ latencies
 //! ```
 //!
@@ -13,7 +16,8 @@
 //! 1. Worker `i` is pinned to the `i`-th core the process may use, unless there is but one.
 //! 2. A source makes a number of records each time it is scheduled, the one that was best for its workload
 //!    (README.md); `--batch` tries another.
-//! 3. No workload has time: all records are at timestamp 0, the cheapest for timely.
+//! 3. A timestamp is the end of the smallest pane of event time that a workload needs. One without windows has no time: all
+//!    its records are at timestamp 0, the cheapest for timely.
 //! 4. What is here is generic or `inline`: it is compiled in the program of the workload.
 
 mod input;

@@ -3,8 +3,20 @@
 use std::process::ExitCode;
 
 /// Those in `src/bin`.
-const WORKLOADS: [&str; 9] =
-    ["q0", "q1", "q2", "q0shuffle", "q0shuffle_ptr", "keyed", "keyed_skew", "wordcount", "latency"];
+const WORKLOADS: [&str; 12] = [
+    "q0",
+    "q1",
+    "q2",
+    "q5",
+    "q7",
+    "q0shuffle",
+    "q0shuffle_ptr",
+    "keyed",
+    "keyed_skew",
+    "wordcount",
+    "trending",
+    "latency",
+];
 
 fn main() -> ExitCode {
     peer::dispatch("timely", &WORKLOADS)

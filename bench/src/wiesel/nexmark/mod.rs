@@ -1,0 +1,28 @@
+//! The Nexmark queries beyond q0 to q2, a file per family.
+//!
+//! ```text
+//!   events ─▶ what the query reads of them, with its time ─▶ key_by, windows, state ─▶ CheckSink
+//! ```
+//!
+//! # What is always true
+//!
+//! 1. A query reads only the fields that it needs before anything is sent: the rest of an event does not travel.
+//! 2. Watermarks are those of records in order (GENERATOR: bounded out-of-orderness of nothing).
+
+mod windows;
+
+pub use windows::{q5, q7};
+
+use wiesel::Timestamp;
+
+/// Event time, as the generator has it.
+#[inline(always)]
+fn time(millis: u64) -> Timestamp {
+    Timestamp::from_millis(millis as i64)
+}
+
+/// Milliseconds, as the generator has them.
+#[inline(always)]
+fn millis_of(time: Timestamp) -> u64 {
+    time.as_millis() as u64
+}
