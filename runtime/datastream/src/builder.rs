@@ -53,6 +53,8 @@ pub struct VertexParts {
     pub is_sink: bool,
     /// Its operators look at event times.
     pub reads_time: bool,
+    /// It is no vertex any more: its edges lead to another one.
+    pub is_absorbed: bool,
     /// Makes the enumerator, if this is a source.
     pub enumerator: Option<Box<dyn EnumeratorFactory>>,
     /// Looks at the world before the job runs, if this ends in a sink that needs to.
@@ -172,6 +174,28 @@ impl GraphBuilder {
     pub(crate) fn chained(&self, vertex: usize, name: &str) {
         self.vertex(vertex, |vertex| {
             vertex.operators.push(OperatorParts { name: name.to_owned(), uid: None });
+        });
+    }
+
+    /// Says what the first operator of `vertex` is called.
+    pub(crate) fn name_first(&self, vertex: usize, name: &str) {
+        self.vertex(vertex, |vertex| {
+            if let Some(operator) = vertex.operators.first_mut() {
+                operator.name = name.to_owned();
+            }
+        });
+    }
+
+    /// Leads the edge into `other`, which was just opened, to input `input` of `vertex` instead.
+    pub(crate) fn absorb(&self, vertex: usize, other: usize, input: usize) {
+        self.with(|graph| {
+            for edge in graph.edges.iter_mut().filter(|edge| edge.target == other) {
+                (edge.target, edge.input) = (vertex, input);
+            }
+            graph.vertices[other].is_absorbed = true;
+            let said = graph.vertices[other].parallelism;
+            let vertex = &mut graph.vertices[vertex];
+            vertex.parallelism = vertex.parallelism.or(said);
         });
     }
 

@@ -86,11 +86,16 @@ impl Environment {
     ) -> Result<JobGraph<VertexCode>, GraphError> {
         let graph = self.builder.with(|parts| -> Result<_, GraphError> {
             let mut graph = StreamGraph::new();
+            let mut ids = Vec::with_capacity(parts.vertices.len());
             for vertex in &parts.vertices {
-                graph.add_vertex(stream_vertex(vertex)?);
+                // An absorbed one has no edge: nobody asks for its number.
+                ids.push(VertexId(graph.vertex_count() as u32));
+                if !vertex.is_absorbed {
+                    graph.add_vertex(stream_vertex(vertex)?);
+                }
             }
             for edge in &parts.edges {
-                graph.add_edge(stream_edge(edge));
+                graph.add_edge(stream_edge(edge, &ids));
             }
             Ok(graph)
         })?;
@@ -127,7 +132,7 @@ fn stream_vertex(vertex: &VertexParts) -> Result<StreamVertex<VertexCode>, Graph
     Ok(stream_vertex)
 }
 
-fn stream_edge(edge: &EdgeParts) -> StreamEdge {
+fn stream_edge(edge: &EdgeParts, ids: &[VertexId]) -> StreamEdge {
     let partitioning = match edge.exchange {
         Exchange::Forward => None,
         Exchange::Hash => Some(Partitioning::Hash),
@@ -139,8 +144,8 @@ fn stream_edge(edge: &EdgeParts) -> StreamEdge {
         Exchange::Custom => edge.custom.clone().map(Partitioning::Custom),
     };
     StreamEdge {
-        source: VertexId(edge.source as u32),
-        target: VertexId(edge.target as u32),
+        source: ids[edge.source],
+        target: ids[edge.target],
         input: edge.input as u32,
         partitioning,
         side_output: edge.tag.clone(),

@@ -12,6 +12,7 @@
 //! 3. Methods are Flink's, in snake case.
 
 mod builder;
+mod connected;
 mod environment;
 mod keyed;
 mod shared;
@@ -22,6 +23,7 @@ mod tag;
 mod windowed;
 
 pub use builder::{EdgeParts, Exchange, GraphBuilder, GraphParts, OperatorParts, VertexParts};
+pub use connected::{CoOperatedStream, CoStream, ConnectedKeyedStreams, ConnectedStreams};
 pub use environment::{BAD_LINES, Environment, SourceStream, VertexCode};
 pub use keyed::{KeyedStream, OperatedStream, RollingStream};
 pub use shared::SharedStream;

@@ -2,8 +2,8 @@
 
 use std::marker::PhantomData;
 
-use wiesel_core::{Nanos, TaskFailure, Timestamp};
-use wiesel_record::Record;
+use wiesel_core::{Meta, Nanos, TaskFailure, Timestamp};
+use wiesel_record::{InFrame, Record};
 use wiesel_wire::{Frame, FrameView};
 
 use crate::{
@@ -53,10 +53,26 @@ impl<T: Record> Start for FrameStart<T> {
     }
 }
 
-impl<T: Record, D: Link<T>> FrameHead<T, D> {
-    /// The loop that every record of an unkeyed chain goes through: nothing in it is dynamic. It runs twice, for the
-    /// last record once more, which is timed; so a chain is pushed to in one place only, and is fused into the loop
-    /// rather than called by it.
+/// The loop that every record of an unkeyed chain goes through: nothing in it is dynamic. Written once for heads of one
+/// input and of two, which say what one record of input `INPUT` is.
+pub(crate) trait FrameLoop<T: Record, const INPUT: usize> {
+    fn context(&self) -> &TaskContext;
+
+    /// Takes one record. Inlined into the loop.
+    fn push_one(&mut self, record: InFrame<'_, T>, meta: Meta);
+
+    /// Takes records `*cursor..` of a frame: what [`Head::frame`] does.
+    #[inline]
+    fn take_frame(&mut self, frame: &Frame, cursor: &mut usize, pace: &mut Pace) -> Progress {
+        let view = FrameView::<T>::new(frame);
+        let from = *cursor;
+        let progress = self.push_all(&view, cursor, pace);
+        self.context().metrics().records_in.add((*cursor - from) as u64);
+        progress
+    }
+
+    /// It runs twice, for the last record once more, which is timed; so a chain is pushed to in one place only, and is
+    /// fused into the loop rather than called by it.
     #[inline]
     fn push_all(
         &mut self,
@@ -69,14 +85,14 @@ impl<T: Record, D: Link<T>> FrameHead<T, D> {
         let mut started = None;
         loop {
             for at in *cursor..end {
-                self.next.push(view.record(at), view.meta(at));
+                self.push_one(view.record(at), view.meta(at));
                 if pace.is_over() {
                     *cursor = at + 1;
                     return if *cursor == len { Progress::Done } else { Progress::Stopped };
                 }
             }
             *cursor = end;
-            let stopwatch = self.context.stopwatch();
+            let stopwatch = self.context().stopwatch();
             if let Some(started) = started {
                 stopwatch.count_since(started, Stage::Chain);
             }
@@ -86,6 +102,18 @@ impl<T: Record, D: Link<T>> FrameHead<T, D> {
             started = Some(stopwatch.read());
             end = len;
         }
+    }
+}
+
+impl<T: Record, D: Link<T>> FrameLoop<T, 0> for FrameHead<T, D> {
+    #[inline(always)]
+    fn context(&self) -> &TaskContext {
+        &self.context
+    }
+
+    #[inline(always)]
+    fn push_one(&mut self, record: InFrame<'_, T>, meta: Meta) {
+        self.next.push(record, meta);
     }
 }
 
@@ -101,11 +129,7 @@ impl<T: Record, D: Link<T>> Head for FrameHead<T, D> {
         cursor: &mut usize,
         pace: &mut Pace,
     ) -> Progress {
-        let view = FrameView::<T>::new(frame);
-        let from = *cursor;
-        let progress = self.push_all(&view, cursor, pace);
-        self.context.metrics().records_in.add((*cursor - from) as u64);
-        progress
+        self.take_frame(frame, cursor, pace)
     }
 
     fn watermark(&mut self, watermark: Timestamp, _pace: &mut Pace) -> Progress {

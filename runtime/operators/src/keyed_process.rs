@@ -186,6 +186,39 @@ impl<T: Record, K: Key, F: KeyedProcessFunction<K, T>> KeyedStart<T, K> for Keye
 }
 
 impl<T: Record, K: Key, F: KeyedProcessFunction<K, T>> KeyedProcess<T, K, F> {
+    /// Calls `process` with the states of a key.
+    #[inline(always)]
+    pub(crate) fn call<D: Link<F::Out>>(
+        &mut self,
+        key: K::View<'_>,
+        at: Located,
+        meta: Meta,
+        next: &mut D,
+        process: impl FnOnce(
+            &mut F,
+            &mut KeyedContext<'_, K, F::Side>,
+            &mut dyn Out<F::Out>,
+        ) -> Result<(), AggregateError>,
+    ) {
+        let Self { function, keep, side, context: task, watermark, scratch, .. } = self;
+        let processed = K::with_key_bytes(key, scratch, |key| {
+            let mut context = KeyedContext {
+                key,
+                hash: at.hash,
+                meta,
+                watermark: *watermark,
+                keep,
+                side: side.as_deref_mut(),
+                task,
+                types: PhantomData,
+            };
+            process(function, &mut context, &mut Emit { next, meta })
+        });
+        if let Err(error) = processed {
+            self.context.fail_user("process a record", error);
+        }
+    }
+
     /// Fires the timers of one domain up to `now`.
     fn fire<D: Link<F::Out>>(
         &mut self,
@@ -271,23 +304,9 @@ impl<T: Record, K: Key, F: KeyedProcessFunction<K, T>> KeyedOperator<T, K>
         meta: Meta,
         next: &mut D,
     ) {
-        let Self { function, keep, side, context: task, watermark, scratch, .. } = self;
-        let processed = K::with_key_bytes(key, scratch, |key| {
-            let mut context = KeyedContext {
-                key,
-                hash: at.hash,
-                meta,
-                watermark: *watermark,
-                keep,
-                side: side.as_deref_mut(),
-                task,
-                types: PhantomData,
-            };
-            function.process(value, &mut context, &mut Emit { next, meta })
+        self.call(key, at, meta, next, |function, context, out| {
+            function.process(value, context, out)
         });
-        if let Err(error) = processed {
-            self.context.fail_user("process a record", error);
-        }
     }
 
     fn watermark<D: Link<F::Out>>(

@@ -18,6 +18,7 @@
 
 mod all_windows;
 mod chain;
+mod co_process;
 mod context;
 mod emit;
 mod filter;
@@ -25,8 +26,12 @@ mod flat_map;
 mod folding;
 mod frame_head;
 mod key_by;
+mod keyed_co_head;
+mod keyed_co_operator;
+mod keyed_co_process;
 mod keyed_context;
 mod keyed_head;
+mod keyed_loop;
 mod keyed_operator;
 mod keyed_process;
 mod keyed_table;
@@ -52,6 +57,7 @@ mod window;
 
 pub use all_windows::{AllWindows, AllWindowsStart};
 pub use chain::{Chain, Nothing, Start};
+pub use co_process::{CoFlatMap, CoHead, CoMap, CoProcessFunction, CoStart};
 pub use context::{RowSources, TaskContext};
 pub use emit::{End, FanOut};
 pub use filter::{Filter, FilterBy, TryFilter, TryFilterBy};
@@ -62,6 +68,9 @@ pub use folding::{
 };
 pub use frame_head::{FrameHead, FrameStart};
 pub use key_by::{KeyBy, KeyByTo};
+pub use keyed_co_head::{KeyedCoHead, KeyedCoHeadStart};
+pub use keyed_co_operator::{KeyedCoOperator, KeyedCoStart};
+pub use keyed_co_process::{KeyedCoProcess, KeyedCoProcessFunction, KeyedCoProcessStart};
 pub use keyed_context::{KeyedContext, TimeDomain};
 pub use keyed_head::{KeyedHead, KeyedHeadStart};
 pub use keyed_operator::{KeyedOperator, KeyedStart, Located};

@@ -2,6 +2,7 @@
 //! `harness` says how a script reads and in how many ways it is run.
 
 mod all_windows;
+mod co_process;
 mod harness;
 mod keyed;
 mod keyed_process;
@@ -14,5 +15,6 @@ mod random;
 mod rolling;
 mod sliding;
 mod tumbling;
+mod two_inputs;
 mod watermarks;
 mod window_model;

@@ -2,9 +2,9 @@
 
 use wiesel_core::{Meta, Timestamp};
 use wiesel_operators::{
-    AggregateError, Count, Head, KeyedContext, KeyedHeadStart, KeyedProcessFunction,
-    KeyedProcessStart, Nothing, Pace, Progress, RollingStart, Snapshot, StateRegistry, TaskContext,
-    TimeDomain, ValueState,
+    AggregateError, Count, Head, KeyedCoHeadStart, KeyedCoProcessFunction, KeyedCoProcessStart,
+    KeyedContext, KeyedHeadStart, KeyedProcessFunction, KeyedProcessStart, Nothing, Pace, Progress,
+    RollingStart, Snapshot, StateRegistry, TaskContext, TimeDomain, ValueState,
 };
 use wiesel_record::{Key, Out};
 use wiesel_state::AbsentRows;
@@ -16,12 +16,13 @@ use crate::{
 
 /// What happens to the head.
 enum Step {
-    Frame(Vec<Word>),
+    /// Of which input.
+    Frame(usize, Vec<Word>),
     Watermark(i64),
     Restore,
 }
 
-fn random_steps(random: &mut Random) -> Vec<Step> {
+fn random_steps(random: &mut Random, inputs: u64) -> Vec<Step> {
     let keys = 1 + random.below(12);
     let mut watermark = 0;
     let mut steps = Vec::new();
@@ -35,7 +36,8 @@ fn random_steps(random: &mut Random) -> Vec<Step> {
             _ => {
                 let word =
                     |_| (format!("k{}", random.below(keys)), watermark + random.below(15) as i64);
-                Step::Frame((0..1 + watermark.unsigned_abs() % 40).map(word).collect())
+                let words = (0..1 + watermark.unsigned_abs() % 40).map(word).collect();
+                Step::Frame(random.below(inputs) as usize, words)
             }
         });
     }
@@ -89,7 +91,7 @@ impl<'b> Loop<'b> {
         )
     }
 
-    fn frame(&mut self, words: &[Word], frames: &mut Frames<Word>) {
+    fn frame(&mut self, input: usize, words: &[Word], frames: &mut Frames<Word>) {
         let meta = |word: &Word| {
             Meta::at(Timestamp::from_millis(word.1)).with_hash(<String as Key>::key_hash(&word.0))
         };
@@ -101,7 +103,7 @@ impl<'b> Loop<'b> {
                 self.head.unpark(&mut pace);
             }
             let mut pace = self.pace();
-            if self.head.frame(0, &frame, &mut cursor, &mut pace) == Progress::Done {
+            if self.head.frame(input, &frame, &mut cursor, &mut pace) == Progress::Done {
                 break;
             }
         }
@@ -127,7 +129,7 @@ impl<'b> Loop<'b> {
         let mut last = None;
         for step in steps {
             match step {
-                Step::Frame(words) => self.frame(words, &mut frames),
+                Step::Frame(input, words) => self.frame(*input, words, &mut frames),
                 Step::Watermark(watermark) => {
                     self.unpark_all();
                     last = Some(Timestamp::from_millis(*watermark));
@@ -185,10 +187,10 @@ fn by_key(events: &[Event]) -> Vec<(String, Vec<String>)> {
 }
 
 /// Runs random steps with and without absent rows.
-fn check(build: harness::Build<'_>) {
+fn check(build: harness::Build<'_>, inputs: u64) {
     let mut waited = 0;
     for seed in 0..traces(600) {
-        let steps = random_steps(&mut Random(seed));
+        let steps = random_steps(&mut Random(seed), inputs);
         let (without, _) = Loop::new(build, None).run(&steps);
         let (with, waits) = Loop::new(build, Some(seed)).run(&steps);
         assert_eq!(by_key(&with), by_key(&without), "seed {seed}");
@@ -200,10 +202,11 @@ fn check(build: harness::Build<'_>) {
 
 #[test]
 fn a_rolling_count_is_the_same_with_absent_rows() {
-    check(&|context, probe| {
+    let build = |context: &TaskContext, probe: &Probe| {
         let start = KeyedHeadStart::<Word, String, _, _>::new(key, RollingStart(Count));
         harness::head_of(start, Nothing::new(), context, probe)
-    });
+    };
+    check(&build, 1);
 }
 
 /// Counts, and tells the count at the time of each record: every timer needs its row.
@@ -249,9 +252,61 @@ impl KeyedProcessFunction<String, Word> for TellLater {
 
 #[test]
 fn timers_wait_for_their_rows() {
-    check(&|context, probe| {
+    let build = |context: &TaskContext, probe: &Probe| {
         let start = KeyedProcessStart::new(TellLater(ValueState::new("count")), None);
         let start = KeyedHeadStart::<Word, String, _, _>::new(key, start);
         harness::head_of(start, Nothing::new(), context, probe)
-    });
+    };
+    check(&build, 1);
+}
+
+/// The same over two inputs, of which the second doubles.
+impl KeyedCoProcessFunction<String, Word, Word> for TellLater {
+    type Out = String;
+    type Side = ();
+
+    fn open(&mut self, states: &mut StateRegistry) {
+        states.register(&mut self.0);
+    }
+
+    fn process1(
+        &mut self,
+        word: (&str, i64),
+        context: &mut KeyedContext<'_, String, ()>,
+        out: &mut dyn Out<String>,
+    ) -> Result<(), AggregateError> {
+        KeyedProcessFunction::process(self, word, context, out)
+    }
+
+    fn process2(
+        &mut self,
+        (key, _): (&str, i64),
+        context: &mut KeyedContext<'_, String, ()>,
+        out: &mut dyn Out<String>,
+    ) -> Result<(), AggregateError> {
+        let count = 2 * context.get(&self.0).unwrap_or(0);
+        context.set(&self.0, count % 1_000);
+        out.emit(&format!("{key}={count}"));
+        Ok(())
+    }
+
+    fn on_timer(
+        &mut self,
+        time: Timestamp,
+        domain: TimeDomain,
+        context: &mut KeyedContext<'_, String, ()>,
+        out: &mut dyn Out<String>,
+    ) -> Result<(), AggregateError> {
+        KeyedProcessFunction::on_timer(self, time, domain, context, out)
+    }
+}
+
+#[test]
+fn records_of_two_inputs_wait_in_the_order_of_their_arrival() {
+    let build = |context: &TaskContext, probe: &Probe| {
+        let start = KeyedCoProcessStart::new(TellLater(ValueState::new("count")), None);
+        let start = KeyedCoHeadStart::<Word, Word, String, _, _, _>::new(key, key, start);
+        harness::head_of(start, Nothing::new(), context, probe)
+    };
+    check(&build, 2);
 }
