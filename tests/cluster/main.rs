@@ -22,6 +22,7 @@ use wiesel_jobmanager::JobStatus;
 mod failures;
 mod floods;
 mod memory;
+mod sessions;
 mod turns;
 mod windows;
 

@@ -55,6 +55,8 @@ pub(crate) enum Stage {
     Windows(i64),
     /// Windows of so many milliseconds, one every so many.
     Sliding(i64, i64),
+    /// Sessions that end after a gap of this many milliseconds.
+    Sessions(i64),
 }
 
 /// What is between the two stages.
@@ -122,8 +124,9 @@ impl Case {
             Between::Forward => [parallelism[0], parallelism[1], parallelism[1], parallelism[3]],
             _ => parallelism,
         };
-        let stage = |draw: &mut Draw| match draw.within(0, 3) {
+        let stage = |draw: &mut Draw| match draw.within(0, 4) {
             0 | 1 => Stage::Rolling,
+            4 => Stage::Sessions(draw.of(&[1, 3, 10, 100, 1_000])),
             2 => Stage::Windows(draw.of(&[1, 7, 100, 1_000])),
             _ => {
                 let (size_ms, slide_ms) = draw.of(&[(10, 5), (25, 10), (7, 1), (100, 30), (3, 8)]);

@@ -7,7 +7,7 @@ use wiesel_core::{Timestamp, millis};
 use wiesel_datastream::{DataStream, Environment, KeyedStream};
 use wiesel_operators::{
     AggregateError, Aggregated, AggregatedView, Chain, Counted, CountedView, ProcessContext,
-    ProcessFunction, Sliding, Start, Tumbling, bounded_out_of_orderness,
+    ProcessFunction, Session, Sliding, Start, Tumbling, bounded_out_of_orderness,
 };
 use wiesel_record::{FnView, Out, Record};
 
@@ -179,6 +179,10 @@ fn front<S: Source<Record = Event>>(case: &Case, environment: &Environment, sour
             let counts = keyed.window(windows).count();
             middle(case, counts.uid("first").process(Stamp(Probe::at("first stage"))))
         }
+        Stage::Sessions(gap_ms) => {
+            let counts = keyed.window(Session::with_gap(duration(gap_ms))).count();
+            middle(case, counts.uid("first").process(Stamp(Probe::at("first stage"))))
+        }
     }
 }
 
@@ -251,6 +255,11 @@ where
         Stage::Sliding(size_ms, slide_ms) => {
             let windows = Sliding::event_time(duration(size_ms), duration(slide_ms));
             let sums = keyed.window(windows).sum::<u64, _>(|tally| tally.count);
+            sums.uid("second").process(Stamp(Probe::at("second stage"))).collect()
+        }
+        Stage::Sessions(gap_ms) => {
+            let sessions = keyed.window(Session::with_gap(duration(gap_ms)));
+            let sums = sessions.sum::<u64, _>(|tally| tally.count);
             sums.uid("second").process(Stamp(Probe::at("second stage"))).collect()
         }
     };

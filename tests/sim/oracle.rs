@@ -67,7 +67,20 @@ fn stage(stage: Stage, tallies: Vec<Tally>) -> Vec<Tally> {
         }
         Stage::Windows(size_ms) => windows(size_ms, size_ms, tallies),
         Stage::Sliding(size_ms, slide_ms) => windows(size_ms, slide_ms, tallies),
+        Stage::Sessions(gap_ms) => sessions(gap_ms, tallies),
     }
+}
+
+fn sessions(gap_ms: i64, mut tallies: Vec<Tally>) -> Vec<Tally> {
+    tallies.sort();
+    // A record of the same key that is not further away than the gap is of the same session.
+    let is_near = |a: &Tally, b: &Tally| a.key == b.key && b.at_ms - a.at_ms <= gap_ms;
+    let sum = |session: &[Tally]| {
+        let last = &session[session.len() - 1];
+        let count = session.iter().map(|tally| tally.count).sum();
+        Tally { at_ms: last.at_ms + gap_ms - 1, count, ..*last }
+    };
+    tallies.chunk_by(is_near).map(sum).collect()
 }
 
 fn windows(size_ms: i64, slide_ms: i64, tallies: Vec<Tally>) -> Vec<Tally> {

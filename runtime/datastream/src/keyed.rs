@@ -9,7 +9,7 @@ use wiesel_operators::{
 };
 use wiesel_record::{FnView, Key, Record};
 
-use crate::{DataStream, OutputTag, WindowAssigner, WindowedStream, builder::GraphBuilder};
+use crate::{DataStream, OutputTag, WindowedStream, Windowing, builder::GraphBuilder};
 
 /// What comes out of a keyed operator that `P` makes.
 pub type OperatedStream<T, K, F, P> =
@@ -161,7 +161,7 @@ where
         self.operate("KeyedProcess".to_owned(), start, true)
     }
 
-    /// Puts the records of each key into windows of event time.
+    /// Puts the records of each key into windows.
     ///
     /// A window without an aggregate is not a stream: the next call says what to do with the records.
     ///
@@ -178,7 +178,38 @@ where
     ///     .count()
     ///     .print();
     /// ```
-    pub fn window<W: WindowAssigner>(self, windows: W) -> WindowedStream<T, K, F, W> {
+    ///
+    /// Sessions grow until a key has been silent for a gap:
+    ///
+    /// ```
+    /// # use wiesel_core::{Timestamp, minutes};
+    /// # use wiesel_datastream::Environment;
+    /// # use wiesel_operators::{Session, monotonous_timestamps};
+    /// # let env = Environment::new();
+    /// // How many pages each user looks at in a visit.
+    /// env.from_collection([(7_u64, 1_000_i64), (8, 2_000), (7, 3_000)])
+    ///     .watermarks(monotonous_timestamps(), |(_, at)| Timestamp::from_millis(at))
+    ///     .key_by::<u64>(|(user, _)| user)
+    ///     .window(Session::with_gap(minutes(30)))
+    ///     .count()
+    ///     .print();
+    /// ```
+    ///
+    /// A fold has to say how two of its accumulators become one then:
+    ///
+    /// ```compile_fail,E0277
+    /// # use wiesel_core::{Timestamp, minutes};
+    /// # use wiesel_datastream::Environment;
+    /// # use wiesel_operators::{Session, monotonous_timestamps};
+    /// # let env = Environment::new();
+    /// env.from_collection([(7_u64, 1_000_i64)])
+    ///     .watermarks(monotonous_timestamps(), |(_, at)| Timestamp::from_millis(at))
+    ///     .key_by::<u64>(|(user, _)| user)
+    ///     .window(Session::with_gap(minutes(30)))
+    ///     .fold(0_u64, |count, _| *count += 1) // `fold_merging` takes a function more.
+    ///     .print();
+    /// ```
+    pub fn window<W: Windowing<T>>(self, windows: W) -> WindowedStream<T, K, F, W> {
         WindowedStream::new(self, windows)
     }
 

@@ -21,6 +21,7 @@ mod source;
 mod stream;
 mod tag;
 mod windowed;
+mod windowing;
 
 pub use builder::{EdgeParts, Exchange, GraphBuilder, GraphParts, OperatorParts, VertexParts};
 pub use connected::{CoOperatedStream, CoStream, ConnectedKeyedStreams, ConnectedStreams};
@@ -31,6 +32,5 @@ pub use sink::{OUTPUT_CLOSED, Printed, SinkEnd, SinkPreparation};
 pub use source::{EnumeratorFactory, SourceHead, SourceStart};
 pub use stream::{DataStream, FrameStream};
 pub use tag::OutputTag;
-pub use windowed::{
-    AllWindowStream, AllWindowedStream, WindowAssigner, WindowStream, WindowedStream,
-};
+pub use windowed::{AllWindowStream, AllWindowedStream, WindowStream, WindowedStream};
+pub use windowing::{NoKey, UnmergedWindows, WindowAssigner, Windowing};

@@ -3,75 +3,24 @@
 use std::{cmp::Ordering, marker::PhantomData, time::Duration};
 
 use wiesel_operators::{
-    Aggregate, AggregateFunction, AllWindowsStart, ByRank, Chain, Count, EventTimeWindows, Fold,
-    Folding, KeyedOperator, KeyedStart, Max, Min, Nothing, Number, OfNumber, Ranked, Reduce,
-    Sliding, SlidingStart, Start, Sum, TopN, Tumbling, TumblingStart, WindowOptions,
+    Aggregate, AggregateFunction, ByRank, Chain, Count, Fold, FoldMerging, Folding, Max, Min,
+    Nothing, Number, OfNumber, Ranked, Reduce, Start, Sum, TopN, WindowOptions,
 };
 use wiesel_record::{FnView, Key, Record};
 
 use crate::{
-    DataStream, KeyedStream, OutputTag,
+    DataStream, KeyedStream, OutputTag, UnmergedWindows, Windowing,
     builder::{Exchange, GraphBuilder},
     keyed::OperatedStream,
 };
 
-/// Which windows a record is in: [`Tumbling`] or [`Sliding`].
-#[diagnostic::on_unimplemented(
-    message = "these are no windows",
-    label = "must be `Tumbling::event_time(size)` or `Sliding::event_time(size, slide)`"
-)]
-pub trait WindowAssigner: EventTimeWindows {
-    /// What makes the operator that aggregates in them.
-    type Start<K: Key, T: Record, A: Folding<K, T>>: KeyedStart<T, K, Operator: KeyedOperator<T, K, Out = A::Out>>;
-
-    /// Makes it.
-    fn start<K: Key, T: Record, A: Folding<K, T>>(
-        folding: A,
-        options: WindowOptions<Self>,
-    ) -> Self::Start<K, T, A>;
-
-    /// As plans name them.
-    fn name(self) -> String;
-}
-
-impl WindowAssigner for Tumbling {
-    type Start<K: Key, T: Record, A: Folding<K, T>> = TumblingStart<A>;
-
-    fn start<K: Key, T: Record, A: Folding<K, T>>(
-        folding: A,
-        options: WindowOptions<Self>,
-    ) -> TumblingStart<A> {
-        TumblingStart::new(folding, options)
-    }
-
-    fn name(self) -> String {
-        format!("Tumbling({} ms)", self.size_ms())
-    }
-}
-
-impl WindowAssigner for Sliding {
-    type Start<K: Key, T: Record, A: Folding<K, T>> = SlidingStart<A>;
-
-    fn start<K: Key, T: Record, A: Folding<K, T>>(
-        folding: A,
-        options: WindowOptions<Self>,
-    ) -> SlidingStart<A> {
-        SlidingStart::new(folding, options)
-    }
-
-    fn name(self) -> String {
-        format!("Sliding({} ms, {} ms)", self.size_ms(), self.slide_ms())
-    }
-}
-
 /// What comes out of the windows `W` of a keyed stream.
-pub type WindowStream<T, K, F, A, W> =
-    OperatedStream<T, K, F, <W as WindowAssigner>::Start<K, T, A>>;
+pub type WindowStream<T, K, F, A, W> = OperatedStream<T, K, F, <W as Windowing<T>>::Keyed<K, A>>;
 
 /// What comes out of the windows of a whole stream.
 pub type AllWindowStream<T, A, W> = DataStream<
     <A as Folding<(), T>>::Out,
-    AllWindowsStart<A, T, W>,
+    <W as Windowing<T>>::All<A>,
     Nothing<<A as Folding<(), T>>::Out>,
 >;
 
@@ -86,7 +35,7 @@ impl<T, K, F, W> WindowedStream<T, K, F, W>
 where
     T: Record,
     K: Key,
-    W: WindowAssigner,
+    W: Windowing<T>,
     F: for<'a> FnView<'a, T::View<'a>, K::View<'a>> + Clone + Send + 'static,
 {
     pub(crate) fn new(keyed: KeyedStream<T, K, F>, windows: W) -> Self {
@@ -108,7 +57,7 @@ where
 
     fn windowed<A: Folding<K, T>>(self, what: &str, folding: A) -> WindowStream<T, K, F, A, W> {
         let name = format!("{}.{what}", self.options.windows.name());
-        self.keyed.operate(name, W::start::<K, T, A>(folding, self.options), true)
+        self.keyed.operate(name, W::keyed::<K, A>(folding, self.options), true)
     }
 
     /// How often each key came in the window.
@@ -127,13 +76,48 @@ where
     /// Adds the records of a key and window to an accumulator that starts as `initial`.
     pub fn fold<A, R>(self, initial: A, function: R) -> WindowStream<T, K, F, Fold<A, R>, W>
     where
+        W: UnmergedWindows,
         A: Record + Clone,
         R: for<'a> Fn(&mut A, T::View<'a>) + Clone + Send + 'static,
     {
         self.windowed("Fold", Fold { initial, function })
     }
 
-    /// Aggregates with a function of three parts.
+    /// As [`fold`](Self::fold), for windows that grow together: `merge` adds the accumulator of later records.
+    ///
+    /// ```
+    /// # use wiesel_core::{Timestamp, minutes};
+    /// # use wiesel_datastream::Environment;
+    /// # use wiesel_operators::{Session, monotonous_timestamps};
+    /// # let env = Environment::new();
+    /// // The pages of each visit, in the order in which they came.
+    /// env.from_collection([(7_u64, 1_000_i64, "/".to_owned()), (7, 2_000, "/about".to_owned())])
+    ///     .watermarks(monotonous_timestamps(), |(_, at, _)| Timestamp::from_millis(at))
+    ///     .key_by::<u64>(|(user, ..)| user)
+    ///     .window(Session::with_gap(minutes(30)))
+    ///     .fold_merging(
+    ///         String::new(),
+    ///         |pages: &mut String, (_, _, page)| pages.push_str(page),
+    ///         |pages: &mut String, later| pages.push_str(later),
+    ///     )
+    ///     .print();
+    /// ```
+    pub fn fold_merging<A, R, M>(
+        self,
+        initial: A,
+        add: R,
+        merge: M,
+    ) -> WindowStream<T, K, F, FoldMerging<A, R, M>, W>
+    where
+        A: Record + Clone,
+        R: for<'a> Fn(&mut A, T::View<'a>) + Clone + Send + 'static,
+        M: for<'a> Fn(&mut A, A::View<'a>) + Clone + Send + 'static,
+    {
+        let fold = Fold { initial, function: add };
+        self.windowed("FoldMerging", FoldMerging { fold, merge })
+    }
+
+    /// Aggregates with a function of three parts; in sessions it has to [merge](AggregateFunction::CAN_MERGE).
     pub fn aggregate<A: AggregateFunction<T>>(
         self,
         function: A,
@@ -199,8 +183,8 @@ pub struct AllWindowedStream<T: Record, W> {
 }
 
 impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
-    /// Puts all records into windows of event time, on one subtask.
-    pub fn window_all<W: WindowAssigner>(self, windows: W) -> AllWindowedStream<T, W> {
+    /// Puts all records into windows, on one subtask.
+    pub fn window_all<W: Windowing<T>>(self, windows: W) -> AllWindowedStream<T, W> {
         let builder = self.builder.clone();
         let vertex = builder.open_vertex("WindowAll");
         builder.vertex(vertex, |vertex| vertex.single = true);
@@ -210,7 +194,7 @@ impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
     }
 }
 
-impl<T: Record, W: WindowAssigner> AllWindowedStream<T, W> {
+impl<T: Record, W: Windowing<T>> AllWindowedStream<T, W> {
     /// Keeps a window this long after it has fired; a late record fires its result again.
     pub fn allowed_lateness(mut self, lateness: Duration) -> Self {
         self.options.allowed_lateness = lateness;
@@ -240,7 +224,7 @@ impl<T: Record, W: WindowAssigner> AllWindowedStream<T, W> {
         DataStream {
             builder: self.builder,
             vertex: self.vertex,
-            start: AllWindowsStart::<A, T, W>::new(folding, self.options),
+            start: W::all(folding, self.options),
             chain: Nothing::<A::Out>::new(),
             has_time: true,
             types: PhantomData,

@@ -44,7 +44,12 @@ pub trait Folding<K: Key, T: Record>: Clone + Send + 'static {
     /// in whatever order the records came. Overlapping windows then share their parts.
     const MERGES: bool = false;
 
-    /// Takes in the accumulator of other records. Not called unless [`MERGES`](Self::MERGES) says that it can be.
+    /// Whether [`merge`](Self::merge) can be called at all, be it that order matters. Sessions, which grow together, need
+    /// it.
+    const CAN_MERGE: bool = Self::MERGES;
+
+    /// Takes in the accumulator of other records, in sessions of later ones. Not called unless
+    /// [`CAN_MERGE`](Self::CAN_MERGE) says that it can be.
     ///
     /// # Errors
     ///
@@ -173,6 +178,13 @@ where
         Ok(())
     }
 
+    const CAN_MERGE: bool = true;
+
+    fn merge(&self, acc: &mut T, other: T::View<'_>) -> Result<(), AggregateError> {
+        *acc = (self.0)(acc.view(), other);
+        Ok(())
+    }
+
     #[inline]
     fn emit(&self, _: K::View<'_>, _: TimeWindow, acc: T::View<'_>, out: &mut dyn Out<T>) {
         out.emit(acc);
@@ -228,6 +240,60 @@ where
     }
 }
 
+/// `fold_merging(initial, add, merge)`: as [`Fold`], for windows that grow together.
+pub struct FoldMerging<A, F, M> {
+    /// What an accumulator starts as, and how a record is added.
+    pub fold: Fold<A, F>,
+    /// Adds the accumulator of later records.
+    pub merge: M,
+}
+
+impl<A: Clone, F: Clone, M: Clone> Clone for FoldMerging<A, F, M> {
+    fn clone(&self) -> Self {
+        Self { fold: self.fold.clone(), merge: self.merge.clone() }
+    }
+}
+
+impl<K, T, A, F, M> Folding<K, T> for FoldMerging<A, F, M>
+where
+    K: Key,
+    T: Record,
+    A: Record + Clone,
+    F: for<'a> Fn(&mut A, T::View<'a>) + Clone + Send + 'static,
+    M: for<'a> Fn(&mut A, A::View<'a>) + Clone + Send + 'static,
+{
+    type Acc = A;
+    type Out = Aggregated<K, A>;
+
+    #[inline]
+    fn first(&self, value: T::View<'_>) -> Result<A, AggregateError> {
+        Folding::<K, T>::first(&self.fold, value)
+    }
+
+    #[inline]
+    fn add(&self, acc: &mut A, value: T::View<'_>) -> Result<(), AggregateError> {
+        Folding::<K, T>::add(&self.fold, acc, value)
+    }
+
+    const CAN_MERGE: bool = true;
+
+    fn merge(&self, acc: &mut A, other: A::View<'_>) -> Result<(), AggregateError> {
+        (self.merge)(acc, other);
+        Ok(())
+    }
+
+    #[inline]
+    fn emit(
+        &self,
+        key: K::View<'_>,
+        window: TimeWindow,
+        acc: A::View<'_>,
+        out: &mut dyn Out<Self::Out>,
+    ) {
+        Folding::<K, T>::emit(&self.fold, key, window, acc, out);
+    }
+}
+
 /// An aggregate in three functions, as Flink's `AggregateFunction`.
 ///
 /// ```
@@ -266,10 +332,13 @@ pub trait AggregateFunction<T: Record>: Clone + Send + 'static {
     /// them would, in any order. Sliding windows are then cheap, however much they overlap.
     const MERGES: bool = false;
 
-    /// Takes in an accumulator of other records; see [`MERGES`](Self::MERGES).
+    /// Whether [`merge`](Self::merge) is implemented, be it that order matters. Session windows need it.
+    const CAN_MERGE: bool = Self::MERGES;
+
+    /// Takes in an accumulator of other records (in sessions: of later ones); see [`CAN_MERGE`](Self::CAN_MERGE).
     fn merge(&self, acc: &mut Self::Acc, other: <Self::Acc as Record>::View<'_>) {
         let _ = (acc, other);
-        panic!("an aggregate whose `MERGES` is true has to implement `merge`")
+        panic!("an aggregate whose `CAN_MERGE` or `MERGES` is true has to implement `merge`")
     }
 }
 
@@ -295,6 +364,7 @@ impl<K: Key, T: Record, A: AggregateFunction<T>> Folding<K, T> for Aggregate<A> 
     }
 
     const MERGES: bool = A::MERGES;
+    const CAN_MERGE: bool = A::CAN_MERGE || A::MERGES;
 
     fn merge(
         &self,

@@ -44,6 +44,7 @@ mod pre_aggregate_all;
 mod process;
 mod protocol;
 mod rolling;
+mod session;
 mod side;
 mod sliding;
 mod snapshot;
@@ -66,7 +67,8 @@ pub use filter::{Filter, FilterBy, TryFilter, TryFilterBy};
 pub use flat_map::{FlatMap, FlatMapTo, TryFlatMap, TryFlatMapTo};
 pub use folding::{
     Aggregate, AggregateError, AggregateFunction, Aggregated, AggregatedView, ByRank, Combine,
-    Count, Counted, CountedView, Fold, Folding, Max, Min, Number, OfNumber, Reduce, Sum,
+    Count, Counted, CountedView, Fold, FoldMerging, Folding, Max, Min, Number, OfNumber, Reduce,
+    Sum,
 };
 pub use frame_head::{FrameHead, FrameStart};
 pub use key_by::{KeyBy, KeyByTo};
@@ -84,6 +86,7 @@ pub use pre_aggregate_all::{PreAggregateAll, PreAggregateAllTo};
 pub use process::{Process, ProcessContext, ProcessFunction, ProcessTo};
 pub use protocol::{Control, Head, Link, Mail, Output, OutputPort, Pace, Polled, Progress, Status};
 pub use rolling::{Rolling, RollingStart};
+pub use session::{DynamicGap, FixedGap, Session, SessionGap, SessionStart, SessionWindows};
 pub use side::{SideOutput, side_output};
 pub use sliding::{SlidingStart, SlidingWindows};
 pub use snapshot::Snapshot;

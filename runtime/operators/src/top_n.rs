@@ -60,6 +60,17 @@ where
         Ok(())
     }
 
+    const CAN_MERGE: bool = true;
+
+    fn merge(
+        &self,
+        best: &mut Vec<T>,
+        other: <Vec<T> as Record>::View<'_>,
+    ) -> Result<(), AggregateError> {
+        other.iter().for_each(|value| self.add_to(best, value));
+        Ok(())
+    }
+
     fn emit(
         &self,
         (): <() as Record>::View<'_>,

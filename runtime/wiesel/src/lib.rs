@@ -60,7 +60,7 @@ pub use wiesel_core::{
 };
 pub use wiesel_datastream::{
     AllWindowedStream, BAD_LINES, DataStream, Environment, FrameStream, KeyedStream, OutputTag,
-    SharedStream, SourceStream, WindowAssigner, WindowedStream,
+    SharedStream, SourceStream, WindowAssigner, WindowedStream, Windowing,
 };
 pub use wiesel_graph::GraphError;
 pub use wiesel_jobmanager::JobStatus;
@@ -94,8 +94,8 @@ pub mod prelude {
     pub use wiesel_operators::{
         AggregateError, AggregateFunction, Aggregated, AggregatedView, Counted, CountedView,
         KeyedContext, KeyedProcessFunction, ProcessContext, ProcessFunction, Ranked, RankedView,
-        Sliding, StateRegistry, TimeDomain, TimeWindow, Tumbling, ValueState, WatermarkStrategy,
-        bounded_out_of_orderness, by_count, monotonous_timestamps,
+        Session, Sliding, StateRegistry, TimeDomain, TimeWindow, Tumbling, ValueState,
+        WatermarkStrategy, bounded_out_of_orderness, by_count, monotonous_timestamps,
     };
 }
 

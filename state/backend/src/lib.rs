@@ -6,7 +6,7 @@
 //!   table       rows by key ── arena, segment, blocks: their memory;  row: one of them
 //!               flip and walk: snapshots while it is written;  export, import: key groups as bytes
 //!   residency   rows that are not in memory, and a double that makes them absent in tests
-//!   timers      what is to be done at a time
+//!   timers      what is to be done at a time, as programs say;  timer_wheel: as operators derive it from their state
 //! ```
 //!
 //! # What is always true
@@ -27,6 +27,7 @@ mod residency;
 mod row;
 mod segment;
 mod table;
+mod timer_wheel;
 mod timers;
 
 pub use descriptor::{OperatorStateSchema, StateDescriptor, StateKind, StateSchema};
@@ -38,4 +39,5 @@ pub use layout::{
 pub use residency::{AbsentRows, KeyBatch, RowSource};
 pub use row::{Row, RowMut};
 pub use table::{AHEAD_MAX, Progress, RowEvent, Rows, Scope, Spot, Spots, Table};
+pub use timer_wheel::{MOVES_MAX, NextTimer, TimerWheel, WheelTimer};
 pub use timers::{Timer, TimerQueue};

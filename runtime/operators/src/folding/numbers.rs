@@ -151,6 +151,7 @@ where
     }
 
     const MERGES: bool = N::IS_EXACT;
+    const CAN_MERGE: bool = true;
 
     #[inline]
     fn merge(&self, acc: &mut N, other: N) -> Result<(), AggregateError> {
@@ -219,6 +220,12 @@ where
             *acc = T::from_view(value);
         }
         Ok(())
+    }
+
+    const CAN_MERGE: bool = true;
+
+    fn merge(&self, acc: &mut T, other: T::View<'_>) -> Result<(), AggregateError> {
+        Folding::<K, T>::add(self, acc, other)
     }
 
     #[inline]

@@ -156,6 +156,15 @@ pub fn run(build: Build<'_>, mode: Mode, script: &str) -> String {
 
 /// As [`run`], with another hash of each record.
 pub fn run_routed(build: Build<'_>, hash_of: fn(&Word) -> u64, mode: Mode, script: &str) -> String {
+    play(build, hash_of, mode, script).out.join(" ")
+}
+
+/// What is kept after `script`.
+pub fn snapshot(build: Build<'_>, script: &str) -> Snapshot {
+    play(build, |word| <String as Key>::key_hash(&word.0), Mode::Plain, script).snapshot()
+}
+
+fn play<'b>(build: Build<'b>, hash_of: fn(&Word) -> u64, mode: Mode, script: &str) -> Run<'b> {
     let parse_word = |step: &&str| parse_word(step, hash_of);
     let mut run = Run::new(build, mode, if mode == Mode::Rescaled { 2 } else { 1 });
     let steps: Vec<&str> = script.split_whitespace().collect();
@@ -183,7 +192,7 @@ pub fn run_routed(build: Build<'_>, hash_of: fn(&Word) -> u64, mode: Mode, scrip
             break;
         }
     }
-    run.out.join(" ")
+    run
 }
 
 /// `[input:]key[number][@time]`, where the key is letters.
@@ -282,18 +291,16 @@ impl<'b> Run<'b> {
         }
     }
 
-    fn restore_at(&mut self, parallelism: u32) {
+    fn snapshot(&mut self) -> Snapshot {
         let mut merged = Snapshot::default();
-        for subtask in &mut self.subtasks {
-            let mut snapshot = Snapshot::default();
-            subtask.head.snapshot(&mut snapshot);
-            merged.merge(snapshot);
-        }
+        self.subtasks.iter_mut().for_each(|subtask| subtask.head.snapshot(&mut merged));
+        merged
+    }
+
+    fn restore_at(&mut self, parallelism: u32) {
+        let merged = self.snapshot();
         self.subtasks = self.deploy(parallelism, Some(&merged));
-        let mut again = Snapshot::default();
-        for subtask in &mut self.subtasks {
-            subtask.head.snapshot(&mut again);
-        }
+        let again = self.snapshot();
         assert!(self.is_uneven || again == merged, "a restored head has another snapshot");
         if let Some(watermark) = self.watermark {
             for subtask in &mut self.subtasks {

@@ -13,6 +13,8 @@ mod pre_aggregate;
 mod probe;
 mod random;
 mod rolling;
+mod session;
+mod session_model;
 mod sliding;
 mod tumbling;
 mod two_inputs;

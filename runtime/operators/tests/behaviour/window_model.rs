@@ -158,7 +158,7 @@ fn interpret(setting: &Setting, script: &str, fold: fn(&[i64]) -> String) -> Str
 }
 
 /// Records around a time that moves on, some far from it; watermarks behind it; restores.
-fn random_script(random: &mut Random) -> String {
+pub fn random_script(random: &mut Random) -> String {
     let mut steps = Vec::new();
     let (mut now, mut watermark) = (random.below(100) as i64 - 50, i64::MIN);
     let bound = random.below(30) as i64;
