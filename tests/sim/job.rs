@@ -266,9 +266,11 @@ where
     Results { first, second }
 }
 
-fn rolling_sum<F>(keyed: KeyedStream<Tally, u32, F>) -> CollectedRecords<Tally>
+fn rolling_sum<F, S, C>(keyed: KeyedStream<Tally, u32, F, S, C>) -> CollectedRecords<Tally>
 where
     F: for<'a> FnView<'a, TallyView<'a>, u32> + Clone + Send + 'static,
+    S: Start,
+    C: Chain<S::Out, Out = Tally>,
 {
     let sums = keyed.sum::<u64, _>(|tally| tally.count).uid("second");
     sums.process(Stamp(Probe::at("second stage"))).collect()

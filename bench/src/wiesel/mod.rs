@@ -14,7 +14,6 @@ mod check_sink;
 mod events;
 mod jobs;
 mod latency;
-mod leaders;
 mod nexmark;
 mod observer;
 mod profile;

@@ -1,7 +1,7 @@
 //! `trending`: the ten most frequent hashtags of each second, as `examples/trending_hashtags.rs` finds them.
 //!
 //! ```text
-//!   tweets ─ hashtags ══ by tag ══▶ counts in windows ─ best so far ─══▶ ten first
+//!   tweets ─ hashtags ══ by tag ══▶ counts in windows ─ combined ─══▶ ten first
 //! ```
 
 use std::hint::black_box;
@@ -12,7 +12,7 @@ use wiesel::{
     prelude::*,
 };
 
-use super::{check_sink::Total, jobs::check, leaders::Leaders};
+use super::{check_sink::Total, jobs::check};
 use crate::{
     generator::{Generator, TREND_WINDOW_MS, TRENDS, hashtags, trend_x},
     measure::Run,
@@ -64,7 +64,6 @@ pub fn top_ten(env: &StreamExecutionEnvironment, run: &Run) -> Total {
         .window(windows)
         .count()
         .uid("counts")
-        .process(Leaders::<_, TRENDS>::new(windows, |tag: CountedView<'_, String>| tag.count))
         .window_all(windows)
         .top_n_by(TRENDS, by_count::<String>)
         .uid("trends");

@@ -164,11 +164,13 @@ pub struct ConnectedKeyedStreams<T1: Record, T2: Record, K: Key, F1, F2> {
     types: PhantomData<fn(T1, T2) -> K>,
 }
 
-impl<T1, K, F1> KeyedStream<T1, K, F1>
+impl<T1, K, F1, S1, C1> KeyedStream<T1, K, F1, S1, C1>
 where
     T1: Record,
     K: Key,
     F1: for<'a> FnView<'a, T1::View<'a>, K::View<'a>> + Clone + Send + 'static,
+    S1: Start,
+    C1: Chain<S1::Out, Out = T1>,
 {
     /// This keyed stream and another, with keys of the same type, into one operator. It has the parallelism of this one,
     /// or else of the other, if it was set.
@@ -218,21 +220,24 @@ where
     /// let payments = env.from_collection([(7_u64, 50_i64)]).key_by::<u64>(|(user, _)| user);
     /// orders.connect(payments).process(Account(ValueState::new("account"))).print();
     /// ```
-    pub fn connect<T2, F2>(
+    pub fn connect<T2, F2, S2, C2>(
         self,
-        other: KeyedStream<T2, K, F2>,
+        other: KeyedStream<T2, K, F2, S2, C2>,
     ) -> ConnectedKeyedStreams<T1, T2, K, F1, F2>
     where
         T2: Record,
         F2: for<'a> FnView<'a, T2::View<'a>, K::View<'a>> + Clone + Send + 'static,
+        S2: Start,
+        C2: Chain<S2::Out, Out = T2>,
     {
-        self.builder.absorb(self.vertex, other.vertex, 1);
+        let (first, second) = (self.close(), other.close());
+        first.builder.absorb(first.vertex, second.vertex, 1);
         ConnectedKeyedStreams {
-            builder: self.builder,
-            vertex: self.vertex,
-            first_key_of: self.key_of,
-            second_key_of: other.key_of,
-            has_time: self.has_time && other.has_time,
+            builder: first.builder,
+            vertex: first.vertex,
+            first_key_of: first.key_of,
+            second_key_of: second.key_of,
+            has_time: first.has_time && second.has_time,
             types: PhantomData,
         }
     }

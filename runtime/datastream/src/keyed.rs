@@ -3,13 +3,17 @@
 use std::marker::PhantomData;
 
 use wiesel_operators::{
-    Aggregate, AggregateFunction, ByRank, Count, Fold, Folding, KeyedHeadStart, KeyedOperator,
-    KeyedProcessFunction, KeyedProcessStart, KeyedStart, Max, Min, Nothing, Number, OfNumber,
-    Reduce, RollingStart, Sum,
+    Aggregate, AggregateFunction, ByRank, Chain, Count, Fold, Folding, KeyByTo, KeyedHeadStart,
+    KeyedOperator, KeyedProcessFunction, KeyedProcessStart, KeyedStart, Max, Min, Nothing, Number,
+    OfNumber, Partial, PreAggregateTo, Reduce, RollingStart, Start, Sum, Tumbling,
 };
 use wiesel_record::{FnView, Key, Record};
 
-use crate::{DataStream, OutputTag, WindowedStream, Windowing, builder::GraphBuilder};
+use crate::{
+    DataStream, OutputTag, WindowedStream, Windowing,
+    builder::{EdgeParts, Exchange, GraphBuilder, short_type_name},
+    stream::forward_edge,
+};
 
 /// What comes out of a keyed operator that `P` makes.
 pub type OperatedStream<T, K, F, P> =
@@ -21,33 +25,35 @@ type OutOf<T, K, P> = <<P as KeyedStart<T, K>>::Operator as KeyedOperator<T, K>>
 pub type RollingStream<T, K, F, A> = OperatedStream<T, K, F, RollingStart<A>>;
 
 /// A stream of `T` with keys of type `K`.
+///
+/// The last three parameters are never written: closures and chains infer them.
 #[must_use = "a keyed stream does nothing until an operator is applied to it"]
-pub struct KeyedStream<T: Record, K: Key, F> {
+pub struct KeyedStream<T: Record, K: Key, F, S: Start, C: Chain<S::Out, Out = T>> {
+    /// The producer: what it ends in depends on the operator.
+    producer: DataStream<T, S, C>,
+    /// Of the operator behind the exchange.
+    pub(crate) vertex: usize,
+    key_of: F,
+    types: PhantomData<fn() -> K>,
+}
+
+/// The consumer's side of a keyed exchange whose producer is complete.
+pub(crate) struct KeyedInput<F> {
     pub(crate) builder: GraphBuilder,
     pub(crate) vertex: usize,
     pub(crate) key_of: F,
     pub(crate) has_time: bool,
-    types: PhantomData<fn(T) -> K>,
 }
 
-impl<T, K, F> KeyedStream<T, K, F>
-where
-    T: Record,
-    K: Key,
-    F: for<'a> FnView<'a, T::View<'a>, K::View<'a>> + Clone + Send + 'static,
-{
-    pub(crate) fn new(builder: GraphBuilder, vertex: usize, key_of: F, has_time: bool) -> Self {
-        Self { builder, vertex, key_of, has_time, types: PhantomData }
-    }
-
-    /// Starts the chain behind the exchange with a keyed operator. One that does not look at event times, and has
-    /// nobody behind it who does, gets frames without them.
-    pub(crate) fn operate<P: KeyedStart<T, K>>(
+impl<F> KeyedInput<F> {
+    /// Starts the chain behind the exchange. An operator that does not look at event times, and has nobody behind it who
+    /// does, gets frames without them.
+    pub(crate) fn start<O: Record, S: Start<Out = O>>(
         self,
         name: String,
-        operator: P,
         reads_time: bool,
-    ) -> OperatedStream<T, K, F, P> {
+        start: impl FnOnce(F) -> S,
+    ) -> DataStream<O, S, Nothing<O>> {
         self.builder.vertex(self.vertex, |vertex| {
             vertex.is_stateful = true;
             vertex.reads_time |= reads_time;
@@ -58,11 +64,76 @@ where
         DataStream {
             builder: self.builder,
             vertex: self.vertex,
-            start: KeyedHeadStart::<T, K, F, P>::new(self.key_of, operator),
+            start: start(self.key_of),
             chain: Nothing::new(),
             has_time: self.has_time,
             types: PhantomData,
         }
+    }
+}
+
+impl<T, K, F, S, C> KeyedStream<T, K, F, S, C>
+where
+    T: Record,
+    K: Key,
+    F: for<'a> FnView<'a, T::View<'a>, K::View<'a>> + Clone + Send + 'static,
+    S: Start,
+    C: Chain<S::Out, Out = T>,
+{
+    pub(crate) fn new(producer: DataStream<T, S, C>, key_of: F) -> Self {
+        let vertex = producer.builder.open_vertex(format!("KeyBy<{}>", short_type_name::<K>()));
+        Self { producer, vertex, key_of, types: PhantomData }
+    }
+
+    /// The graph that it is in.
+    pub(crate) fn builder(&self) -> &GraphBuilder {
+        &self.producer.builder
+    }
+
+    /// Ends the producer in the exchange, record by record.
+    pub(crate) fn close(self) -> KeyedInput<F> {
+        let chain_of = |chain, key_of: &F| KeyByTo::<C, K, _>::new(chain, key_of.clone());
+        self.close_in::<T, _>(chain_of)
+    }
+
+    /// Ends the producer in the exchange, with records combined in slices of event time.
+    pub(crate) fn close_combined<A: Folding<K, T>>(
+        self,
+        slices: Tumbling,
+        folding: A,
+    ) -> KeyedInput<F> {
+        let builder = self.builder();
+        builder.chained(self.producer.vertex, &format!("PreAggregate({} ms)", slices.size_ms()));
+        builder.vertex(self.producer.vertex, |vertex| {
+            vertex.is_stateful = true;
+            vertex.reads_time = true;
+        });
+        self.close_in::<Partial<K, A::Acc>, _>(|chain, key_of| {
+            PreAggregateTo::<C, K, _, A>::new(chain, key_of.clone(), folding, slices)
+        })
+    }
+
+    fn close_in<R: Record, D: Chain<S::Out, Out = R>>(
+        self,
+        chain_of: impl FnOnce(C, &F) -> D,
+    ) -> KeyedInput<F> {
+        let DataStream { builder, vertex: source, start, chain, has_time, .. } = self.producer;
+        let edge = forward_edge::<R>(source, self.vertex);
+        builder.edge(EdgeParts { exchange: Exchange::Hash, needs_hash: true, ..edge });
+        let chain = chain_of(chain, &self.key_of);
+        DataStream::<R, S, D>::close(&builder, source, start, chain);
+        KeyedInput { builder, vertex: self.vertex, key_of: self.key_of, has_time }
+    }
+
+    /// Starts the chain behind the exchange with a keyed operator.
+    pub(crate) fn operate<P: KeyedStart<T, K>>(
+        self,
+        name: String,
+        operator: P,
+        reads_time: bool,
+    ) -> OperatedStream<T, K, F, P> {
+        let start = |key_of| KeyedHeadStart::<T, K, F, P>::new(key_of, operator);
+        self.close().start(name, reads_time, start)
     }
 
     fn rolling<A: Folding<K, T>>(self, name: &str, folding: A) -> RollingStream<T, K, F, A> {
@@ -156,7 +227,7 @@ where
         function: P,
         tag: &OutputTag<P::Side>,
     ) -> OperatedStream<T, K, F, KeyedProcessStart<P>> {
-        let slot = self.builder.declare_side::<P::Side>(self.vertex, tag.id());
+        let slot = self.builder().declare_side::<P::Side>(self.vertex, tag.id());
         let start = KeyedProcessStart::new(function, Some(slot));
         self.operate("KeyedProcess".to_owned(), start, true)
     }
@@ -209,13 +280,13 @@ where
     ///     .fold(0_u64, |count, _| *count += 1) // `fold_merging` takes a function more.
     ///     .print();
     /// ```
-    pub fn window<W: Windowing<T>>(self, windows: W) -> WindowedStream<T, K, F, W> {
+    pub fn window<W: Windowing<T>>(self, windows: W) -> WindowedStream<T, K, F, S, C, W> {
         WindowedStream::new(self, windows)
     }
 
     /// How many subtasks keep the keys.
     pub fn set_parallelism(self, parallelism: u32) -> Self {
-        self.builder.vertex(self.vertex, |vertex| vertex.parallelism = Some(parallelism));
+        self.builder().vertex(self.vertex, |vertex| vertex.parallelism = Some(parallelism));
         self
     }
 }

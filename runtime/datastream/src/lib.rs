@@ -32,5 +32,5 @@ pub use sink::{OUTPUT_CLOSED, Printed, SinkEnd, SinkPreparation};
 pub use source::{EnumeratorFactory, SourceHead, SourceStart};
 pub use stream::{DataStream, FrameStream};
 pub use tag::OutputTag;
-pub use windowed::{AllWindowStream, AllWindowedStream, WindowStream, WindowedStream};
+pub use windowed::{AllWindowedStream, WindowedStream};
 pub use windowing::{NoKey, UnmergedWindows, WindowAssigner, Windowing};

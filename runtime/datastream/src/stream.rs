@@ -47,7 +47,7 @@ pub type FrameStream<T> = DataStream<T, FrameStart<T>, Nothing<T>>;
 
 impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
     /// Grows the chain.
-    fn chained<O: Record, D: Chain<S::Out, Out = O>>(
+    pub(crate) fn chained<O: Record, D: Chain<S::Out, Out = O>>(
         self,
         name: &str,
         grow: impl FnOnce(C) -> D,
@@ -202,7 +202,12 @@ impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
     }
 
     /// Ends the vertex in the single output edge that was or will be made for it.
-    fn close<D: Chain<S::Out, Out = T>>(builder: &GraphBuilder, vertex: usize, start: S, chain: D) {
+    pub(crate) fn close<D: Chain<S::Out, Out = T>>(
+        builder: &GraphBuilder,
+        vertex: usize,
+        start: S,
+        chain: D,
+    ) {
         builder.close_vertex(vertex, move |build: &mut BuildContext| {
             let mut outputs = build.rest::<T>();
             let (Some(output), true) = (outputs.pop(), outputs.is_empty()) else {
@@ -324,15 +329,14 @@ impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
     pub fn key_by<K: Key>(
         self,
         key_of: impl for<'a> FnView<'a, T::View<'a>, K::View<'a>> + Clone + Send + 'static,
-    ) -> KeyedStream<T, K, impl for<'a> FnView<'a, T::View<'a>, K::View<'a>> + Clone + Send + 'static>
-    {
-        let (builder, has_time) = (self.builder.clone(), self.has_time);
-        let vertex = builder.open_vertex(format!("KeyBy<{}>", short_type_name::<K>()));
-        let edge = forward_edge::<T>(self.vertex, vertex);
-        builder.edge(EdgeParts { exchange: Exchange::Hash, needs_hash: true, ..edge });
-        let chain = KeyByTo::<C, K, _>::new(self.chain, key_of.clone());
-        Self::close(&builder, self.vertex, self.start, chain);
-        KeyedStream::new(builder, vertex, key_of, has_time)
+    ) -> KeyedStream<
+        T,
+        K,
+        impl for<'a> FnView<'a, T::View<'a>, K::View<'a>> + Clone + Send + 'static,
+        S,
+        C,
+    > {
+        KeyedStream::new(self, key_of)
     }
 
     /// Partitions by a function of the key's hash and the number of subtasks.

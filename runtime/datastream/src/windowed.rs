@@ -3,43 +3,38 @@
 use std::{cmp::Ordering, marker::PhantomData, time::Duration};
 
 use wiesel_operators::{
-    Aggregate, AggregateFunction, ByRank, Chain, Count, Fold, FoldMerging, Folding, Max, Min,
-    Nothing, Number, OfNumber, Ranked, Reduce, Start, Sum, TopN, WindowOptions,
+    Aggregate, AggregateFunction, Aggregated, ByRank, Chain, Count, Counted, Either, Fold,
+    FoldMerging, Folding, KeyedHeadStart, Max, Min, Nothing, Number, OfNumber, Partial,
+    PreAggregateAllTo, Ranked, Reduce, Start, Sum, TopN, WindowOptions, key_of_partial,
 };
 use wiesel_record::{FnView, Key, Record};
 
-use crate::{
-    DataStream, KeyedStream, OutputTag, UnmergedWindows, Windowing,
-    builder::{Exchange, GraphBuilder},
-    keyed::OperatedStream,
-};
+use crate::{DataStream, KeyedStream, OutputTag, UnmergedWindows, Windowing, builder::Exchange};
 
-/// What comes out of the windows `W` of a keyed stream.
-pub type WindowStream<T, K, F, A, W> = OperatedStream<T, K, F, <W as Windowing<T>>::Keyed<K, A>>;
-
-/// What comes out of the windows of a whole stream.
-pub type AllWindowStream<T, A, W> = DataStream<
-    <A as Folding<(), T>>::Out,
-    <W as Windowing<T>>::All<A>,
-    Nothing<<A as Folding<(), T>>::Out>,
->;
+/// What comes out of windows: their head is one of two variants.
+macro_rules! WindowStream {
+    ($out:ty) => { DataStream<$out, impl Start<Out = $out>, Nothing<$out>> };
+}
 
 /// A keyed stream in windows.
 #[must_use = "a windowed stream does nothing until it is aggregated"]
-pub struct WindowedStream<T: Record, K: Key, F, W> {
-    keyed: KeyedStream<T, K, F>,
+pub struct WindowedStream<T: Record, K: Key, F, S: Start, C: Chain<S::Out, Out = T>, W> {
+    keyed: KeyedStream<T, K, F, S, C>,
     options: WindowOptions<W>,
+    pre_aggregates: bool,
 }
 
-impl<T, K, F, W> WindowedStream<T, K, F, W>
+impl<T, K, F, S, C, W> WindowedStream<T, K, F, S, C, W>
 where
     T: Record,
     K: Key,
-    W: Windowing<T>,
     F: for<'a> FnView<'a, T::View<'a>, K::View<'a>> + Clone + Send + 'static,
+    S: Start,
+    C: Chain<S::Out, Out = T>,
+    W: Windowing<T>,
 {
-    pub(crate) fn new(keyed: KeyedStream<T, K, F>, windows: W) -> Self {
-        Self { keyed, options: WindowOptions::new(windows) }
+    pub(crate) fn new(keyed: KeyedStream<T, K, F, S, C>, windows: W) -> Self {
+        Self { keyed, options: WindowOptions::new(windows), pre_aggregates: true }
     }
 
     /// Keeps a window this long after it has fired; a late record fires its key's result again.
@@ -50,23 +45,62 @@ where
 
     /// Sends records that come too late to `tag` instead of counting them.
     pub fn side_output_late_data(mut self, tag: &OutputTag<T>) -> Self {
-        let slot = self.keyed.builder.declare_side::<T>(self.keyed.vertex, tag.id());
+        let slot = self.keyed.builder().declare_side::<T>(self.keyed.vertex, tag.id());
         self.options.late_slot = Some(slot);
         self
     }
 
-    fn windowed<A: Folding<K, T>>(self, what: &str, folding: A) -> WindowStream<T, K, F, A, W> {
-        let name = format!("{}.{what}", self.options.windows.name());
-        self.keyed.operate(name, W::keyed::<K, A>(folding, self.options), true)
+    /// Whether records may be combined where they are produced, by key and slice of the windows, so that few go through
+    /// the exchange: they are, if nobody says otherwise and results cannot tell. That is in tumbling and sliding windows,
+    /// with an aggregate whose parts [merge](Folding::MERGES), and without late records that fire a window again or go to
+    /// a side output. Plans show it as `PreAggregate`.
+    ///
+    /// ```
+    /// # use wiesel_core::{Timestamp, seconds};
+    /// # use wiesel_datastream::Environment;
+    /// # use wiesel_operators::{Tumbling, monotonous_timestamps};
+    /// # let env = Environment::new();
+    /// // Few records have the same key within ten seconds: there is nothing to combine.
+    /// env.from_collection([(7_u64, 1_000_i64), (8, 2_000)])
+    ///     .watermarks(monotonous_timestamps(), |(_, at)| Timestamp::from_millis(at))
+    ///     .key_by::<u64>(|(key, _)| key)
+    ///     .window(Tumbling::event_time(seconds(10)))
+    ///     .pre_aggregate(false)
+    ///     .count()
+    ///     .print();
+    /// ```
+    pub fn pre_aggregate(self, pre_aggregates: bool) -> Self {
+        Self { pre_aggregates, ..self }
+    }
+
+    fn windowed<A: Folding<K, T>>(self, what: &str, folding: A) -> WindowStream!(A::Out) {
+        let Self { keyed, options, pre_aggregates } = self;
+        let name = format!("{}.{what}", options.windows.name());
+        let partials = if pre_aggregates { W::keyed_partials(&folding, &options) } else { None };
+        match partials {
+            Some((slices, operator)) => {
+                let start = KeyedHeadStart::<Partial<K, A::Acc>, K, _, _>::new(
+                    key_of_partial::<K, A::Acc>,
+                    operator,
+                );
+                let input = keyed.close_combined(slices, folding);
+                input.start(name, true, |_| Either::Second(start))
+            }
+            None => {
+                let operator = W::keyed::<K, A>(folding, options);
+                let start = |key_of| KeyedHeadStart::<T, K, F, _>::new(key_of, operator);
+                keyed.close().start(name, true, |key_of| Either::First(start(key_of)))
+            }
+        }
     }
 
     /// How often each key came in the window.
-    pub fn count(self) -> WindowStream<T, K, F, Count, W> {
+    pub fn count(self) -> WindowStream!(Counted<K>) {
         self.windowed("Count", Count)
     }
 
     /// Combines the records of a key and window two by two.
-    pub fn reduce<R>(self, function: R) -> WindowStream<T, K, F, Reduce<R>, W>
+    pub fn reduce<R>(self, function: R) -> WindowStream!(T)
     where
         R: for<'a, 'b> Fn(T::View<'a>, T::View<'b>) -> T + Clone + Send + 'static,
     {
@@ -74,7 +108,7 @@ where
     }
 
     /// Adds the records of a key and window to an accumulator that starts as `initial`.
-    pub fn fold<A, R>(self, initial: A, function: R) -> WindowStream<T, K, F, Fold<A, R>, W>
+    pub fn fold<A, R>(self, initial: A, function: R) -> WindowStream!(Aggregated<K, A>)
     where
         W: UnmergedWindows,
         A: Record + Clone,
@@ -107,7 +141,7 @@ where
         initial: A,
         add: R,
         merge: M,
-    ) -> WindowStream<T, K, F, FoldMerging<A, R, M>, W>
+    ) -> WindowStream!(Aggregated<K, A>)
     where
         A: Record + Clone,
         R: for<'a> Fn(&mut A, T::View<'a>) + Clone + Send + 'static,
@@ -121,17 +155,17 @@ where
     pub fn aggregate<A: AggregateFunction<T>>(
         self,
         function: A,
-    ) -> WindowStream<T, K, F, Aggregate<A>, W> {
+    ) -> WindowStream!(Aggregated<K, A::Out>) {
         self.windowed("Aggregate", Aggregate(function))
     }
 
     /// Aggregates with a [`Folding`] of one's own, which sees key and window when it emits.
-    pub fn fold_with<A: Folding<K, T>>(self, folding: A) -> WindowStream<T, K, F, A, W> {
+    pub fn fold_with<A: Folding<K, T>>(self, folding: A) -> WindowStream!(A::Out) {
         self.windowed("FoldWith", folding)
     }
 
     /// The sum of a number of each record. Overflow fails the job.
-    pub fn sum<N: Number, R>(self, number_of: R) -> WindowStream<T, K, F, OfNumber<R, N, Sum>, W>
+    pub fn sum<N: Number, R>(self, number_of: R) -> WindowStream!(Aggregated<K, N>)
     where
         R: for<'a> Fn(T::View<'a>) -> N + Clone + Send + 'static,
     {
@@ -139,7 +173,7 @@ where
     }
 
     /// The least number.
-    pub fn min<N: Number, R>(self, number_of: R) -> WindowStream<T, K, F, OfNumber<R, N, Min>, W>
+    pub fn min<N: Number, R>(self, number_of: R) -> WindowStream!(Aggregated<K, N>)
     where
         R: for<'a> Fn(T::View<'a>) -> N + Clone + Send + 'static,
     {
@@ -147,7 +181,7 @@ where
     }
 
     /// The greatest number.
-    pub fn max<N: Number, R>(self, number_of: R) -> WindowStream<T, K, F, OfNumber<R, N, Max>, W>
+    pub fn max<N: Number, R>(self, number_of: R) -> WindowStream!(Aggregated<K, N>)
     where
         R: for<'a> Fn(T::View<'a>) -> N + Clone + Send + 'static,
     {
@@ -155,7 +189,7 @@ where
     }
 
     /// The whole record of the least rank; the first of equals stays.
-    pub fn min_by<R, G>(self, rank_of: G) -> WindowStream<T, K, F, ByRank<G, R>, W>
+    pub fn min_by<R, G>(self, rank_of: G) -> WindowStream!(T)
     where
         R: PartialOrd + 'static,
         G: for<'a> Fn(T::View<'a>) -> R + Clone + Send + 'static,
@@ -164,7 +198,7 @@ where
     }
 
     /// The whole record of the greatest rank; the first of equals stays.
-    pub fn max_by<R, G>(self, rank_of: G) -> WindowStream<T, K, F, ByRank<G, R>, W>
+    pub fn max_by<R, G>(self, rank_of: G) -> WindowStream!(T)
     where
         R: PartialOrd + 'static,
         G: for<'a> Fn(T::View<'a>) -> R + Clone + Send + 'static,
@@ -175,26 +209,31 @@ where
 
 /// A whole stream in windows: one subtask sees all records.
 #[must_use = "a windowed stream does nothing until it is aggregated"]
-pub struct AllWindowedStream<T: Record, W> {
-    builder: GraphBuilder,
+pub struct AllWindowedStream<T: Record, S: Start, C: Chain<S::Out, Out = T>, W> {
+    /// The producer: what it ends in depends on the aggregate.
+    producer: DataStream<T, S, C>,
     vertex: usize,
     options: WindowOptions<W>,
-    types: PhantomData<fn(T)>,
+    pre_aggregates: bool,
 }
 
 impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
     /// Puts all records into windows, on one subtask.
-    pub fn window_all<W: Windowing<T>>(self, windows: W) -> AllWindowedStream<T, W> {
-        let builder = self.builder.clone();
-        let vertex = builder.open_vertex("WindowAll");
-        builder.vertex(vertex, |vertex| vertex.single = true);
-        self.close_to(Exchange::Global, vertex, 0);
+    pub fn window_all<W: Windowing<T>>(self, windows: W) -> AllWindowedStream<T, S, C, W> {
+        let vertex = self.builder.open_vertex("WindowAll");
+        self.builder.vertex(vertex, |vertex| vertex.single = true);
         let options = WindowOptions::new(windows);
-        AllWindowedStream { builder, vertex, options, types: PhantomData }
+        AllWindowedStream { producer: self, vertex, options, pre_aggregates: true }
     }
 }
 
-impl<T: Record, W: Windowing<T>> AllWindowedStream<T, W> {
+impl<T, S, C, W> AllWindowedStream<T, S, C, W>
+where
+    T: Record,
+    S: Start,
+    C: Chain<S::Out, Out = T>,
+    W: Windowing<T>,
+{
     /// Keeps a window this long after it has fired; a late record fires its result again.
     pub fn allowed_lateness(mut self, lateness: Duration) -> Self {
         self.options.allowed_lateness = lateness;
@@ -203,28 +242,55 @@ impl<T: Record, W: Windowing<T>> AllWindowedStream<T, W> {
 
     /// Sends records that come too late to `tag` instead of counting them.
     pub fn side_output_late_data(mut self, tag: &OutputTag<T>) -> Self {
-        self.options.late_slot = Some(self.builder.declare_side::<T>(self.vertex, tag.id()));
+        let slot = self.producer.builder.declare_side::<T>(self.vertex, tag.id());
+        self.options.late_slot = Some(slot);
         self
     }
 
+    /// Whether records may be combined where they are produced, so that few go to the one subtask that sees all: they are,
+    /// if nobody says otherwise and results cannot tell. See [`WindowedStream::pre_aggregate`].
+    pub fn pre_aggregate(self, pre_aggregates: bool) -> Self {
+        Self { pre_aggregates, ..self }
+    }
+
     /// Aggregates with a [`Folding`] of one's own, which sees the window when it emits.
-    pub fn fold_with<A: Folding<(), T>>(self, folding: A) -> AllWindowStream<T, A, W> {
+    pub fn fold_with<A: Folding<(), T>>(self, folding: A) -> WindowStream!(A::Out) {
         self.windowed("FoldWith", folding)
     }
 
-    fn windowed<A: Folding<(), T>>(self, what: &str, folding: A) -> AllWindowStream<T, A, W> {
-        let name = format!("{}All.{what}", self.options.windows.name());
-        self.builder.vertex(self.vertex, |vertex| {
+    fn windowed<A: Folding<(), T>>(self, what: &str, folding: A) -> WindowStream!(A::Out) {
+        let Self { producer, vertex, options, pre_aggregates } = self;
+        let builder = producer.builder.clone();
+        let name = format!("{}All.{what}", options.windows.name());
+        builder.vertex(vertex, |vertex| {
             vertex.is_stateful = true;
             vertex.reads_time = true;
             if let Some(operator) = vertex.operators.last_mut() {
                 operator.name = name;
             }
         });
+        let partials = if pre_aggregates { W::all_partials(&folding, &options) } else { None };
+        let start = match partials {
+            Some((slices, start)) => {
+                builder.vertex(producer.vertex, |vertex| {
+                    vertex.is_stateful = true;
+                    vertex.reads_time = true;
+                });
+                let name = format!("PreAggregate({} ms)", slices.size_ms());
+                let combined =
+                    producer.chained(&name, |chain| PreAggregateAllTo::new(chain, folding, slices));
+                combined.close_to(Exchange::Global, vertex, 0);
+                Either::Second(start)
+            }
+            None => {
+                producer.close_to(Exchange::Global, vertex, 0);
+                Either::First(W::all(folding, options))
+            }
+        };
         DataStream {
-            builder: self.builder,
-            vertex: self.vertex,
-            start: W::all(folding, self.options),
+            builder,
+            vertex,
+            start,
             chain: Nothing::<A::Out>::new(),
             has_time: true,
             types: PhantomData,
@@ -232,12 +298,12 @@ impl<T: Record, W: Windowing<T>> AllWindowedStream<T, W> {
     }
 
     /// How many records the window has.
-    pub fn count(self) -> AllWindowStream<T, Count, W> {
+    pub fn count(self) -> WindowStream!(Counted<()>) {
         self.windowed("Count", Count)
     }
 
     /// Combines the records of the window two by two.
-    pub fn reduce<R>(self, function: R) -> AllWindowStream<T, Reduce<R>, W>
+    pub fn reduce<R>(self, function: R) -> WindowStream!(T)
     where
         R: for<'a, 'b> Fn(T::View<'a>, T::View<'b>) -> T + Clone + Send + 'static,
     {
@@ -248,16 +314,54 @@ impl<T: Record, W: Windowing<T>> AllWindowedStream<T, W> {
     pub fn aggregate<A: AggregateFunction<T>>(
         self,
         function: A,
-    ) -> AllWindowStream<T, Aggregate<A>, W> {
+    ) -> WindowStream!(Aggregated<(), A::Out>) {
         self.windowed("Aggregate", Aggregate(function))
     }
 
+    /// The sum of a number of each record. Overflow fails the job.
+    pub fn sum<N: Number, R>(self, number_of: R) -> WindowStream!(Aggregated<(), N>)
+    where
+        R: for<'a> Fn(T::View<'a>) -> N + Clone + Send + 'static,
+    {
+        self.windowed("Sum", OfNumber::new(number_of, Sum))
+    }
+
+    /// The least number.
+    pub fn min<N: Number, R>(self, number_of: R) -> WindowStream!(Aggregated<(), N>)
+    where
+        R: for<'a> Fn(T::View<'a>) -> N + Clone + Send + 'static,
+    {
+        self.windowed("Min", OfNumber::new(number_of, Min))
+    }
+
+    /// The greatest number.
+    pub fn max<N: Number, R>(self, number_of: R) -> WindowStream!(Aggregated<(), N>)
+    where
+        R: for<'a> Fn(T::View<'a>) -> N + Clone + Send + 'static,
+    {
+        self.windowed("Max", OfNumber::new(number_of, Max))
+    }
+
+    /// The whole record of the least rank; the first of equals stays.
+    pub fn min_by<R, G>(self, rank_of: G) -> WindowStream!(T)
+    where
+        R: PartialOrd + 'static,
+        G: for<'a> Fn(T::View<'a>) -> R + Clone + Send + 'static,
+    {
+        self.windowed("MinBy", ByRank::min(rank_of))
+    }
+
+    /// The whole record of the greatest rank; the first of equals stays.
+    pub fn max_by<R, G>(self, rank_of: G) -> WindowStream!(T)
+    where
+        R: PartialOrd + 'static,
+        G: for<'a> Fn(T::View<'a>) -> R + Clone + Send + 'static,
+    {
+        self.windowed("MaxBy", ByRank::max(rank_of))
+    }
+
     /// The `n` records of the greatest rank, best first; equal ranks in the order of the records themselves.
-    pub fn top_n<R, G>(
-        self,
-        n: usize,
-        rank_of: G,
-    ) -> DataStream<Ranked<T>, impl Start<Out = Ranked<T>>, impl Chain<Ranked<T>, Out = Ranked<T>>>
+    pub fn top_n<R, G>(self, n: usize, rank_of: G) -> WindowStream!(Ranked<T>)
     where
         R: Ord,
         G: for<'a> Fn(T::View<'a>) -> R + Clone + Send + 'static,
@@ -271,7 +375,7 @@ impl<T: Record, W: Windowing<T>> AllWindowedStream<T, W> {
 
     /// The `n` records that `order` puts first. It should be total: what it calls equal keeps the order of
     /// arrival, which parallelism changes.
-    pub fn top_n_by<O>(self, n: usize, order: O) -> AllWindowStream<T, TopN<O>, W>
+    pub fn top_n_by<O>(self, n: usize, order: O) -> WindowStream!(Ranked<T>)
     where
         O: for<'a, 'b> Fn(T::View<'a>, T::View<'b>) -> Ordering + Clone + Send + 'static,
     {

@@ -80,7 +80,7 @@ pub use keyed_head::{KeyedHead, KeyedHeadStart};
 pub use keyed_operator::{KeyedOperator, KeyedStart, Located};
 pub use keyed_process::{KeyedProcess, KeyedProcessFunction, KeyedProcessStart};
 pub use map::{Map, MapTo, Project, ProjectTo, TryMap, TryMapTo};
-pub use partial::{Merged, Partial, PartialView, key_of_partial};
+pub use partial::{Merged, Partial, PartialView, Uncombined, key_of_partial};
 pub use pre_aggregate::{PreAggregate, PreAggregateTo};
 pub use pre_aggregate_all::{PreAggregateAll, PreAggregateAllTo};
 pub use process::{Process, ProcessContext, ProcessFunction, ProcessTo};

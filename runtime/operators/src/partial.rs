@@ -10,11 +10,16 @@
 //! 2. Windows over partials give what windows over the records would: only aggregates that [merge](Folding::MERGES) come
 //!    this way.
 
-use std::marker::PhantomData;
+use std::{convert::Infallible, marker::PhantomData};
 
+use wiesel_core::{Meta, TaskFailure, Timestamp};
 use wiesel_record::{Key, Out, Record};
+use wiesel_state::Spot;
 
-use crate::{AggregateError, Folding, TimeWindow};
+use crate::{
+    AggregateError, Folding, KeyedOperator, KeyedStart, Link, Located, Pace, Progress, Snapshot,
+    TaskContext, TimeWindow,
+};
 
 /// What a producer has combined of one key, in one slice.
 #[derive(Clone, Debug, PartialEq, Record)]
@@ -107,5 +112,60 @@ where
         out: &mut dyn Out<A::Out>,
     ) {
         self.folding.emit(key, window, acc, out);
+    }
+}
+
+/// The operator over partial aggregates of windows that have none: there is no value of it.
+pub struct Uncombined<O> {
+    never: Infallible,
+    types: PhantomData<fn() -> O>,
+}
+
+impl<O> Clone for Uncombined<O> {
+    fn clone(&self) -> Self {
+        match self.never {}
+    }
+}
+
+impl<T: Record, K: Key, O: Record> KeyedStart<T, K> for Uncombined<O> {
+    type Operator = Self;
+
+    fn operator(self, _: &TaskContext) -> Result<Self, TaskFailure> {
+        match self.never {}
+    }
+}
+
+impl<T: Record, K: Key, O: Record> KeyedOperator<T, K> for Uncombined<O> {
+    type Out = O;
+
+    fn prefetch(&self, _: Spot) {
+        match self.never {}
+    }
+
+    fn wants_prefetch(&self) -> bool {
+        match self.never {}
+    }
+
+    fn apply<D: Link<O>>(
+        &mut self,
+        _: K::View<'_>,
+        _: Located,
+        _: T::View<'_>,
+        _: Meta,
+        _: &mut D,
+    ) {
+        match self.never {}
+    }
+
+    fn watermark<D: Link<O>>(&mut self, _: Timestamp, _: &mut D, _: &mut Pace) -> Progress {
+        match self.never {}
+    }
+
+    fn snapshot(&mut self, _: &mut Snapshot) {
+        match self.never {}
+    }
+
+    fn restore(&mut self, _: &Snapshot) -> Result<(), TaskFailure> {
+        match self.never {}
     }
 }

@@ -60,7 +60,7 @@ where
         Ok(())
     }
 
-    const CAN_MERGE: bool = true;
+    const MERGES: bool = true;
 
     fn merge(
         &self,

@@ -1,8 +1,8 @@
 //! q5 and q7: the most bids, and the highest bid, of a window.
 //!
 //! ```text
-//!   q5   bids ══ by auction ══▶ counts in sliding windows ─ best so far ─══▶ the auctions with the most
-//!   q7   bids ─ best so far ─══▶ the highest in tumbling windows
+//!   q5   bids ══ by auction ══▶ counts in sliding windows ─ combined ─══▶ the auctions with the most
+//!   q7   bids ─ combined ─══▶ the highest in tumbling windows
 //! ```
 
 use wiesel::{
@@ -18,7 +18,6 @@ use crate::{
         check_sink::Total,
         events::{Event, EventView},
         jobs::check,
-        leaders::Leaders,
     },
 };
 
@@ -51,7 +50,6 @@ where
         .window(Sliding::event_time(millis(Q5_WINDOW_MS), millis(Q5_SLIDE_MS)))
         .count()
         .uid("bids by auction")
-        .process(Leaders::<_, 1>::new(slides, |counted: CountedView<'_, u64>| counted.count))
         .window_all(slides)
         .fold_with(Most)
         .uid("most bids");
@@ -83,6 +81,23 @@ impl Folding<(), Counted<u64>> for Most {
         }
         if counted.count == *most {
             auctions.push(counted.key);
+        }
+        Ok(())
+    }
+
+    const MERGES: bool = true;
+
+    fn merge(
+        &self,
+        (most, auctions): &mut Self::Acc,
+        (other, others): <Self::Acc as Record>::View<'_>,
+    ) -> Result<(), AggregateError> {
+        if other > *most {
+            *most = other;
+            auctions.clear();
+        }
+        if other == *most {
+            auctions.extend(others.iter());
         }
         Ok(())
     }
@@ -119,7 +134,6 @@ where
         })
         .watermarks(monotonous_timestamps(), |(_, at)| time(at))
         .project::<u64>(|(price, _)| price)
-        .process(Leaders::<_, 1>::new(windows, |price: u64| price))
         .window_all(windows)
         .top_n_by(1, |a, b| b.cmp(&a))
         .uid("highest");
