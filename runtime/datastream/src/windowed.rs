@@ -34,7 +34,7 @@ where
     W: Windowing<T>,
 {
     pub(crate) fn new(keyed: KeyedStream<T, K, F, S, C>, windows: W) -> Self {
-        Self { keyed, options: WindowOptions::new(windows), pre_aggregates: true }
+        Self { keyed, options: WindowOptions::new(windows), pre_aggregates: false }
     }
 
     /// Keeps a window this long after it has fired; a late record fires its key's result again.

@@ -9,13 +9,13 @@
 //!
 //! 1. The partials of a slice leave before the watermark that closes it; a record that comes when its slice is closed here
 //!    goes on as a partial of its own. So whether it is late is decided once, by the windows.
-//! 2. At most 8,192 keys are held; then all leave. Each further record takes one key group of them along, so no record pays
+//! 2. At most 16,384 keys are held; then all leave. Each further record takes one key group of them along, so no record pays
 //!    for all.
 //! 3. Where combining does not pay (most partials are of one record) records pass by for a while, each as a partial.
 //! 4. A snapshot has what has not left. A restored part leaves with the first record, wherever it was restored: the
 //!    windows merge it.
 
-use std::{collections::VecDeque, marker::PhantomData, sync::Arc};
+use std::{collections::VecDeque, marker::PhantomData, ops::ControlFlow, sync::Arc};
 
 use wiesel_core::{Blame, KeyGroup, KeyGroupRange, Meta, Nanos, TaskFailure, Timestamp};
 use wiesel_record::{FnView, Item, Key, Record, Viewed};
@@ -30,10 +30,10 @@ use crate::{
 const STATE: &str = "combined";
 
 /// Keys that are held at once, if nothing else is said: as many as a core's second-level cache has room for.
-const ROWS_MAX: usize = 8_192;
+const ROWS_MAX: usize = 16_384;
 
 /// Combining fewer records than this for each partial does not pay.
-const RATIO_MIN: u64 = 2;
+const RATIO_MIN: u64 = 8;
 
 /// Key groups that leave in one call.
 const GROUPS_A_CALL: usize = 64;
@@ -163,10 +163,10 @@ where
     #[inline(never)]
     fn send_group(&mut self) {
         let Some(leaving) = self.leaving.front_mut() else { return };
-        let meta = Meta::at(leaving.window.max_timestamp());
-        for (_, row) in leaving.table.group(KeyGroup(leaving.next)) {
-            let (next, judged) = (&mut self.next, &mut self.judged);
-            self.cell.with(&row, |(acc, weight)| {
+        let (group, meta) = (KeyGroup(leaving.next), Meta::at(leaving.window.max_timestamp()));
+        let (cell, next, judged) = (&self.cell, &mut self.next, &mut self.judged);
+        let _ = leaving.table.visit_group(group, 0, |row| {
+            cell.with(&row, |(acc, weight)| {
                 (judged.0, judged.1) = (judged.0 + weight, judged.1 + 1);
                 K::with_key(row.key(), |key| {
                     let hash = K::key_hash(key);
@@ -175,15 +175,14 @@ where
                     next.push(Viewed::<Partial<K, A::Acc>>(view), meta.with_hash(hash));
                 });
             });
-        }
+            ControlFlow::Continue(())
+        });
+        leaving.table.empty_group(group);
         leaving.next += 1;
         if leaving.next < leaving.table.range().end {
             return;
         }
-        if let Some(Leaving { mut table, .. }) = self.leaving.pop_front() {
-            table.clear();
-            self.spare = Some(table);
-        }
+        self.spare = self.leaving.pop_front().map(|leaving| leaving.table);
         let (records, partials) = self.judged;
         if partials >= self.rows_max as u64 / 8 {
             self.judged = (0, 0);
@@ -275,6 +274,9 @@ where
         self.close(watermark);
         if self.send_some() == Progress::Stopped {
             return Progress::Stopped;
+        }
+        if self.slices.is_empty() {
+            self.spare = None;
         }
         self.next.watermark(watermark)
     }

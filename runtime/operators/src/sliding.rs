@@ -76,6 +76,8 @@ where
     total: Option<Total<A, K, T>>,
     /// The span of the last record: its neighbours tend to share it.
     recent: usize,
+    /// An empty table with room for as many keys as the last span had.
+    spare: Option<Table>,
     watermark: Timestamp,
     /// Windows up to this place have fired.
     fired: Option<(Timestamp, Timestamp)>,
@@ -121,6 +123,7 @@ impl<K: Key, T: Record, A: Folding<K, T>> KeyedStart<T, K> for SlidingStart<A> {
             layout,
             spans: Vec::new(),
             recent: 0,
+            spare: None,
             watermark: Timestamp::MIN,
             fired: None,
             due: Timestamp::MAX,
@@ -187,7 +190,8 @@ where
         let at = self.spans.partition_point(|kept| kept.span < span);
         if self.spans.get(at).is_none_or(|kept| kept.span != span) {
             let first = self.readers(span).next().unwrap_or(span);
-            let table = keyed_table::table_of(&self.layout, &self.context);
+            let new = || keyed_table::table_of(&self.layout, &self.context);
+            let table = self.spare.take().unwrap_or_else(new);
             self.spans.insert(at, Span { span, first, table, is_in_total: false });
             if let Some(window) = self.readers(span).find(|window| !self.has_fired(*window)) {
                 self.due = self.due.min(window.max_timestamp());
@@ -268,8 +272,12 @@ where
         // In order, as their last readers are.
         let over = self.spans.partition_point(|kept| self.is_over(self.last_reader(kept.span)));
         if over > 0 {
-            self.spans.drain(..over);
+            let mut tables = self.spans.drain(..over).map(|kept| kept.table);
+            self.spare = tables.rfind(Table::is_empty).or(self.spare.take());
             self.recent = 0;
+        }
+        if self.spans.is_empty() {
+            self.spare = None;
         }
     }
 }

@@ -16,7 +16,7 @@
 //! 4. Windows fire in order of their end; results carry `max_timestamp` and leave before the watermark.
 //! 5. Timers are per window, not per key: there is one comparison per watermark and window.
 
-use std::{marker::PhantomData, sync::Arc, time::Duration};
+use std::{marker::PhantomData, ops::ControlFlow, sync::Arc, time::Duration};
 
 use wiesel_core::{Blame, KeyGroup, Meta, TaskFailure, Timestamp};
 use wiesel_record::{Key, Record};
@@ -85,6 +85,8 @@ where
     slices: Vec<Slice>,
     /// The slice of the last record: its neighbours tend to share it.
     recent: usize,
+    /// An empty table with room for as many keys as the last window had.
+    spare: Option<Table>,
     watermark: Timestamp,
     firing: Option<Firing>,
     late: LateRecords<T>,
@@ -121,6 +123,7 @@ impl<K: Key, T: Record, A: Folding<K, T>> KeyedStart<T, K> for TumblingStart<A> 
             layout,
             slices: Vec::new(),
             recent: 0,
+            spare: None,
             watermark: Timestamp::MIN,
             firing: None,
             late,
@@ -156,7 +159,8 @@ where
         }
         let at = self.slices.partition_point(|slice| slice.window < window);
         if self.slices.get(at).is_none_or(|slice| slice.window != window) {
-            let table = keyed_table::table_of(&self.layout, &self.context);
+            let new = || keyed_table::table_of(&self.layout, &self.context);
+            let table = self.spare.take().unwrap_or_else(new);
             let fired = window.max_timestamp() <= self.watermark;
             self.slices.insert(at, Slice { window, table, fired });
         }
@@ -164,35 +168,44 @@ where
         Some(at)
     }
 
-    /// Emits the rows of a slice from where it was stopped.
+    /// Emits the rows of a slice from where it was stopped. One that is over then is emptied on the way.
     fn fire<D: Link<A::Out>>(
         &mut self,
         from: Firing,
         next: &mut D,
         pace: &mut Pace,
     ) -> Result<(), Firing> {
-        let Slice { window, table, .. } = &self.slices[from.slice];
-        let meta = Meta::at(window.max_timestamp());
+        let (folding, cell) = (&self.folding, &self.cell);
+        let is_over = self.options.allowed_lateness.is_zero();
+        let Slice { window, table, .. } = &mut self.slices[from.slice];
+        let emit = &mut Emit { next, meta: Meta::at(window.max_timestamp()) };
         for group in (from.group.0..table.range().end).map(KeyGroup) {
             let skip = if group == from.group { from.row } else { 0 };
-            for (row_index, (_, row)) in table.group(group).enumerate().skip(skip) {
-                let (folding, cell) = (&self.folding, &self.cell);
-                let emit = &mut Emit { next, meta };
+            let emitted = table.visit_group(group, skip, |row| {
                 cell.with(&row, |acc| {
                     K::with_key(row.key(), |key| folding.emit(key, *window, acc, emit));
                 });
-                if pace.is_over() {
-                    return Err(Firing { group, row: row_index + 1, ..from });
-                }
+                if pace.is_over() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            });
+            if let Err(row) = emitted {
+                return Err(Firing { group, row, ..from });
+            }
+            if is_over {
+                table.empty_group(group);
             }
         }
         Ok(())
     }
 
-    /// Drops the slices that are over.
+    /// Drops the slices that are over, and keeps one of their tables while there are others.
     fn drop_over(&mut self) {
         let (options, watermark) = (&self.options, self.watermark);
-        self.slices.retain(|slice| options.over_at(slice.window) > watermark);
+        let over = |slice: &mut Slice| options.over_at(slice.window) <= watermark;
+        let tables = self.slices.extract_if(.., over).map(|slice| slice.table);
+        self.spare = tables.filter(Table::is_empty).last().or(self.spare.take());
+        if self.slices.is_empty() {
+            self.spare = None;
+        }
         self.recent = 0;
     }
 }

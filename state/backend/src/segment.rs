@@ -148,6 +148,19 @@ impl Segment {
         }
     }
 
+    /// Removes all rows, with their marks.
+    ///
+    /// # Safety
+    ///
+    /// Live, with this shape, not `NONE`, and its rows' blocks are let go of.
+    pub(crate) unsafe fn wipe(self, shape: Shape) {
+        // SAFETY: the groups and marks, which `make` has made room for behind the header.
+        unsafe {
+            self.base().write_bytes(0, shape.span(self.bits()) - LINE);
+            self.set_len(0);
+        }
+    }
+
     #[inline]
     pub(crate) fn base(self) -> *mut u8 {
         self.0.wrapping_sub(self.0.addr() & TAG)

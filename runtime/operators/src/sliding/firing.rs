@@ -5,7 +5,7 @@
 //!   without           emit the keys of its first span, then those that only the second has, …
 //! ```
 
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 
 use wiesel_core::{Blame, KeyGroup, Meta, TaskFailure};
 use wiesel_record::{Key, Record};
@@ -83,7 +83,10 @@ where
         let window = from.window;
         loop {
             let mut total = self.total.take();
-            let done = self.run(total.as_mut(), from, next, pace);
+            let done = match (from.step, total.as_mut()) {
+                (Step::Take(at), Some(total)) => self.take_out(total, from, pace, at),
+                (_, total) => self.run(total, from, next, pace),
+            };
             self.total = total;
             done?;
             let following = match from.step {
@@ -131,9 +134,7 @@ where
             }),
             (Step::Put(at), Some(total)) => self
                 .each_part(from, pace, at, |hash, key, part| total.put(folding, hash, key, part)),
-            (Step::Take(at), Some(total)) => self
-                .each_part(from, pace, at, |hash, key, part| total.take(folding, hash, key, part)),
-            (_, None) => Ok(()),
+            (Step::Take(_), _) | (_, None) => Ok(()),
         }
     }
 
@@ -145,11 +146,48 @@ where
         at: usize,
         mut act: impl FnMut(u64, &[u8], <A::Acc as Record>::View<'_>) -> Result<(), TaskFailure>,
     ) -> Result<(), Firing> {
-        self.each_row(from, pace, &self.spans[at].table, |row| {
+        for group in (from.group.0..self.context.key_groups().end).map(KeyGroup) {
+            let from = if group == from.group { from } else { Firing { group, row: 0, ..from } };
+            self.each_part_of(from, pace, at, &mut act)?;
+        }
+        Ok(())
+    }
+
+    /// As [`each_part`](Self::each_part), of one key group.
+    #[inline]
+    fn each_part_of(
+        &self,
+        from: Firing,
+        pace: &mut Pace,
+        at: usize,
+        mut act: impl FnMut(u64, &[u8], <A::Acc as Record>::View<'_>) -> Result<(), TaskFailure>,
+    ) -> Result<(), Firing> {
+        self.each_row_of(from, pace, &self.spans[at].table, |row| {
             let key = row.key();
             let hash = K::with_key(key, |view| K::key_hash(view));
             self.cell.with(row, |part| act(hash, key, part)).unwrap_or(Ok(()))
         })
+    }
+
+    /// Takes a span out of the total. One that nobody will read is emptied on the way.
+    fn take_out(
+        &mut self,
+        total: &mut Total<A, K, T>,
+        from: Firing,
+        pace: &mut Pace,
+        at: usize,
+    ) -> Result<(), Firing> {
+        let is_over = self.options.allowed_lateness.is_zero();
+        for group in (from.group.0..self.context.key_groups().end).map(KeyGroup) {
+            let from = if group == from.group { from } else { Firing { group, row: 0, ..from } };
+            self.each_part_of(from, pace, at, |hash, key, part| {
+                total.take(&self.folding, hash, key, part)
+            })?;
+            if is_over {
+                self.spans[at].table.empty_group(group);
+            }
+        }
+        Ok(())
     }
 
     /// Calls `act` for each row of a table, from where it was stopped.
@@ -161,17 +199,28 @@ where
         mut act: impl FnMut(&Row<'_>) -> Result<(), TaskFailure>,
     ) -> Result<(), Firing> {
         for group in (from.group.0..self.context.key_groups().end).map(KeyGroup) {
-            let skip = if group == from.group { from.row } else { 0 };
-            for (index, (_, row)) in table.group(group).enumerate().skip(skip) {
-                if let Err(failure) = act(&row) {
-                    self.context.fail(failure);
-                }
-                if pace.is_over() {
-                    return Err(Firing { group, row: index + 1, ..from });
-                }
-            }
+            let from = if group == from.group { from } else { Firing { group, row: 0, ..from } };
+            self.each_row_of(from, pace, table, &mut act)?;
         }
         Ok(())
+    }
+
+    /// As [`each_row`](Self::each_row), of one key group.
+    #[inline]
+    fn each_row_of(
+        &self,
+        from: Firing,
+        pace: &mut Pace,
+        table: &Table,
+        mut act: impl FnMut(&Row<'_>) -> Result<(), TaskFailure>,
+    ) -> Result<(), Firing> {
+        let visited = table.visit_group(from.group, from.row, |row| {
+            if let Err(failure) = act(&row) {
+                self.context.fail(failure);
+            }
+            if pace.is_over() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        visited.map_err(|row| Firing { row, ..from })
     }
 
     /// Emits the key of a row of the span `at`, unless an earlier span of the window has it.

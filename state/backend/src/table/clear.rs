@@ -28,6 +28,38 @@ impl Table {
         self.clear();
     }
 
+    /// Removes the rows of one key group, and keeps their memory for rows that follow: a table that is filled again with
+    /// about as many does not grow anew. Not while a walk runs or increments follow, since those need the rows. Says
+    /// whether it did.
+    pub fn empty_group(&mut self, group: KeyGroup) -> bool {
+        if self.marking || !self.range.contains(group) {
+            return false;
+        }
+        self.ahead.is_live = false;
+        let (mut spot, visit) = (u64::from(group.0 - self.range.first) << 32, self.has_blocks());
+        let end = spot + (1 << 32);
+        while spot < end {
+            let (segment, next) = self.segment_and_next(spot);
+            if !segment.is_none() {
+                if visit {
+                    self.release_all_blocks(segment);
+                }
+                // SAFETY: in the directory, so live; its rows' blocks are let go of.
+                unsafe {
+                    self.len -= segment.len() as usize;
+                    segment.wipe(self.shape);
+                }
+            }
+            spot = next;
+        }
+        if let Some(odd) = self.odd_of(end) {
+            self.odd = None;
+            self.len -= 1;
+            self.free_one(odd, visit);
+        }
+        true
+    }
+
     /// Keeps all rows for the walk and their keys for the next increment.
     fn touch_all(&mut self) {
         let mut keys: Vec<Vec<u8>> = Vec::new();
@@ -49,7 +81,7 @@ impl Table {
 
     /// Frees all segments. Afterwards nothing may look at the directory before it is made anew.
     fn free_all(&mut self) {
-        let visit = self.layout.pointers().1 > 0 && !self.drops_blocks_whole();
+        let visit = self.has_blocks() && !self.drops_blocks_whole();
         let (mut spot, end) = (0, (self.range.len() as u64) << 32);
         while spot < end {
             let (segment, next) = self.segment_and_next(spot);
@@ -59,7 +91,7 @@ impl Table {
         if let Some((_, segment)) = self.odd.take() {
             self.free_one(segment, visit);
         }
-        if self.layout.pointers().1 > 0 && !visit {
+        if self.has_blocks() && !visit {
             // SAFETY: no row is left, live or undone.
             unsafe { self.blocks.reset() };
         }
@@ -70,25 +102,35 @@ impl Table {
         self.blocks.frees_itself() && self.undo.iter().all(undo::Undo::is_empty)
     }
 
+    /// Whether rows have blocks.
+    fn has_blocks(&self) -> bool {
+        self.layout.pointers().1 > 0
+    }
+
     fn free_one(&mut self, segment: Segment, visit: bool) {
         if segment.is_none() {
             return;
         }
         if visit {
-            for at in 0..segment.groups() {
-                for row in 0..ROWS as u32 {
-                    let group = segment.group(self.shape, at);
-                    let place = Place { group, at, row, found: true };
-                    // SAFETY: a row of a live segment that is about to be freed.
-                    unsafe {
-                        if place.word() != EMPTY {
-                            self.release_blocks(place.area(self.shape));
-                        }
+            self.release_all_blocks(segment);
+        }
+        self.free_segment(segment);
+    }
+
+    /// Lets go of the blocks of all rows of a segment in the directory, or of the odd one, whose rows are then removed.
+    fn release_all_blocks(&mut self, segment: Segment) {
+        for at in 0..segment.groups() {
+            for row in 0..ROWS as u32 {
+                let group = segment.group(self.shape, at);
+                let place = Place { group, at, row, found: true };
+                // SAFETY: a row of a live segment, which nobody uses any more.
+                unsafe {
+                    if place.word() != EMPTY {
+                        self.release_blocks(place.area(self.shape));
                     }
                 }
             }
         }
-        self.free_segment(segment);
     }
 }
 
