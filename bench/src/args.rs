@@ -22,10 +22,15 @@ const HELP: &str = "\
 wiesel-bench WORKLOAD [OPTIONS]
 
 Workloads:
-  gen                 events are made and dropped: the ceiling of q0 to q7 (gen_keys, gen_lines, gen_tweets: of others)
+  gen                 events are made and dropped: the ceiling of q0 to q22 (gen_keys, gen_lines, gen_tweets: of others)
   q0 q1 q2            Nexmark: every bid, with its price converted, those on every 123rd auction
+  q3 q8               Nexmark: auctions with their sellers; those who sign up and sell within ten seconds
   q5                  Nexmark: the auctions with the most bids of ten seconds, every two seconds
   q7                  Nexmark: the highest price of ten seconds
+  q12                 Nexmark, ours alone: bids by bidder and ten seconds of the time of day
+  q13 q14 q21 q22     Nexmark, ours alone: bids with a looked up value, calculated, with a channel's number, with folders
+  q15 q16 q17         Nexmark, ours alone: changing statistics of days, of channels and days, of auctions and days
+  q18 q19             Nexmark, ours alone: each bidder's last bid on each auction, the ten highest bids of each auction
   q0shuffle           every bid, whole, to the shard of its auction
   keyed keyed_skew    a running count of 2^20 keys; keyed_skew: half of the records have one key
   wordcount           a running count of words, eight in a line
@@ -42,7 +47,7 @@ Options:
   --runs K                          runs (default 1), or with --compare pairs (default 15, at least 3)
   --events N                        events of a run (default: as many as the reference sums are of)
   --parallelism P                   shards (default 1; latency, handoff and exchange: 2)
-  --event-rate R                    events per second of event time (default 1000000; trending: 200000; tumbling, sliding: 100000)
+  --event-rate R                    events per second of event time (default 1000000; trending 200000, tumbling and sliding 100000)
   --slides N                        sliding: windows over each time (default 10)
   --seed S                          seed of the generator; 0x… for hexadecimal
   --rate R                          latency: events per second that are sent (default 1000000)

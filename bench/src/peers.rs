@@ -47,6 +47,9 @@ impl Peer {
 
     /// Whether it has this workload.
     pub const fn can_run(self, workload: Workload) -> bool {
+        if workload.is_ours_alone() {
+            return false;
+        }
         match self {
             Self::Bare => !matches!(workload, Workload::Exchange | Workload::Handoff),
             Self::Renoir | Self::Timely => !matches!(

@@ -19,10 +19,34 @@ pub enum Workload {
     Q1,
     /// The bids on every 123rd auction.
     Q2,
+    /// Auctions of a category with their sellers in some states.
+    Q3,
     /// The auctions with the most bids of ten seconds, every two seconds.
     Q5,
     /// The highest price of ten seconds.
     Q7,
+    /// Who signs up and sells within ten seconds.
+    Q8,
+    /// Bids by bidder and ten seconds of the time of day.
+    Q12,
+    /// Bids with a value of a side table.
+    Q13,
+    /// Bids of a medium price, with what is worked out of them.
+    Q14,
+    /// Counts of each day.
+    Q15,
+    /// Counts of each channel and day.
+    Q16,
+    /// Statistics of each auction and day.
+    Q17,
+    /// The last bid of each bidder on each auction.
+    Q18,
+    /// The ten highest bids of each auction.
+    Q19,
+    /// Bids with the number of their channel.
+    Q21,
+    /// Bids with the folders of their URL.
+    Q22,
     /// Every bid, whole, to the shard of its auction.
     Q0Shuffle,
     /// A running count of 2^20 keys, uniform.
@@ -49,7 +73,7 @@ pub enum Workload {
 
 impl Workload {
     /// All of them, in the order of the manual.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 32] = [
         Self::Gen,
         Self::GenKeys,
         Self::GenLines,
@@ -57,8 +81,20 @@ impl Workload {
         Self::Q0,
         Self::Q1,
         Self::Q2,
+        Self::Q3,
         Self::Q5,
         Self::Q7,
+        Self::Q8,
+        Self::Q12,
+        Self::Q13,
+        Self::Q14,
+        Self::Q15,
+        Self::Q16,
+        Self::Q17,
+        Self::Q18,
+        Self::Q19,
+        Self::Q21,
+        Self::Q22,
         Self::Q0Shuffle,
         Self::Keyed,
         Self::KeyedSkew,
@@ -82,8 +118,20 @@ impl Workload {
             Self::Q0 => "q0",
             Self::Q1 => "q1",
             Self::Q2 => "q2",
+            Self::Q3 => "q3",
             Self::Q5 => "q5",
             Self::Q7 => "q7",
+            Self::Q8 => "q8",
+            Self::Q12 => "q12",
+            Self::Q13 => "q13",
+            Self::Q14 => "q14",
+            Self::Q15 => "q15",
+            Self::Q16 => "q16",
+            Self::Q17 => "q17",
+            Self::Q18 => "q18",
+            Self::Q19 => "q19",
+            Self::Q21 => "q21",
+            Self::Q22 => "q22",
             Self::Q0Shuffle => "q0shuffle",
             Self::Keyed => "keyed",
             Self::KeyedSkew => "keyed_skew",
@@ -102,9 +150,11 @@ impl Workload {
     pub const fn events(self) -> u64 {
         match self {
             Self::Gen | Self::Q0 | Self::Q1 | Self::Q2 | Self::Q7 | Self::Q0Shuffle => 20_000_000,
-            Self::Tumbling | Self::Sliding => 20_000_000,
+            Self::Q3 | Self::Q8 | Self::Q12 | Self::Q13 | Self::Q14 => 20_000_000,
+            Self::Q21 | Self::Q22 | Self::Tumbling | Self::Sliding => 20_000_000,
             Self::GenKeys | Self::Keyed | Self::KeyedSkew | Self::Latency => 10_000_000,
-            Self::Q5 => 10_000_000,
+            Self::Q5 | Self::Q15 | Self::Q17 => 10_000_000,
+            Self::Q16 | Self::Q18 | Self::Q19 => 4_000_000, // Much is kept.
             Self::GenTweets | Self::Trending => 2_000_000,
             Self::GenLines | Self::WordCount | Self::Handoff => 1_000_000,
             Self::Chain => 2_000_000,
@@ -138,12 +188,33 @@ impl Workload {
         }
     }
 
+    /// Whether it is a query of Nexmark that only we run: what it is for is its results, and its cost over time.
+    pub const fn is_ours_alone(self) -> bool {
+        matches!(
+            self,
+            Self::Q12
+                | Self::Q13
+                | Self::Q14
+                | Self::Q15
+                | Self::Q16
+                | Self::Q17
+                | Self::Q18
+                | Self::Q19
+                | Self::Q21
+                | Self::Q22
+        )
+    }
+
     /// The workload that makes the same input and drops it.
     pub const fn input(self) -> Option<Self> {
         match self {
-            Self::Q0 | Self::Q1 | Self::Q2 | Self::Q5 | Self::Q7 | Self::Q0Shuffle => {
+            Self::Q0 | Self::Q1 | Self::Q2 | Self::Q3 | Self::Q5 | Self::Q7 | Self::Q8 => {
                 Some(Self::Gen)
             }
+            Self::Q12 | Self::Q13 | Self::Q14 | Self::Q15 | Self::Q16 | Self::Q17 => {
+                Some(Self::Gen)
+            }
+            Self::Q18 | Self::Q19 | Self::Q21 | Self::Q22 | Self::Q0Shuffle => Some(Self::Gen),
             Self::Keyed | Self::KeyedSkew => Some(Self::GenKeys),
             Self::WordCount => Some(Self::GenLines),
             Self::Trending => Some(Self::GenTweets),
@@ -157,6 +228,8 @@ impl Workload {
             Self::Q0 | Self::Q0Shuffle => Some((20_000_000, 18_400_000, 0xcc70_1320_1478_dcca)),
             Self::Q1 => Some((20_000_000, 18_400_000, 0x331c_cb76_fe82_9627)),
             Self::Q2 => Some((20_000_000, 150_469, 0x835b_f7ae_b1e1_95e0)),
+            Self::Q3 => Some((20_000_000, 118_643, 0x134c_f85f_8ab2_073e)),
+            Self::Q8 => Some((20_000_000, 1_199_683, 0xd11d_3f7e_939f_41a2)),
             Self::Q5 => Some((10_000_000, 9, 0x4976_385f_befd_4837)),
             Self::Q7 => Some((20_000_000, 2, 0xfee9_e2fd_ea6d_ea1c)),
             Self::Trending => Some((2_000_000, 100, 0x6d60_05a3_03d4_2d54)),

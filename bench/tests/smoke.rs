@@ -24,12 +24,14 @@ fn object(args: &[&str]) -> Value {
 
 /// A workload and its options, and outputs and sums of as many events, as they were when the sums of full runs were the
 /// specification's.
-const EXPECTED: [(&str, &str, u64, &str); 12] = [
+const EXPECTED: [(&str, &str, u64, &str); 14] = [
     ("q0", "100000", 92_000, Q0),
     ("q1", "100000", 92_000, Q1),
     ("q2", "100000", 372, Q2),
+    ("q3", "100000", 731, "bbc4587b96973427"),
     ("q5 --event-rate 10000", "100000", 13, "b4008be8c6ea7a40"),
     ("q7 --event-rate 4000", "100000", 3, "dac84aa7b7dc2293"),
+    ("q8 --event-rate 4000", "100000", 5_417, "84b2405180f42b57"),
     ("q0shuffle", "100000", 92_000, Q0),
     ("trending --event-rate 5000", "20000", 40, "42b7415c776df513"),
     ("tumbling --event-rate 1000", "100000", 19_793, "eb8fa67e4ff96204"),
@@ -141,6 +143,8 @@ fn a_wrong_command_line_says_what_is_right() {
         (&["q99"], "`q99` is not a workload: there are gen, gen_keys"),
         (&["kyed_skew"], "`kyed_skew` is not a workload: did you mean `keyed_skew`?"),
         (&["q0", "q1"], "unexpected argument `q1`: a run has one workload"),
+        (&["q12", "--engine", "bare"], "q12 has no loop by hand"),
+        (&["q19", "--compare", "timely"], "timely has no q19: leave it out"),
         (&["chain", "--compare", "renoir"], "renoir has no chain: leave it out"),
         (&["q0", "--compare", "flink"], "`flink` is not a peer: there are bare, renoir"),
         (&["q0", "--compare", "bare,timly"], "`timly` is not a peer: did you mean `timely`?"),

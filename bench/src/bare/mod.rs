@@ -13,6 +13,7 @@
 
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // Threads by hand: that is what is compared with.
 
+mod joins;
 mod keyed;
 mod latency;
 mod nexmark;
@@ -42,6 +43,8 @@ pub fn run(run: &Run) -> Result<Outcome, String> {
         Workload::Q0 => Some(nexmark::q0(run, generator)),
         Workload::Q1 => Some(nexmark::q1(run, generator)),
         Workload::Q2 => Some(nexmark::q2(run, generator)),
+        Workload::Q3 => Some(joins::q3(run, generator)),
+        Workload::Q8 => Some(joins::q8(run, generator)),
         Workload::Q5 => Some(nexmark::q5(run, generator)),
         Workload::Q7 => Some(nexmark::q7(run, generator)),
         Workload::Trending => Some(trending::top_ten(run, generator)),

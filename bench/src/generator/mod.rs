@@ -48,11 +48,25 @@ pub const Q5_SLIDE_MS: u64 = 2_000;
 /// What the windows of q7 cover.
 pub const Q7_WINDOW_MS: u64 = 10_000;
 
+/// What the windows of q8 cover.
+pub const Q8_WINDOW_MS: u64 = 10_000;
+
 /// What the windows of trending cover.
 pub const TREND_WINDOW_MS: u64 = 1_000;
 
 /// Hashtags that trend in each of them.
 pub const TRENDS: usize = 10;
+
+/// Milliseconds of a day.
+pub const DAY_MS: u64 = 86_400_000;
+
+/// Rows of the side table of q13.
+pub const SIDE_ROWS: u64 = 10_000;
+
+/// What the side table has for a key.
+pub fn side_value(key: u64) -> u64 {
+    mix(key)
+}
 
 const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
 
@@ -136,9 +150,24 @@ impl Check {
         self.sum = self.sum.wrapping_add(mix(x));
     }
 
+    /// Takes an output in as if it came so many times.
+    #[inline(always)]
+    pub fn add_times(&mut self, x: u64, times: u64) {
+        self.out = self.out.wrapping_add(times);
+        self.sum = self.sum.wrapping_add(mix(x).wrapping_mul(times));
+    }
+
+    /// Takes an output back: what is left is the check of those that stay. (One subtask may be the one that takes back
+    /// what another has said: the difference counts, and may wrap on the way.)
+    #[inline(always)]
+    pub fn remove(&mut self, x: u64) {
+        self.out = self.out.wrapping_sub(1);
+        self.sum = self.sum.wrapping_sub(mix(x));
+    }
+
     /// Adds the outputs of another subtask.
     pub fn merge(&mut self, other: Self) {
-        self.out += other.out;
+        self.out = self.out.wrapping_add(other.out);
         self.sum = self.sum.wrapping_add(other.sum);
     }
 
@@ -189,6 +218,15 @@ pub fn trend_x(tag: &[u8], count: u64, end_ms: u64) -> u64 {
 #[inline(always)]
 pub fn window_end_ms(time_ms: u64, size_ms: u64) -> u64 {
     time_ms - time_ms % size_ms + size_ms
+}
+
+/// `x` of outputs that the specification has no rule for: its fields, each times a prime of its own.
+#[inline(always)]
+pub fn fields_x<const N: usize>(fields: [u64; N]) -> u64 {
+    const PRIMES: [u64; 14] = [3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47];
+    const { assert!(N <= PRIMES.len()) };
+    let terms = fields.iter().zip(PRIMES).map(|(field, prime)| field.wrapping_mul(prime));
+    terms.fold(0, u64::wrapping_add)
 }
 
 /// `x` of a running count per word.

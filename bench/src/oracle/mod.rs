@@ -9,6 +9,8 @@
 //!
 //! A definition shares nothing with what it is compared with but the generator and the `x` of an output.
 
+mod bids;
+mod joins;
 mod windows;
 
 use crate::{
@@ -54,12 +56,19 @@ fn check(of: &Run, expected: impl Fn(&Run, Generator) -> Check) {
     }
 }
 
+/// Shows every event, in order.
+fn each_event(run: &Run, generator: Generator, mut see: impl FnMut(Event<'_>)) {
+    let mut text = PersonText::default();
+    (0..run.events).for_each(|number| see(generator.event(number, &mut text)));
+}
+
 /// All bids.
 fn bids(run: &Run, generator: Generator) -> Vec<Bid> {
-    let mut text = PersonText::default();
-    let bid = |number| match generator.event(number, &mut text) {
-        Event::Bid(bid) => Some(bid),
-        _ => None,
-    };
-    (0..run.events).filter_map(bid).collect()
+    let mut bids = Vec::new();
+    each_event(run, generator, |event| {
+        if let Event::Bid(bid) = event {
+            bids.push(bid);
+        }
+    });
+    bids
 }

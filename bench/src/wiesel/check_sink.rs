@@ -13,24 +13,24 @@ use wiesel::{
 use super::observer::{Observe, Observer};
 use crate::generator::Check;
 
-/// Adds up the outputs; `x_of` says which each is by the rules of its workload.
+/// Adds up the outputs; `take` takes each in by the rules of its workload.
 pub struct CheckSink<T, F> {
-    x_of: F,
+    take: F,
     total: Arc<Mutex<Check>>,
     types: PhantomData<fn(T)>,
 }
 
 impl<T, F: Clone> Clone for CheckSink<T, F> {
     fn clone(&self) -> Self {
-        Self { x_of: self.x_of.clone(), total: Arc::clone(&self.total), types: PhantomData }
+        Self { take: self.take.clone(), total: Arc::clone(&self.total), types: PhantomData }
     }
 }
 
-impl<T: Record, F: for<'a> Fn(T::View<'a>) -> u64 + Clone + Send + 'static> CheckSink<T, F> {
+impl<T: Record, F: for<'a> Fn(T::View<'a>, &mut Check) + Clone + Send + 'static> CheckSink<T, F> {
     /// A sink, and where its total will be once the job has finished.
-    pub fn new(x_of: F) -> (Self, Total) {
+    pub fn new(take: F) -> (Self, Total) {
         let total = Arc::default();
-        (Self { x_of, total: Arc::clone(&total), types: PhantomData }, Total(total))
+        (Self { take, total: Arc::clone(&total), types: PhantomData }, Total(total))
     }
 }
 
@@ -44,15 +44,15 @@ impl Total {
     }
 }
 
-impl<T: Record, F: for<'a> Fn(T::View<'a>) -> u64 + Clone + Send + 'static> Sink
+impl<T: Record, F: for<'a> Fn(T::View<'a>, &mut Check) + Clone + Send + 'static> Sink
     for CheckSink<T, F>
 {
     type Record = T;
     type Writer = Observer<Part<F>>;
 
     fn writer(&self, _context: &WriterContext) -> Observer<Part<F>> {
-        let (x_of, total) = (self.x_of.clone(), Arc::clone(&self.total));
-        Observer::new(Part { x_of, check: Check::default(), total })
+        let (take, total) = (self.take.clone(), Arc::clone(&self.total));
+        Observer::new(Part { take, check: Check::default(), total })
     }
 
     fn describe(&self) -> String {
@@ -62,15 +62,15 @@ impl<T: Record, F: for<'a> Fn(T::View<'a>) -> u64 + Clone + Send + 'static> Sink
 
 /// One subtask's part.
 pub struct Part<F> {
-    x_of: F,
+    take: F,
     check: Check,
     total: Arc<Mutex<Check>>,
 }
 
-impl<T: Record, F: for<'a> Fn(T::View<'a>) -> u64 + 'static> Observe<T> for Part<F> {
+impl<T: Record, F: for<'a> Fn(T::View<'a>, &mut Check) + 'static> Observe<T> for Part<F> {
     #[inline(always)]
     fn see(&mut self, output: T::View<'_>) {
-        self.check.add((self.x_of)(output));
+        (self.take)(output, &mut self.check);
     }
 
     fn end(&mut self) {

@@ -10,7 +10,7 @@ use wiesel::{
 use crate::generator::{self, Generator, PersonText};
 
 /// A bid.
-#[derive(Record)]
+#[derive(Clone, Record)]
 pub struct Bid {
     pub auction: u64,
     pub bidder: u64,

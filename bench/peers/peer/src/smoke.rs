@@ -7,12 +7,14 @@ use std::process::{Command, Output};
 use serde_json::Value;
 
 /// Workload and its options, events, outputs and their sum.
-const RESULTS: [(&str, u64, u64, &str); 11] = [
+const RESULTS: [(&str, u64, u64, &str); 13] = [
     ("q0", 100_000, 92_000, "ec141693cc625e3b"),
     ("q1", 100_000, 92_000, "ae72d0589c89fbec"),
     ("q2", 100_000, 372, "6c85a5aaa91aa5ba"),
+    ("q3", 100_000, 731, "bbc4587b96973427"),
     ("q5 --event-rate 10000", 100_000, 13, "b4008be8c6ea7a40"),
     ("q7 --event-rate 4000", 100_000, 3, "dac84aa7b7dc2293"),
+    ("q8 --event-rate 4000", 100_000, 5_417, "84b2405180f42b57"),
     ("trending --event-rate 5000", 20_000, 40, "42b7415c776df513"),
     ("q0shuffle", 100_000, 92_000, "ec141693cc625e3b"),
     ("q0shuffle_ptr", 100_000, 92_000, "ec141693cc625e3b"),

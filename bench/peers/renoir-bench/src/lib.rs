@@ -7,6 +7,7 @@
 //!   wordcount[_opt]   lines ─▶ words ══ by word ══▶ count ─▶ check            a thread per subtask
 //!   q5[_opt]          bids ══ by auction ══▶ counts in windows ══▶ the most ─▶ check
 //!   q7                bids ─▶ highest in windows ══▶ highest in windows ─▶ check
+//!   q3, q8            people, auctions ══ by person ══▶ join (q8: of windows) ─▶ check
 //!   trending          tweets ─▶ tags ══ by tag ══▶ counts in windows ══▶ ten first ─▶ check
 //!   latency           keys, when due ══ by key ══▶ count ─▶ latencies
 //! ```
@@ -32,7 +33,9 @@ use renoir::prelude::*;
 pub use input::{Input, Sink};
 pub use keyed::count;
 pub use shuffle::shuffle;
-pub use windows::{Aligned, best_of_each_window, keep_most, timed_bids, watermarks};
+pub use windows::{
+    Aligned, best_of_each_window, keep_most, timed_bids, watermarks, watermarks_every,
+};
 pub use words::words;
 
 /// The `main` of a workload. `build` puts its steps between an input and a sink; `best` are its batch sizes, alone and

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 /// Those in `src/bin`.
-const WORKLOADS: [&str; 14] = [
+const WORKLOADS: [&str; 16] = [
     "q0",
     "q1",
     "q2",
@@ -13,9 +13,11 @@ const WORKLOADS: [&str; 14] = [
     "keyed_skew",
     "wordcount",
     "wordcount_opt",
+    "q3",
     "q5",
     "q5_opt",
     "q7",
+    "q8",
     "trending",
     "latency",
 ];

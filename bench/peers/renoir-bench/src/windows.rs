@@ -93,12 +93,19 @@ impl<T: Data> WindowDescription<T> for Aligned {
 }
 
 /// Every so many records, a watermark: all later ones are at this time or after it.
-pub fn watermarks<T>() -> impl FnMut(&T, &Timestamp) -> Option<Timestamp> + Clone + Send + 'static {
+pub fn watermarks_every<T>(
+    records: u64,
+) -> impl FnMut(&T, &Timestamp) -> Option<Timestamp> + Clone + Send + 'static {
     let mut count = 0;
     move |_, time| {
         count += 1;
-        (count % WATERMARK_EVERY == 0).then(|| time - 1)
+        (count % records == 0).then(|| time - 1)
     }
+}
+
+/// As [`watermarks_every`], as often as is good where every event is a record.
+pub fn watermarks<T>() -> impl FnMut(&T, &Timestamp) -> Option<Timestamp> + Clone + Send + 'static {
+    watermarks_every(WATERMARK_EVERY)
 }
 
 /// What `read` reads of each bid, with event times.

@@ -7,6 +7,7 @@
 //!   wordcount         lines ─▶ words ══ by word ══▶ count ─▶ check
 //!   q5                bids ══ by auction ══▶ counts, the most ══▶ the most ─▶ check
 //!   q7                bids ─▶ highest ══▶ highest ─▶ check           their timestamp is the end of their window
+//!   q3, q8            people, auctions ══ by person ══▶ join (q8: of windows) ─▶ check
 //!   trending          tweets ─▶ tags ══ by tag ══▶ counts, ten first ══▶ ten first ─▶ check
 //!   latency           keys, when due ══ by key ══▶ count ─▶ latencies
 //! ```

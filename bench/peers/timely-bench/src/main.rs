@@ -3,12 +3,14 @@
 use std::process::ExitCode;
 
 /// Those in `src/bin`.
-const WORKLOADS: [&str; 12] = [
+const WORKLOADS: [&str; 14] = [
     "q0",
     "q1",
     "q2",
+    "q3",
     "q5",
     "q7",
+    "q8",
     "q0shuffle",
     "q0shuffle_ptr",
     "keyed",
