@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use peer::{
-    event::Event,
+    event::{Event, Text},
     generator::{keyed_x, mix},
 };
 use rustc_hash::FxHashMap;
@@ -20,11 +20,11 @@ use timely::{
 };
 
 /// Number, name, city, state.
-type Person = (u64, String, &'static str, &'static str);
+type Person = (u64, String, Text, Text);
 /// Seller, number.
 type Auction = (u64, u64);
 /// Name, city, state, auction, seller.
-type Sold = (String, &'static str, &'static str, u64, u64);
+type Sold = (String, Text, Text, u64, u64);
 
 fn join<'s>(
     people: StreamVec<'s, u64, Person>,
@@ -38,7 +38,7 @@ fn join<'s>(
         by_seller,
         "Join",
         |_, _| {
-            let mut kept_people = FxHashMap::<u64, Vec<(String, &str, &str)>>::default();
+            let mut kept_people = FxHashMap::<u64, Vec<(String, Text, Text)>>::default();
             let mut kept_auctions = FxHashMap::<u64, Vec<u64>>::default();
             move |people, auctions, output| {
                 people.for_each(|time, people| {
@@ -66,7 +66,8 @@ fn join<'s>(
 
 fn person(event: Event) -> Option<Person> {
     let Event::Person(p) = event else { return None };
-    matches!(p.state, "OR" | "ID" | "CA").then_some((p.id, p.name, p.city, p.state))
+    let person = (p.id, p.name, p.city.into(), p.state.into());
+    matches!(p.state, "OR" | "ID" | "CA").then_some(person)
 }
 
 fn auction(event: Event) -> Option<Auction> {
