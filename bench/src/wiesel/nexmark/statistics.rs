@@ -1,9 +1,8 @@
 //! q15, q16, q17: counts of a day that change with every bid.
 //!
 //! ```text
-//!   q15, q16   bids ─┬──────────────────────────────────────────▶ one more bid ─┐
-//!                    ├══ by channel, day, bidder ══▶ a new bidder? ─────────────┼══ by channel, day ══▶ report
-//!                    └══ by channel, day, auction ══▶ a new auction? ───────────┘
+//!   q15, q16   bids ─┬══ by channel, day, bidder ══▶ one more bid; a new bidder? ─┬══ by channel, day ══▶ report
+//!                    └══ by channel, day, auction ══▶ a new auction? ──────────────┘
 //!   q17        bids ══ by auction, day ══▶ statistics
 //! ```
 //!
@@ -28,6 +27,12 @@ use crate::{
 /// Counts of a report: of bids, of bidders and of auctions, each in all and by rank of price.
 const COUNTS: usize = 12;
 
+/// The first count of bidders.
+const BIDDERS: u32 = 4;
+
+/// The first count of auctions.
+const AUCTIONS: u32 = 8;
+
 /// How dear a bid is: 0 below 100.00, 1 below 10,000.00, 2 above.
 fn rank_of(price: u64) -> u8 {
     u8::from(price >= 10_000) + u8::from(price >= 1_000_000)
@@ -43,13 +48,12 @@ pub struct Sighting {
     pub auction: u64,
 }
 
-/// Counts of a report that go up by one: bit `i` of `mask` is for count `first + i`.
+/// Counts of a report that go up by one: those whose bit is set.
 #[derive(Record)]
 pub struct Seen {
     pub channel: String,
     pub day: u64,
-    pub first: u64,
-    pub mask: u8,
+    pub counts: u16,
 }
 
 /// The counts of a channel and day.
@@ -114,22 +118,17 @@ where
             }
         })
         .share();
-    let all = sightings.stream().flat_map::<Seen>(|bid, out| {
-        let SightingView { channel, day, rank, .. } = bid;
-        out.emit(SeenView { channel, day, first: 0, mask: 1 | 2 << rank });
-    });
     let bidders = sightings
         .stream()
         .key_by::<(String, u64, u64)>(|bid| (bid.channel, bid.day, bid.bidder))
-        .process(First { first: 4, seen: ValueState::new("seen") })
-        .uid("new bidders");
+        .process(First { counts_bids: true, first: BIDDERS, seen: ValueState::new("seen") })
+        .uid("bids, new bidders");
     let auctions = sightings
         .stream()
         .key_by::<(String, u64, u64)>(|bid| (bid.channel, bid.day, bid.auction))
-        .process(First { first: 8, seen: ValueState::new("seen") })
+        .process(First { counts_bids: false, first: AUCTIONS, seen: ValueState::new("seen") })
         .uid("new auctions");
-    let reports = all
-        .union(bidders)
+    let reports = bidders
         .union(auctions)
         .key_by::<(String, u64)>(|seen| (seen.channel, seen.day))
         .process(CountUp { counts: ValueState::new("counts") })
@@ -146,8 +145,11 @@ where
 /// Says which counts somebody is new for: all, and those of a rank.
 #[derive(Clone)]
 struct First {
-    first: u64,
-    seen: ValueState<u8>,
+    /// Whether the bid itself is counted here too.
+    counts_bids: bool,
+    /// The first of the counts.
+    first: u32,
+    seen: ValueState<u16>,
 }
 
 impl KeyedProcessFunction<(String, u64, u64), Sighting> for First {
@@ -165,11 +167,14 @@ impl KeyedProcessFunction<(String, u64, u64), Sighting> for First {
         out: &mut dyn Out<Seen>,
     ) -> Result<(), AggregateError> {
         let SightingView { channel, day, rank, .. } = bid;
-        let seen = context.get(&self.seen).unwrap_or(0);
-        let mask = (1 | 2 << rank) & !seen;
-        if mask != 0 {
-            context.set(&self.seen, seen | mask);
-            out.emit(SeenView { channel, day, first: self.first, mask });
+        let (seen, of_bid) = (context.get(&self.seen).unwrap_or(0), 1 | 2 << rank);
+        let new = of_bid & !seen;
+        if new != 0 {
+            context.set(&self.seen, seen | new);
+        }
+        let counts = new << self.first | if self.counts_bids { of_bid } else { 0 };
+        if counts != 0 {
+            out.emit(SeenView { channel, day, counts });
         }
         Ok(())
     }
@@ -195,11 +200,11 @@ impl KeyedProcessFunction<(String, u64), Seen> for CountUp {
         context: &mut KeyedContext<'_, (String, u64), ()>,
         out: &mut dyn Out<Change<Report>>,
     ) -> Result<(), AggregateError> {
-        let SeenView { channel, day, first, mask } = seen;
+        let SeenView { channel, day, counts: more } = seen;
         let before = context.get(&self.counts);
         let mut counts = before.unwrap_or_default();
-        for (at, count) in counts.iter_mut().skip(first as usize).take(4).enumerate() {
-            *count += u64::from(mask >> at & 1);
+        for (at, count) in counts.iter_mut().enumerate() {
+            *count += u64::from(more >> at & 1);
         }
         context.set(&self.counts, counts.view());
         let old = before.as_ref().map(|counts| ReportView { channel, day, counts: counts.view() });
