@@ -24,7 +24,7 @@ fn side(event: Event) -> Option<Result<Person, Auction>> {
 }
 
 fn main() -> ExitCode {
-    renoir_peer::run("q3", [4_096, 4_096], |input, sink| {
+    renoir_peer::run("q3", [1_024, 8_192], |input, sink| {
         let sides = input.events().filter_map(side).route();
         let routes = sides.add_route(Result::is_ok).add_route(Result::is_err).build();
         let Ok([people, auctions]) = <[_; 2]>::try_from(routes) else {

@@ -29,7 +29,7 @@ fn side(event: Event) -> Option<(Result<Person, Auction>, u64)> {
 }
 
 fn main() -> ExitCode {
-    renoir_peer::run("q8", [4_096, 4_096], |input, sink| {
+    renoir_peer::run("q8", [8_192, 8_192], |input, sink| {
         let sides = input
             .events()
             .filter_map(side)

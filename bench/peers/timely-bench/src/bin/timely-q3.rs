@@ -76,7 +76,7 @@ fn auction(event: Event) -> Option<Auction> {
 }
 
 fn main() -> ExitCode {
-    timely_peer::run("q3", [4_096, 4_096], |input, sink| {
+    timely_peer::run("q3", [4_096, 16_384], |input, sink| {
         let events = input.events().filter(|event| !matches!(event, Event::Bid(_)));
         let people = events.clone().flat_map(person);
         let sold = join(people, events.flat_map(auction));

@@ -78,7 +78,7 @@ fn join<'s>(
 }
 
 fn main() -> ExitCode {
-    timely_peer::run("q8", [4_096, 4_096], |input, sink| {
+    timely_peer::run("q8", [1_024, 4_096], |input, sink| {
         let events = input.timed_events(Q8_WINDOW_MS);
         let events = events.filter(|event| !matches!(event, Event::Bid(_)));
         let people = events.clone().flat_map(|event| match event {

@@ -90,5 +90,5 @@ fn trending(input: &Input<'_>, sink: Sink) {
 }
 
 fn main() -> ExitCode {
-    timely_peer::run("trending", [256, 4_096], trending)
+    timely_peer::run("trending", [1_024, 16_384], trending)
 }
