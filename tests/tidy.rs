@@ -133,6 +133,10 @@ const UNSAFE_MODULES: &[(&str, &str)] = &[
         "records and index inside one frame; round trips at every fill level",
     ),
     (
+        "runtime/operators/src/row_list.rs",
+        "blocks hold what was pushed there; random tests against a model",
+    ),
+    (
         "runtime/operators/src/state_cell.rs",
         "cells hold what was stored in them; random tests against a model",
     ),

@@ -24,6 +24,7 @@ mod floods;
 mod memory;
 mod sessions;
 mod turns;
+mod two_inputs;
 mod windows;
 
 /// What no test takes even on a machine that does other work: hanging.

@@ -3,7 +3,7 @@
 use wiesel_core::default_max_parallelism;
 use wiesel_shard::Policy;
 
-use crate::job::Event;
+use crate::{job::Event, meeting::Meeting};
 
 /// splitmix64: the same draws on every machine.
 pub(crate) struct Draw(u64);
@@ -92,6 +92,8 @@ pub(crate) struct Case {
     pub(crate) second: Stage,
     /// The second stage's keys are the first's modulo this.
     pub(crate) modulus: u32,
+    /// The records of the source meet a part of themselves as well.
+    pub(crate) meeting: Option<Meeting>,
     /// The first stage's output goes to a sink of its own as well.
     pub(crate) is_shared: bool,
     /// Of the source, the first stage, what is between, and the second.
@@ -140,10 +142,14 @@ impl Case {
             2 | 3 => Input::Generator,
             _ => Input::Rated(draw.of(&[5_000, 50_000, 1_000_000])),
         };
+        let events = if draw.one_in(25) { draw.within(0, 3) } else { draw.within(10, 500) };
+        // Pairs are many: of few records.
+        let meets = events <= 150 && draw.one_in(2);
         Self {
             seed,
             input,
-            events: if draw.one_in(25) { draw.within(0, 3) } else { draw.within(10, 500) },
+            events,
+            meeting: if meets { Some(draw.of(&Meeting::ALL)) } else { None },
             keys: draw.of(&[1, 2, 10, 100]),
             skew: draw.of(&[0, 0, 50, 95]),
             step_ms: draw.of(&[0, 1, 5]),

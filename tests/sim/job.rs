@@ -11,7 +11,10 @@ use wiesel_operators::{
 };
 use wiesel_record::{FnView, Out, Record};
 
-use crate::case::{Between, Case, Input, Stage};
+use crate::{
+    case::{Between, Case, Input, Stage},
+    meeting::{self, Met},
+};
 
 /// A record of the source.
 #[derive(Clone, Debug, PartialEq, Record)]
@@ -37,17 +40,19 @@ pub(crate) struct Results {
     pub(crate) first: Option<CollectedRecords<Tally>>,
     /// The second stage's.
     pub(crate) second: CollectedRecords<Tally>,
+    /// Of the meeting, if there is one.
+    pub(crate) met: Option<CollectedRecords<Met>>,
 }
 
 /// Looks at every record that passes: watermarks never go back, and no record is behind them.
 #[derive(Clone)]
-struct Probe {
+pub(crate) struct Probe {
     place: &'static str,
     watermark: Timestamp,
 }
 
 impl Probe {
-    fn at(place: &'static str) -> Self {
+    pub(crate) fn at(place: &'static str) -> Self {
         Self { place, watermark: Timestamp::MIN }
     }
 
@@ -70,7 +75,7 @@ impl Probe {
 
 /// A probe that passes records on.
 #[derive(Clone)]
-struct Pass(Probe);
+pub(crate) struct Pass(pub(crate) Probe);
 
 impl<T: Record> ProcessFunction<T> for Pass {
     type Out = T;
@@ -148,10 +153,10 @@ fn generator(events: Vec<Event>) -> DataGen<Event, impl wiesel_connectors::Gener
     DataGen::new(move |tick| events[tick.number as usize].clone()).count(count)
 }
 
-/// Source, watermarks, `flat_map`, and the first stage.
+/// Source, watermarks, `flat_map`, and what meets.
 fn front<S: Source<Record = Event>>(case: &Case, environment: &Environment, source: S) -> Results {
     let keys = case.keys as u32;
-    let keyed = environment
+    let events = environment
         .source(source)
         .uid("source")
         .set_parallelism(case.parallelism[0])
@@ -163,9 +168,21 @@ fn front<S: Source<Record = Event>>(case: &Case, environment: &Environment, sour
             for copy in 0..event.copies {
                 out.emit(EventView { key: (event.key + copy) % keys, ..event });
             }
-        })
-        .key_by::<u32>(|event| event.key)
-        .set_parallelism(case.parallelism[1]);
+        });
+    let Some(meeting) = case.meeting else { return first(case, events) };
+    let events = events.share();
+    let met = meeting::build(case, meeting, &events);
+    let stages = first(case, events.stream().set_parallelism(case.parallelism[0]));
+    Results { met: Some(met), ..stages }
+}
+
+/// The first stage.
+fn first<S, C>(case: &Case, events: DataStream<Event, S, C>) -> Results
+where
+    S: Start,
+    C: Chain<S::Out, Out = Event>,
+{
+    let keyed = events.key_by::<u32>(|event| event.key).set_parallelism(case.parallelism[1]);
     match case.first {
         Stage::Rolling => {
             middle(case, keyed.count().uid("first").process(Stamp(Probe::at("first stage"))))
@@ -186,7 +203,7 @@ fn front<S: Source<Record = Event>>(case: &Case, environment: &Environment, sour
     }
 }
 
-fn duration(ms: i64) -> Duration {
+pub(crate) fn duration(ms: i64) -> Duration {
     Duration::from_millis(ms.unsigned_abs())
 }
 
@@ -263,7 +280,7 @@ where
             sums.uid("second").process(Stamp(Probe::at("second stage"))).collect()
         }
     };
-    Results { first, second }
+    Results { first, second, met: None }
 }
 
 fn rolling_sum<F, S, C>(keyed: KeyedStream<Tally, u32, F, S, C>) -> CollectedRecords<Tally>

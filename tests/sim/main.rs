@@ -28,6 +28,8 @@ mod flood;
 #[cfg(sim)]
 mod job;
 #[cfg(sim)]
+mod meeting;
+#[cfg(sim)]
 mod oracle;
 #[cfg(sim)]
 mod run;

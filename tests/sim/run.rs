@@ -17,6 +17,7 @@ use crate::{
     case::{Case, Draw, Stage},
     flood::Flood,
     job::{self, Tally},
+    meeting,
     oracle::comparable,
 };
 
@@ -95,6 +96,13 @@ fn run_case(seed: u64) -> Result<Ran, String> {
         compare("first stage", case.first, first.take(), &expected.first)?;
     }
     compare("second stage", case.second, results.second.take(), &expected.second)?;
+    if let (Some(met), Some(meeting)) = (results.met, case.meeting) {
+        let (mut met, expected) = (met.take(), meeting::expected(&case, meeting));
+        met.sort_unstable();
+        if met != expected {
+            return Err(format!("{meeting:?}: {} met, not {}", met.len(), expected.len()));
+        }
+    }
     let read = result.progress.records_read();
     if read != case.events {
         return Err(format!("the source has read {read} of {} records", case.events));

@@ -14,6 +14,8 @@
 mod builder;
 mod connected;
 mod environment;
+mod interval;
+mod joined;
 mod keyed;
 mod shared;
 mod sink;
@@ -26,6 +28,11 @@ mod windowing;
 pub use builder::{EdgeParts, Exchange, GraphBuilder, GraphParts, OperatorParts, VertexParts};
 pub use connected::{CoOperatedStream, CoStream, ConnectedKeyedStreams, ConnectedStreams};
 pub use environment::{BAD_LINES, Environment, SourceStream, VertexCode};
+pub use interval::KeyedIntervalJoin;
+pub use joined::{
+    JoinedByKey, JoinedInWindows, JoinedStreams, JoinedWhere, KeyByKey, KeyedJoin, PairByPair,
+    Unsaid,
+};
 pub use keyed::{KeyedStream, OperatedStream, RollingStream};
 pub use shared::SharedStream;
 pub use sink::{OUTPUT_CLOSED, Printed, SinkEnd, SinkPreparation};

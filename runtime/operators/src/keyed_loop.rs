@@ -138,7 +138,7 @@ pub(crate) trait KeyedLoop<T: Record, K: Key, const INPUT: usize> {
     fn unpark_arrived(&mut self, pace: &mut Pace) -> bool;
 
     /// Takes records `*cursor..` of a frame: what [`Head::frame`](crate::Head::frame) does.
-    #[inline]
+    #[inline(always)]
     fn take_frame(&mut self, frame: &Frame, cursor: &mut usize, pace: &mut Pace) -> Progress {
         let view = FrameView::<T>::new(frame);
         let from = *cursor;

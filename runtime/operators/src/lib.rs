@@ -26,6 +26,8 @@ mod filter;
 mod flat_map;
 mod folding;
 mod frame_head;
+mod interval_join;
+mod join;
 mod key_by;
 mod keyed_co_head;
 mod keyed_co_operator;
@@ -44,6 +46,7 @@ mod pre_aggregate_all;
 mod process;
 mod protocol;
 mod rolling;
+mod row_list;
 mod session;
 mod side;
 mod sliding;
@@ -56,6 +59,7 @@ mod tumbling;
 mod value_state;
 mod watermarks;
 mod window;
+mod window_join;
 
 pub use all_windows::{AllWindows, AllWindowsStart};
 pub use chain::{Chain, Nothing, Start};
@@ -71,6 +75,11 @@ pub use folding::{
     Sum,
 };
 pub use frame_head::{FrameHead, FrameStart};
+pub use interval_join::{
+    IntervalJoin, IntervalJoinStart, IntervalOptions, PairFunction, ProcessJoinContext,
+    ProcessJoinFunction, TimeBound, after, before,
+};
+pub use join::{Join, JoinFunction, JoinStart, Retention, TimeToLive, Unbounded};
 pub use key_by::{KeyBy, KeyByTo};
 pub use keyed_co_head::{KeyedCoHead, KeyedCoHeadStart};
 pub use keyed_co_operator::{KeyedCoOperator, KeyedCoStart};
@@ -86,6 +95,7 @@ pub use pre_aggregate_all::{PreAggregateAll, PreAggregateAllTo};
 pub use process::{Process, ProcessContext, ProcessFunction, ProcessTo};
 pub use protocol::{Control, Head, Link, Mail, Output, OutputPort, Pace, Polled, Progress, Status};
 pub use rolling::{Rolling, RollingStart};
+pub use row_list::{Elements, Stamped, Stamps, Unstamped};
 pub use session::{DynamicGap, FixedGap, Session, SessionGap, SessionStart, SessionWindows};
 pub use side::{SideOutput, side_output};
 pub use sliding::{SlidingStart, SlidingWindows};
@@ -101,3 +111,6 @@ pub use watermarks::{
     WatermarkStrategy, bounded_out_of_orderness, monotonous_timestamps,
 };
 pub use window::{EventTimeWindows, Sliding, TimeWindow, Tumbling};
+pub use window_join::{
+    BothSides, EachPair, JoinWindows, WindowJoin, WindowJoinStart, WindowPairing,
+};

@@ -76,15 +76,8 @@ impl<S: Record> StateCell<S> {
             return Some(unsafe { read_packed::<S, R>(bytes, read) });
         }
         let bytes = row.block(self.block)?;
-        if bytes.as_ptr().addr().is_multiple_of(S::ALIGN) {
-            // SAFETY: the module's invariant, and the alignment was just seen.
-            let item = unsafe { InFrame::<S>::new(bytes) };
-            return Some(read(item.get()));
-        }
-        let aligned = Aligned::copy(bytes);
-        // SAFETY: the same bytes, at an address that is a multiple of 16.
-        let item = unsafe { InFrame::<S>::new(aligned.as_bytes()) };
-        Some(read(item.get()))
+        // SAFETY: the module's invariant: `store` wrote this block as an `S`.
+        Some(unsafe { with_region::<S, R>(bytes, read) })
     }
 
     /// The value, if there is one.
@@ -158,6 +151,27 @@ impl<S: Record> StateCell<S> {
         let Some(bytes) = bytes else { return Ok(()) };
         decode::<S>(bytes).map(|_| ())
     }
+}
+
+/// Calls `read` with the record whose region `bytes` are, wherever they lie.
+///
+/// # Safety
+///
+/// They are exactly what a [`RegionBuf`] wrote for an `S`, or what [`decode`] accepted.
+#[inline(always)]
+pub(crate) unsafe fn with_region<S: Record, R>(
+    bytes: &[u8],
+    read: impl FnOnce(S::View<'_>) -> R,
+) -> R {
+    if bytes.as_ptr().addr().is_multiple_of(S::ALIGN) {
+        // SAFETY: the caller's promise, and the alignment was just seen.
+        let item = unsafe { InFrame::<S>::new(bytes) };
+        return read(item.get());
+    }
+    let aligned = Aligned::copy(bytes);
+    // SAFETY: the same bytes, at an address that is a multiple of 16.
+    let item = unsafe { InFrame::<S>::new(aligned.as_bytes()) };
+    read(item.get())
 }
 
 #[inline(always)]

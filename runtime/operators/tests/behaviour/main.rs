@@ -4,6 +4,8 @@
 mod all_windows;
 mod co_process;
 mod harness;
+mod interval_join;
+mod joins;
 mod keyed;
 mod keyed_process;
 mod large;

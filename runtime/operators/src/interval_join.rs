@@ -1,0 +1,576 @@
+//! The interval join: records of a key whose times are not further apart than two bounds say.
+//!
+//! ```text
+//!   left   ────────────l───────────────▶
+//!                ├──────┼────────┤          right times in [l + lower, l + upper]
+//!   right  ──────r──────r────────r─────▶    each is a pair, with the later of both times
+//!   slices [      )[      )[      )[  )     of each side; a record looks into those that its interval touches
+//!   watermark ──────▲                       slices that nothing on time can reach are dropped whole
+//! ```
+//!
+//! # What is always true
+//!
+//! 1. A record is late if its time is below the watermark: it goes to its side's side output, or is counted.
+//! 2. Else it is joined with all of the other side that are within the bounds and were not over, and kept until it is.
+//! 3. A left record is over when the watermark has reached its time, or `upper` behind it if that is later; a right one,
+//!    its time, or `lower` before it if that is later. The rules are Flink's (`IntervalJoinOperator`).
+//! 4. There is no timer per key: one comparison per watermark and slice.
+
+use std::{
+    marker::PhantomData,
+    ops::{ControlFlow, RangeInclusive},
+    time::Duration,
+};
+
+use wiesel_core::{Blame, Meta, TaskFailure, Timestamp};
+use wiesel_record::{Key, Out, Record};
+use wiesel_state::Spot;
+
+use crate::{
+    AggregateError, JoinFunction, KeyedCoOperator, KeyedCoStart, Link, Located, OutputPort, Pace,
+    Progress, SideOutput, Snapshot, Stamped, Status, TaskContext, TimeWindow, Tumbling,
+    flat_map::Emit,
+    keyed_table,
+    late::LateRecords,
+    rolling::CACHE_BYTES,
+    row_list::{ListLayout, ListTable, RowList, damaged},
+};
+
+/// The name of the list in rows.
+const LIST: &str = "side";
+
+/// The names of the parts in snapshots, by side: of rows and of chunks.
+const PARTS: [[&str; 2]; 2] = [
+    ["interval join.left", "interval join.left.chunks"],
+    ["interval join.right", "interval join.right.chunks"],
+];
+
+/// Bytes before the rows of a part: the slice.
+const HEADER_BYTES: usize = 16;
+
+/// A side keeps about so many slices, beside those that are out of order.
+const SLICES: i64 = 16;
+
+/// Shorter slices have few rows each: a table costs some kilobytes.
+const SLICE_MS_MIN: i64 = 100;
+
+/// How far the times of a pair may be apart: right minus left.
+///
+/// ```
+/// use wiesel_core::seconds;
+/// use wiesel_operators::{after, before};
+///
+/// assert!(before(seconds(5)) < after(seconds(1)));
+/// assert_eq!(before(seconds(0)), after(seconds(0)));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TimeBound(i64);
+
+/// So long before the record of the left stream.
+pub fn before(duration: Duration) -> TimeBound {
+    TimeBound(-i64::try_from(duration.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// So long behind the record of the left stream.
+pub fn after(duration: Duration) -> TimeBound {
+    TimeBound(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// The bounds of a join, and where late records go.
+#[derive(Clone, Copy, Debug)]
+pub struct IntervalOptions {
+    lower_ms: i64,
+    upper_ms: i64,
+    /// The slots of the side outputs for late records, left and right.
+    pub late_slots: [Option<usize>; 2],
+}
+
+impl IntervalOptions {
+    /// Right times from `lower` to `upper` behind the left one, both included.
+    pub fn between(lower: TimeBound, upper: TimeBound) -> Self {
+        Self { lower_ms: lower.0, upper_ms: upper.0, late_slots: [None; 2] }
+    }
+
+    /// The lower bound itself is too far away.
+    #[must_use]
+    pub fn lower_bound_exclusive(self) -> Self {
+        Self { lower_ms: self.lower_ms.saturating_add(1), ..self }
+    }
+
+    /// The upper bound itself is too far away.
+    #[must_use]
+    pub fn upper_bound_exclusive(self) -> Self {
+        Self { upper_ms: self.upper_ms.saturating_sub(1), ..self }
+    }
+
+    /// Whether any two times are within the bounds.
+    pub fn holds_any(self) -> bool {
+        self.lower_ms <= self.upper_ms
+    }
+}
+
+/// What a function knows of a pair beside its records.
+pub struct ProcessJoinContext<'c, S: Record> {
+    left: Timestamp,
+    right: Timestamp,
+    side: Option<&'c mut (dyn SideOutput<S> + 'static)>,
+}
+
+impl<S: Record> ProcessJoinContext<'_, S> {
+    /// The time of the left record.
+    pub fn left_timestamp(&self) -> Timestamp {
+        self.left
+    }
+
+    /// The time of the right record.
+    pub fn right_timestamp(&self) -> Timestamp {
+        self.right
+    }
+
+    /// The time of what is emitted: the later of both.
+    pub fn timestamp(&self) -> Timestamp {
+        self.left.max(self.right)
+    }
+
+    /// Puts a record aside. Without a reader of the side output it is gone.
+    pub fn side(&mut self, value: S::View<'_>) {
+        let meta = Meta::at(self.timestamp());
+        if let Some(side) = &mut self.side {
+            side.emit(value, meta);
+        }
+    }
+}
+
+/// A function over the pairs of an interval join.
+///
+/// ```
+/// use wiesel_operators::{AggregateError, ProcessJoinContext, ProcessJoinFunction};
+/// use wiesel_record::Out;
+///
+/// /// How long an order (left) has waited for its payment (right).
+/// #[derive(Clone)]
+/// struct Waited;
+///
+/// impl ProcessJoinFunction<u64, String> for Waited {
+///     type Out = (u64, i64);
+///     type Side = ();
+///
+///     fn process(
+///         &mut self,
+///         order: u64,
+///         _payment: &str,
+///         context: &mut ProcessJoinContext<'_, ()>,
+///         out: &mut dyn Out<(u64, i64)>,
+///     ) -> Result<(), AggregateError> {
+///         let (from, to) = (context.left_timestamp(), context.right_timestamp());
+///         out.emit((order, to.as_millis() - from.as_millis()));
+///         Ok(())
+///     }
+/// }
+/// ```
+pub trait ProcessJoinFunction<L: Record, R: Record>: Clone + Send + 'static {
+    /// What goes on.
+    type Out: Record;
+    /// What is put aside; `()` if nothing is.
+    type Side: Record;
+
+    /// Takes one pair.
+    ///
+    /// # Errors
+    ///
+    /// Whatever makes the pair impossible to process; the job fails.
+    fn process(
+        &mut self,
+        left: L::View<'_>,
+        right: R::View<'_>,
+        context: &mut ProcessJoinContext<'_, Self::Side>,
+        out: &mut dyn Out<Self::Out>,
+    ) -> Result<(), AggregateError>;
+}
+
+/// A function over pairs that neither fails nor looks at their times.
+pub struct PairFunction<F, O> {
+    function: F,
+    types: PhantomData<fn() -> O>,
+}
+
+impl<F, O> PairFunction<F, O> {
+    /// Calls `function`.
+    pub fn new(function: F) -> Self {
+        Self { function, types: PhantomData }
+    }
+}
+
+impl<F: Clone, O> Clone for PairFunction<F, O> {
+    fn clone(&self) -> Self {
+        Self::new(self.function.clone())
+    }
+}
+
+impl<L: Record, R: Record, O: Record, F: JoinFunction<L, R, O>> ProcessJoinFunction<L, R>
+    for PairFunction<F, O>
+{
+    type Out = O;
+    type Side = ();
+
+    #[inline(always)]
+    fn process(
+        &mut self,
+        left: L::View<'_>,
+        right: R::View<'_>,
+        _context: &mut ProcessJoinContext<'_, ()>,
+        out: &mut dyn Out<O>,
+    ) -> Result<(), AggregateError> {
+        (self.function)(left, right, out);
+        Ok(())
+    }
+}
+
+/// What one side keeps.
+struct Side<T: Record> {
+    layout: ListLayout,
+    list: RowList<T, Stamped>,
+    /// What its time is cut into.
+    cut: Tumbling,
+    /// How long behind its time a record is kept.
+    keep_ms: i64,
+    /// In order.
+    slices: Vec<Slice>,
+    /// The slice of the last record: its neighbours tend to share it.
+    recent: usize,
+    late: LateRecords<T>,
+}
+
+struct Slice {
+    span: TimeWindow,
+    table: ListTable,
+}
+
+impl<T: Record> Side<T> {
+    /// A side whose records are kept for `keep_ms`, and looked for `wide_ms` at a time.
+    fn new<K: Key>(
+        keep_ms: i64,
+        wide_ms: i64,
+        late_slot: Option<usize>,
+        context: &TaskContext,
+    ) -> Result<Self, TaskFailure> {
+        let layout = ListLayout::new::<K>(&[LIST])?;
+        let width_ms = wide_ms.max(keep_ms / SLICES).max(SLICE_MS_MIN);
+        Ok(Self {
+            list: layout.list(LIST, 0)?,
+            layout,
+            cut: Tumbling::event_time(Duration::from_millis(width_ms.unsigned_abs())),
+            keep_ms,
+            slices: Vec::new(),
+            recent: 0,
+            late: LateRecords::new(late_slot, context),
+        })
+    }
+
+    /// The place of a slice, made if it was not there.
+    fn slice_at(&mut self, span: TimeWindow, context: &TaskContext) -> usize {
+        let at = self.slices.partition_point(|slice| slice.span < span);
+        if self.slices.get(at).is_none_or(|slice| slice.span != span) {
+            self.slices.insert(at, Slice { span, table: self.layout.table(context) });
+        }
+        at
+    }
+
+    /// Keeps a record.
+    #[inline]
+    fn push<K: Key>(
+        &mut self,
+        (key, at): (K::View<'_>, Located),
+        (value, time): (T::View<'_>, Timestamp),
+        scratch: &mut Vec<u8>,
+        context: &TaskContext,
+    ) -> Result<(), TaskFailure> {
+        let is_recent = |slice: &Slice| slice.span.start <= time && time < slice.span.end;
+        if !self.slices.get(self.recent).is_some_and(is_recent) {
+            self.recent = self.slice_at(self.cut.window_of(time), context);
+        }
+        let ListTable { rows, chunks } = &mut self.slices[self.recent].table;
+        let mut row = keyed_table::upsert::<K>(rows, at, key, scratch);
+        self.list.push(&mut row, chunks, at.hash, value, time.as_millis())
+    }
+
+    /// Calls `read` with the records of a key whose times are `bounds` behind `time` and that are not over.
+    #[inline]
+    fn each(
+        &mut self,
+        (key, hash): (&[u8], u64),
+        time: Timestamp,
+        bounds: RangeInclusive<i64>,
+        watermark: Timestamp,
+        mut read: impl FnMut(T::View<'_>, Timestamp),
+    ) {
+        let at_ms = time.as_millis();
+        let (from_ms, to_ms) =
+            (at_ms.saturating_add(*bounds.start()), at_ms.saturating_add(*bounds.end()));
+        // Wider, so that it does not overflow.
+        let bounds = i128::from(*bounds.start())..=i128::from(*bounds.end());
+        let first = self.slices.partition_point(|slice| {
+            slice.span.end.as_millis() <= from_ms && slice.span.end != Timestamp::MAX
+        });
+        let keep_ms = self.keep_ms;
+        for Slice { span, table } in &self.slices[first..] {
+            if span.start.as_millis() > to_ms {
+                break;
+            }
+            let Some(row) = table.rows.find(hash, key) else { continue };
+            let _ = self.list.each(&row, &table.chunks, hash, |value, time_ms| {
+                let is_over = time_ms.saturating_add(keep_ms) <= watermark.as_millis();
+                let distance = i128::from(time_ms) - i128::from(at_ms);
+                if bounds.contains(&distance) && !is_over {
+                    read(value, Timestamp::from_millis(time_ms));
+                }
+                ControlFlow::<()>::Continue(())
+            });
+        }
+    }
+
+    /// Drops the slices that are over.
+    fn drop_over(&mut self, watermark: Timestamp) {
+        let keep_ms = self.keep_ms;
+        let is_over = |span: TimeWindow| {
+            span.max_timestamp().as_millis().saturating_add(keep_ms) <= watermark.as_millis()
+                // The last slice has the end of time in it.
+                && (span.end != Timestamp::MAX || watermark == Timestamp::MAX)
+        };
+        self.slices.retain(|slice| !is_over(slice.span));
+        self.recent = 0;
+    }
+
+    fn snapshot(&self, parts: [&str; 2], context: &TaskContext, snapshot: &mut Snapshot) {
+        for Slice { span, table } in &self.slices {
+            let mut header = span.start.as_millis().to_le_bytes().to_vec();
+            header.extend(span.end.as_millis().to_le_bytes());
+            table.export(parts, &header, context.key_groups(), snapshot);
+        }
+    }
+
+    fn restore<K: Key>(
+        &mut self,
+        parts: [&str; 2],
+        context: &TaskContext,
+        snapshot: &Snapshot,
+    ) -> Result<(), TaskFailure> {
+        for (is_chunks, part) in [(false, parts[0]), (true, parts[1])] {
+            for bytes in snapshot.keyed(part, context.key_groups()) {
+                let Some((header, rows)) = bytes.split_first_chunk::<HEADER_BYTES>() else {
+                    return Err(damaged("a slice ends within its header"));
+                };
+                let (start, end) = (millis_at(header, 0), millis_at(header, 8));
+                let span = TimeWindow { start, end };
+                if span != self.cut.window_of(start) {
+                    return Err(damaged("its bounds are others: the program has changed"));
+                }
+                let at = self.slice_at(span, context);
+                self.slices[at].table.import(is_chunks, rows)?;
+            }
+        }
+        let Self { slices, list, .. } = self;
+        let mut tables = slices.iter().map(|slice| &slice.table);
+        tables.try_for_each(|table| {
+            table.check::<K>(|row, chunks, hash| list.check(row, chunks, hash))
+        })
+    }
+}
+
+fn millis_at(header: &[u8; HEADER_BYTES], at: usize) -> Timestamp {
+    let mut bytes = [0; 8];
+    bytes.copy_from_slice(&header[at..at + 8]);
+    Timestamp::from_millis(i64::from_le_bytes(bytes))
+}
+
+/// Joins two keyed streams by the distance of their times.
+pub struct IntervalJoin<L: Record, R: Record, F: ProcessJoinFunction<L, R>> {
+    function: F,
+    options: IntervalOptions,
+    left: Side<L>,
+    right: Side<R>,
+    side: Option<Box<dyn SideOutput<F::Side>>>,
+    watermark: Timestamp,
+    scratch: Vec<u8>,
+    context: TaskContext,
+}
+
+/// Makes an [`IntervalJoin`] per subtask.
+#[derive(Clone)]
+pub struct IntervalJoinStart<F> {
+    function: F,
+    options: IntervalOptions,
+    side_slot: Option<usize>,
+}
+
+impl<F> IntervalJoinStart<F> {
+    /// Calls `function` with each pair; what it puts aside goes to the output in `side_slot`.
+    pub fn new(function: F, options: IntervalOptions, side_slot: Option<usize>) -> Self {
+        Self { function, options, side_slot }
+    }
+}
+
+impl<L, R, K, F> KeyedCoStart<L, R, K> for IntervalJoinStart<F>
+where
+    L: Record,
+    R: Record,
+    K: Key,
+    F: ProcessJoinFunction<L, R>,
+{
+    type Operator = IntervalJoin<L, R, F>;
+
+    fn operator(self, context: &TaskContext) -> Result<Self::Operator, TaskFailure> {
+        let IntervalOptions { lower_ms, upper_ms, late_slots } = self.options;
+        let wide_ms = upper_ms.saturating_sub(lower_ms).saturating_add(1);
+        let keep_right_ms = lower_ms.saturating_neg().max(0);
+        Ok(IntervalJoin {
+            function: self.function,
+            options: self.options,
+            left: Side::new::<K>(upper_ms.max(0), wide_ms, late_slots[0], context)?,
+            right: Side::new::<K>(keep_right_ms, wide_ms, late_slots[1], context)?,
+            side: self.side_slot.and_then(|slot| context.take_side::<F::Side>(slot)),
+            watermark: Timestamp::MIN,
+            scratch: Vec::new(),
+            context: context.clone(),
+        })
+    }
+}
+
+/// A record of one side. `$pair` puts it and one of the other side, with their times, in their order.
+macro_rules! apply {
+    ($join:ident, $own:ident, $other:ident, $key:ident, $at:ident, $value:ident, $meta:ident, $next:ident,
+     $bounds:expr, |$one:ident, $two:ident| $pair:expr) => {{
+        let Self { function, $own: own, $other: other, side, watermark, scratch, context, .. } =
+            $join;
+        let Some(time) = $meta.time else {
+            let cause = "the record has no event time: call `watermarks` before the join";
+            context.fail(TaskFailure::new(Blame::Job, "join a record by its time", cause));
+            return;
+        };
+        if time < *watermark {
+            own.late.take($value, $meta);
+            return;
+        }
+        let kept = own.push::<K>(($key, $at), ($value, time), scratch, context);
+        if let Err(failure) = kept {
+            context.fail(failure);
+            return;
+        }
+        K::with_key_bytes($key, scratch, |key| {
+            other.each((key, $at.hash), time, $bounds, *watermark, |value, other_time| {
+                let ($one, $two) = (($value, time), (value, other_time));
+                let ((left, left_time), (right, right_time)) = $pair;
+                let mut join_context = ProcessJoinContext {
+                    left: left_time,
+                    right: right_time,
+                    side: side.as_deref_mut(),
+                };
+                let meta = Meta::at(join_context.timestamp());
+                let emit = &mut Emit { next: $next, meta };
+                if let Err(error) = function.process(left, right, &mut join_context, emit) {
+                    context.fail_user("process a pair", error);
+                }
+            });
+        });
+    }};
+}
+
+impl<L, R, K, F> KeyedCoOperator<L, R, K> for IntervalJoin<L, R, F>
+where
+    L: Record,
+    R: Record,
+    K: Key,
+    F: ProcessJoinFunction<L, R>,
+{
+    type Out = F::Out;
+
+    #[inline]
+    fn prefetch(&self, input: usize, spot: Spot) {
+        let own = if input == 0 { &self.left.slices } else { &self.right.slices };
+        let at = if input == 0 { self.left.recent } else { self.right.recent };
+        if let Some(slice) = own.get(at) {
+            slice.table.rows.prefetch(spot);
+        }
+    }
+
+    #[inline]
+    fn wants_prefetch(&self, input: usize) -> bool {
+        let own = if input == 0 { &self.left.slices } else { &self.right.slices };
+        let at = if input == 0 { self.left.recent } else { self.right.recent };
+        own.get(at).is_some_and(|slice| slice.table.bytes_used() > CACHE_BYTES)
+    }
+
+    #[inline]
+    fn apply_first<D: Link<F::Out>>(
+        &mut self,
+        key: K::View<'_>,
+        at: Located,
+        value: L::View<'_>,
+        meta: Meta,
+        next: &mut D,
+    ) {
+        let bounds = self.options.lower_ms..=self.options.upper_ms;
+        apply!(self, left, right, key, at, value, meta, next, bounds, |own, other| (own, other));
+    }
+
+    #[inline]
+    fn apply_second<D: Link<F::Out>>(
+        &mut self,
+        key: K::View<'_>,
+        at: Located,
+        value: R::View<'_>,
+        meta: Meta,
+        next: &mut D,
+    ) {
+        let IntervalOptions { lower_ms, upper_ms, .. } = self.options;
+        let bounds = upper_ms.saturating_neg()..=lower_ms.saturating_neg();
+        apply!(self, right, left, key, at, value, meta, next, bounds, |own, other| (other, own));
+    }
+
+    fn watermark<D: Link<F::Out>>(
+        &mut self,
+        watermark: Timestamp,
+        _next: &mut D,
+        _pace: &mut Pace,
+    ) -> Progress {
+        assert!(watermark >= self.watermark, "watermark moved backwards");
+        self.watermark = watermark;
+        self.left.drop_over(watermark);
+        self.right.drop_over(watermark);
+        Progress::Done
+    }
+
+    fn ports(&mut self, visit: &mut dyn FnMut(&mut dyn OutputPort)) {
+        if let Some(side) = &mut self.side {
+            visit(side.as_mut());
+        }
+        self.left.late.ports(visit);
+        self.right.late.ports(visit);
+    }
+
+    fn forward_watermark(&mut self, watermark: Timestamp) {
+        if let Some(side) = &mut self.side {
+            side.watermark(watermark);
+        }
+        self.left.late.watermark(watermark);
+        self.right.late.watermark(watermark);
+    }
+
+    fn forward_status(&mut self, status: Status) {
+        if let Some(side) = &mut self.side {
+            side.status(status);
+        }
+        self.left.late.status(status);
+        self.right.late.status(status);
+    }
+
+    fn snapshot(&mut self, snapshot: &mut Snapshot) {
+        self.left.snapshot(PARTS[0], &self.context, snapshot);
+        self.right.snapshot(PARTS[1], &self.context, snapshot);
+    }
+
+    fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {
+        self.left.restore::<K>(PARTS[0], &self.context, snapshot)?;
+        self.right.restore::<K>(PARTS[1], &self.context, snapshot)
+    }
+}

@@ -1,0 +1,507 @@
+//! Windows of event time over two keyed streams: the records of a key and window that came on either side meet when the
+//! window fires. A table per open window, dropped whole when it is over.
+//!
+//! ```text
+//!   left   ──3────7─────────12──▶      [0        10)[10         20)    one table per window:
+//!   right  ────5────────14──────▶                                      (key) → left list, right list
+//!   watermark   ────────▲ 9 fires [0, 10): a join takes each pair of a key, a co-group both lists
+//! ```
+//!
+//! # What is always true
+//!
+//! 1. The watermark never moves backwards. Between calls every table's `max_timestamp + lateness` is above it.
+//! 2. A record is put into all windows over its time that are not over. If there is none and `time + lateness` is not
+//!    above the watermark it is late: it goes to its side's side output, or is counted (`numLateRecordsDropped`).
+//! 3. A record whose window has fired but is not over yet fires its key again, at once, with all of its records.
+//! 4. Windows fire in order of their end; results carry `max_timestamp` and leave before the watermark.
+//! 5. There is no timer per key: one comparison per watermark and window.
+
+use std::{marker::PhantomData, ops::ControlFlow};
+
+use wiesel_core::{Blame, KeyGroup, Meta, TaskFailure, Timestamp};
+use wiesel_record::{Key, Out, Record};
+use wiesel_state::{Row, Spot};
+
+use crate::{
+    Elements, EventTimeWindows, JoinFunction, KeyedCoOperator, KeyedCoStart, Link, Located,
+    OutputPort, Pace, Progress, Sliding, Snapshot, Status, TaskContext, TimeWindow, Tumbling,
+    Unstamped, WindowOptions,
+    flat_map::Emit,
+    keyed_table,
+    late::LateRecords,
+    rolling::CACHE_BYTES,
+    row_list::{Chunks, ListLayout, ListTable, RowList, damaged},
+};
+
+/// The names of the lists in rows.
+const LISTS: [&str; 2] = ["left", "right"];
+
+/// The names of the parts in snapshots.
+const PARTS: [&str; 2] = ["window join", "window join.chunks"];
+
+/// Bytes before the rows of a part: the window, and whether it has fired.
+const HEADER_BYTES: usize = 17;
+
+/// Windows that two streams can be joined in.
+pub trait JoinWindows: EventTimeWindows {
+    /// Whether a time may be in several of them.
+    const OVERLAP: bool;
+}
+
+impl JoinWindows for Tumbling {
+    const OVERLAP: bool = false;
+}
+
+impl JoinWindows for Sliding {
+    const OVERLAP: bool = true;
+}
+
+/// What comes of the records of one key and window.
+pub trait WindowPairing<L: Record, R: Record>: Clone + Send + 'static {
+    /// What goes on.
+    type Out: Record;
+
+    /// Emits what the records on the left from the `from`-th on make with those on the right. When the turn is over it
+    /// breaks with the number of those that it has done.
+    fn emit(
+        &self,
+        left: &Elements<'_, L>,
+        right: &Elements<'_, R>,
+        from: usize,
+        out: &mut dyn Out<Self::Out>,
+        is_over: &mut dyn FnMut() -> bool,
+    ) -> ControlFlow<usize>;
+}
+
+/// Every pair: an inner join.
+pub struct EachPair<F, O> {
+    function: F,
+    types: PhantomData<fn() -> O>,
+}
+
+/// Both lists, of each key that is on either side: a co-group.
+pub struct BothSides<F, O> {
+    function: F,
+    types: PhantomData<fn() -> O>,
+}
+
+macro_rules! pairing {
+    ($name:ident) => {
+        impl<F, O> $name<F, O> {
+            /// Calls `function`.
+            pub fn new(function: F) -> Self {
+                Self { function, types: PhantomData }
+            }
+        }
+
+        impl<F: Clone, O> Clone for $name<F, O> {
+            fn clone(&self) -> Self {
+                Self::new(self.function.clone())
+            }
+        }
+    };
+}
+pairing!(EachPair);
+pairing!(BothSides);
+
+impl<L: Record, R: Record, O: Record, F: JoinFunction<L, R, O>> WindowPairing<L, R>
+    for EachPair<F, O>
+{
+    type Out = O;
+
+    #[inline(always)]
+    fn emit(
+        &self,
+        left: &Elements<'_, L>,
+        right: &Elements<'_, R>,
+        from: usize,
+        out: &mut dyn Out<O>,
+        is_over: &mut dyn FnMut() -> bool,
+    ) -> ControlFlow<usize> {
+        if left.is_empty() || right.is_empty() {
+            return ControlFlow::Continue(());
+        }
+        let mut done = 0;
+        left.try_for_each(|one| {
+            done += 1;
+            if done > from {
+                right.for_each(|two| (self.function)(L::shrink(one), two, out));
+                if is_over() {
+                    return ControlFlow::Break(done);
+                }
+            }
+            ControlFlow::Continue(())
+        })
+    }
+}
+
+impl<L, R, O, F> WindowPairing<L, R> for BothSides<F, O>
+where
+    L: Record,
+    R: Record,
+    O: Record,
+    F: for<'t, 'e> Fn(&Elements<'t, L>, &Elements<'t, R>, &'e mut dyn Out<O>)
+        + Clone
+        + Send
+        + 'static,
+{
+    type Out = O;
+
+    #[inline(always)]
+    fn emit(
+        &self,
+        left: &Elements<'_, L>,
+        right: &Elements<'_, R>,
+        from: usize,
+        out: &mut dyn Out<O>,
+        is_over: &mut dyn FnMut() -> bool,
+    ) -> ControlFlow<usize> {
+        if from > 0 {
+            return ControlFlow::Continue(());
+        }
+        (self.function)(left, right, out);
+        if is_over() { ControlFlow::Break(1) } else { ControlFlow::Continue(()) }
+    }
+}
+
+/// The records of one window.
+struct Open {
+    window: TimeWindow,
+    table: ListTable,
+    fired: bool,
+}
+
+/// Where the firing of a window was stopped: of `group`, rows before `row` are done, and of that row the first `left`.
+#[derive(Clone, Copy)]
+struct Firing {
+    open: usize,
+    group: KeyGroup,
+    row: usize,
+    left: usize,
+}
+
+/// Joins two keyed streams in windows.
+pub struct WindowJoin<L: Record, R: Record, F, W> {
+    pairing: F,
+    options: WindowOptions<W>,
+    layout: ListLayout,
+    left: RowList<L, Unstamped>,
+    right: RowList<R, Unstamped>,
+    /// In order of their windows.
+    open: Vec<Open>,
+    /// The window of the last record of each side: its neighbours tend to share it.
+    recent: [usize; 2],
+    watermark: Timestamp,
+    firing: Option<Firing>,
+    late_left: LateRecords<L>,
+    late_right: LateRecords<R>,
+    scratch: Vec<u8>,
+    context: TaskContext,
+}
+
+/// Makes a [`WindowJoin`] per subtask.
+#[derive(Clone)]
+pub struct WindowJoinStart<F, W> {
+    pairing: F,
+    options: WindowOptions<W>,
+    late_slot_right: Option<usize>,
+}
+
+impl<F, W> WindowJoinStart<F, W> {
+    /// Pairs in windows by `options`, whose slot is for late records of the left side.
+    pub fn new(pairing: F, options: WindowOptions<W>, late_slot_right: Option<usize>) -> Self {
+        Self { pairing, options, late_slot_right }
+    }
+}
+
+impl<L, R, K, F, W> KeyedCoStart<L, R, K> for WindowJoinStart<F, W>
+where
+    L: Record,
+    R: Record,
+    K: Key,
+    F: WindowPairing<L, R>,
+    W: JoinWindows,
+{
+    type Operator = WindowJoin<L, R, F, W>;
+
+    fn operator(self, context: &TaskContext) -> Result<Self::Operator, TaskFailure> {
+        let layout = ListLayout::new::<K>(&LISTS)?;
+        Ok(WindowJoin {
+            pairing: self.pairing,
+            late_left: LateRecords::new(self.options.late_slot, context),
+            late_right: LateRecords::new(self.late_slot_right, context),
+            options: self.options,
+            left: layout.list(LISTS[0], 0)?,
+            right: layout.list(LISTS[1], 1)?,
+            layout,
+            open: Vec::new(),
+            recent: [0; 2],
+            watermark: Timestamp::MIN,
+            firing: None,
+            scratch: Vec::new(),
+            context: context.clone(),
+        })
+    }
+}
+
+/// Emits what a row makes.
+#[inline(always)]
+#[allow(clippy::too_many_arguments, reason = "parts of the operator, of which others are borrowed")]
+fn pair_up<L: Record, R: Record, F: WindowPairing<L, R>, D: Link<F::Out>>(
+    pairing: &F,
+    (left, right): (&RowList<L, Unstamped>, &RowList<R, Unstamped>),
+    (row, chunks, hash): (&Row<'_>, &Chunks, u64),
+    from: usize,
+    window: TimeWindow,
+    next: &mut D,
+    is_over: &mut dyn FnMut() -> bool,
+) -> ControlFlow<usize> {
+    let left = left.elements(row, chunks, hash);
+    let right = right.elements(row, chunks, hash);
+    let meta = Meta::at(window.max_timestamp());
+    pairing.emit(&left, &right, from, &mut Emit { next, meta }, is_over)
+}
+
+impl<L, R, F, W> WindowJoin<L, R, F, W>
+where
+    L: Record,
+    R: Record,
+    F: WindowPairing<L, R>,
+    W: JoinWindows,
+{
+    /// The place of a window, opened if it was not.
+    fn open(&mut self, input: usize, window: TimeWindow) -> usize {
+        let at = self.open.partition_point(|open| open.window < window);
+        if self.open.get(at).is_none_or(|open| open.window != window) {
+            let table = self.layout.table(&self.context);
+            let fired = window.max_timestamp() <= self.watermark;
+            self.open.insert(at, Open { window, table, fired });
+        }
+        self.recent[input] = at;
+        at
+    }
+
+    /// Calls `put` with the place of each window that takes a record of this time; says whether there is one.
+    #[inline(always)]
+    fn each_window(
+        &mut self,
+        input: usize,
+        time: Timestamp,
+        mut put: impl FnMut(&mut Self, usize),
+    ) -> bool {
+        if !W::OVERLAP
+            && let Some(Open { window, .. }) = self.open.get(self.recent[input])
+            && window.start <= time
+            && time < window.end
+        {
+            put(self, self.recent[input]);
+            return true;
+        }
+        let mut is_taken = false;
+        for window in self.options.windows.assign(time) {
+            if self.options.over_at(window) > self.watermark {
+                let at = self.open(input, window);
+                put(self, at);
+                is_taken = true;
+            }
+        }
+        is_taken
+    }
+
+    fn is_late(&self, time: Timestamp) -> bool {
+        time + self.options.allowed_lateness <= self.watermark
+    }
+
+    /// Emits the rows of a window from where it was stopped.
+    fn fire<K: Key, D: Link<F::Out>>(
+        &mut self,
+        from: Firing,
+        next: &mut D,
+        pace: &mut Pace,
+    ) -> Result<(), Firing> {
+        let Open { window, table, .. } = &self.open[from.open];
+        for group in (from.group.0..table.rows.range().end).map(KeyGroup) {
+            let skip = if group == from.group { from.row } else { 0 };
+            for (index, (_, row)) in table.rows.group(group).enumerate().skip(skip) {
+                let is_first = group == from.group && index == from.row;
+                let done = if is_first { from.left } else { 0 };
+                let is_long = self.left.has_chunks(&row) || self.right.has_chunks(&row);
+                let hash = if is_long { K::with_key(row.key(), K::key_hash) } else { 0 };
+                let (lists, row) = ((&self.left, &self.right), (&row, &table.chunks, hash));
+                let is_over = &mut || pace.is_over();
+                let paired = pair_up(&self.pairing, lists, row, done, *window, next, is_over);
+                if let ControlFlow::Break(left) = paired {
+                    return Err(Firing { open: from.open, group, row: index, left });
+                }
+                if pace.is_over() {
+                    return Err(Firing { open: from.open, group, row: index + 1, left: 0 });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Puts a record of one side into its windows.
+macro_rules! apply {
+    ($self:ident, $input:literal, $list:ident, $late:ident, $key:ident, $at:ident, $value:ident, $meta:ident,
+     $next:ident) => {{
+        let Some(time) = $meta.time else {
+            let cause = "the record has no event time: call `watermarks` before the join";
+            $self.context.fail(TaskFailure::new(Blame::Job, "assign a record to a window", cause));
+            return;
+        };
+        let is_taken = $self.each_window($input, time, |join, open| {
+            let Open { window, table, fired } = &mut join.open[open];
+            let ListTable { rows, chunks } = table;
+            let mut row = keyed_table::upsert::<K>(rows, $at, $key, &mut join.scratch);
+            if let Err(failure) = join.$list.push(&mut row, chunks, $at.hash, $value, 0) {
+                join.context.fail(failure);
+            } else if *fired {
+                let (lists, row) = ((&join.left, &join.right), (&row.row(), &*chunks, $at.hash));
+                let is_over = &mut || false; // One key is one expansion.
+                let _ = pair_up(&join.pairing, lists, row, 0, *window, $next, is_over);
+            }
+        });
+        if !is_taken && $self.is_late(time) {
+            $self.$late.take($value, $meta);
+        }
+    }};
+}
+
+impl<L, R, K, F, W> KeyedCoOperator<L, R, K> for WindowJoin<L, R, F, W>
+where
+    L: Record,
+    R: Record,
+    K: Key,
+    F: WindowPairing<L, R>,
+    W: JoinWindows,
+{
+    type Out = F::Out;
+
+    #[inline]
+    fn prefetch(&self, input: usize, spot: Spot) {
+        if let Some(open) = self.open.get(self.recent[input]) {
+            open.table.rows.prefetch(spot);
+        }
+    }
+
+    #[inline]
+    fn wants_prefetch(&self, input: usize) -> bool {
+        self.open.get(self.recent[input]).is_some_and(|open| open.table.bytes_used() > CACHE_BYTES)
+    }
+
+    #[inline]
+    fn apply_first<D: Link<F::Out>>(
+        &mut self,
+        key: K::View<'_>,
+        at: Located,
+        value: L::View<'_>,
+        meta: Meta,
+        next: &mut D,
+    ) {
+        apply!(self, 0, left, late_left, key, at, value, meta, next);
+    }
+
+    #[inline]
+    fn apply_second<D: Link<F::Out>>(
+        &mut self,
+        key: K::View<'_>,
+        at: Located,
+        value: R::View<'_>,
+        meta: Meta,
+        next: &mut D,
+    ) {
+        apply!(self, 1, right, late_right, key, at, value, meta, next);
+    }
+
+    fn watermark<D: Link<F::Out>>(
+        &mut self,
+        watermark: Timestamp,
+        next: &mut D,
+        pace: &mut Pace,
+    ) -> Progress {
+        assert!(watermark >= self.watermark, "watermark moved backwards");
+        self.watermark = watermark;
+        loop {
+            let firing = self.firing.take().or_else(|| {
+                let due = |open: &Open| !open.fired && open.window.max_timestamp() <= watermark;
+                let open = self.open.iter().position(due)?;
+                let group = KeyGroup(self.context.key_groups().first);
+                Some(Firing { open, group, row: 0, left: 0 })
+            });
+            let Some(firing) = firing else { break };
+            if let Err(stopped) = self.fire::<K, D>(firing, next, pace) {
+                self.firing = Some(stopped);
+                return Progress::Stopped;
+            }
+            self.open[firing.open].fired = true;
+        }
+        let options = &self.options;
+        self.open.retain(|open| options.over_at(open.window) > watermark);
+        self.recent = [0; 2];
+        Progress::Done
+    }
+
+    fn ports(&mut self, visit: &mut dyn FnMut(&mut dyn OutputPort)) {
+        self.late_left.ports(visit);
+        self.late_right.ports(visit);
+    }
+
+    fn forward_watermark(&mut self, watermark: Timestamp) {
+        self.late_left.watermark(watermark);
+        self.late_right.watermark(watermark);
+    }
+
+    fn forward_status(&mut self, status: Status) {
+        self.late_left.status(status);
+        self.late_right.status(status);
+    }
+
+    fn snapshot(&mut self, snapshot: &mut Snapshot) {
+        assert!(self.firing.is_none(), "aligned barriers come behind the watermark at hand");
+        for Open { window, table, fired } in &self.open {
+            let mut header = window.start.as_millis().to_le_bytes().to_vec();
+            header.extend(window.end.as_millis().to_le_bytes());
+            header.push(u8::from(*fired));
+            table.export(PARTS, &header, self.context.key_groups(), snapshot);
+        }
+    }
+
+    fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {
+        for (is_chunks, part) in [(false, PARTS[0]), (true, PARTS[1])] {
+            for bytes in snapshot.keyed(part, self.context.key_groups()) {
+                let Some((header, rows)) = bytes.split_first_chunk::<HEADER_BYTES>() else {
+                    return Err(damaged("a window ends within its header"));
+                };
+                let (start, end) = (millis_at(header, 0), millis_at(header, 8));
+                let window = TimeWindow { start, end };
+                if !self.options.windows.assign(start).any(|known| known == window) {
+                    let cause = "its windows have another size: the program has changed";
+                    return Err(damaged(cause));
+                }
+                let fired = header[16] != 0;
+                let known = self.open.len();
+                let at = self.open(0, window);
+                let is_new = self.open.len() > known;
+                let open = &mut self.open[at];
+                // As in `tumbling`: what one of several subtasks has not fired must fire.
+                open.fired = fired && (open.fired || is_new);
+                open.table.import(is_chunks, rows)?;
+            }
+        }
+        let Self { open, left, right, .. } = self;
+        for Open { table, .. } in open {
+            table.check::<K>(|row, chunks, hash| {
+                Ok(left.check(row, chunks, hash)? + right.check(row, chunks, hash)?)
+            })?;
+        }
+        Ok(())
+    }
+}
+
+fn millis_at(header: &[u8; HEADER_BYTES], at: usize) -> Timestamp {
+    let mut bytes = [0; 8];
+    bytes.copy_from_slice(&header[at..at + 8]);
+    Timestamp::from_millis(i64::from_le_bytes(bytes))
+}
