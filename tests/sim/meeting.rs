@@ -91,34 +91,12 @@ pub(crate) fn build(
         .map(|event| (event.key, event.at_ms, event.padding.to_owned()))
         .process(Pass(Probe::at("right")));
     let width = case.parallelism[2];
-    let keyed = |meeting| {
-        let left = left.key_by::<u32>(|(key, _)| key).set_parallelism(width);
-        let right = right.key_by::<u32>(|(key, ..)| key);
-        match meeting {
-            Keyed::Process => {
-                let (left_count, right_count) = (ValueState::new("left"), ValueState::new("right"));
-                let count = Count { left: left_count, right: right_count };
-                probed(left.connect(right).process(count))
-            }
-            Keyed::Join => probed(left.join(right).unbounded().apply::<Met>(emit_pair)),
-            Keyed::JoinForATime => {
-                probed(left.join(right).time_to_live(hours(10_000)).apply::<Met>(emit_pair))
-            }
-            Keyed::Interval(lower_ms, upper_ms) => {
-                let bound = |ms: i64| {
-                    if ms < 0 { before(duration(ms)) } else { after(duration(ms)) }
-                };
-                let join = left.interval_join(right).between(bound(lower_ms), bound(upper_ms));
-                probed(join.apply::<Met>(emit_pair))
-            }
-        }
-    };
-    match meeting {
-        Meeting::Keyed(meeting) => keyed(meeting),
+    let meeting = match meeting {
+        Meeting::Keyed(meeting) => meeting,
         Meeting::Windows(size_ms, slide_ms) => {
             let join = left.join(right).where_key::<u32>(|(key, _)| key);
             let join = join.equal_to(|(key, ..)| key).set_parallelism(width);
-            match size_ms == slide_ms {
+            return match size_ms == slide_ms {
                 true => {
                     let windows = Tumbling::event_time(duration(size_ms));
                     probed(join.window(windows).apply::<Met>(emit_pair))
@@ -127,18 +105,38 @@ pub(crate) fn build(
                     let windows = Sliding::event_time(duration(size_ms), duration(slide_ms));
                     probed(join.window(windows).apply::<Met>(emit_pair))
                 }
-            }
+            };
         }
         Meeting::Groups(size_ms) => {
             let groups = left.co_group(right).where_key::<u32>(|(key, _)| key);
             let groups = groups.equal_to(|(key, ..)| key).set_parallelism(width);
             let windows = Tumbling::event_time(duration(size_ms));
-            probed(groups.window(windows).apply::<Met>(|left, right, out| {
+            return probed(groups.window(windows).apply::<Met>(|left, right, out| {
                 let mut key = 0;
                 left.for_each(|(of_left, _)| key = of_left);
                 right.for_each(|(of_right, ..)| key = of_right);
                 out.emit((key, left.count() as i64, right.count() as i64, 0));
-            }))
+            }));
+        }
+    };
+    let left = left.key_by::<u32>(|(key, _)| key).set_parallelism(width);
+    let right = right.key_by::<u32>(|(key, ..)| key);
+    match meeting {
+        Keyed::Process => {
+            let (left_count, right_count) = (ValueState::new("left"), ValueState::new("right"));
+            let count = Count { left: left_count, right: right_count };
+            probed(left.connect(right).process(count))
+        }
+        Keyed::Join => probed(left.join(right).unbounded().apply::<Met>(emit_pair)),
+        Keyed::JoinForATime => {
+            probed(left.join(right).time_to_live(hours(10_000)).apply::<Met>(emit_pair))
+        }
+        Keyed::Interval(lower_ms, upper_ms) => {
+            let bound = |ms: i64| {
+                if ms < 0 { before(duration(ms)) } else { after(duration(ms)) }
+            };
+            let join = left.interval_join(right).between(bound(lower_ms), bound(upper_ms));
+            probed(join.apply::<Met>(emit_pair))
         }
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!   row of the key        │ … │ open block │ … │        up to 256 bytes of elements; replaced as it grows
-//!   rows of its chunks    (key, list, 0) (key, list, 1) …   up to 4 KiB: what was full is added to the last
+//!   rows of its chunks    (key, list, 0) (key, list, 1) …   up to 1,000: what was full is added to the last
 //!   block                 │ first chunk u32 │ next chunk u32 │ element │ element │ …
 //!   element               │ stamp i64, if it has one │ length u32, unless it is fixed │ region │     each part aligned
 //! ```
@@ -14,11 +14,9 @@
 //! 2. A push copies an open block, and one in some a chunk as well; short lists lie in their row or a piece of a slab.
 //! 3. Chunks `first..next` have a row each, and no other.
 
-use std::{
-    marker::PhantomData,
-    ops::{ControlFlow, Range},
-    sync::Arc,
-};
+mod block;
+
+use std::{marker::PhantomData, ops::ControlFlow, sync::Arc};
 
 use wiesel_core::{Blame, KeyGroupRange, TaskFailure};
 use wiesel_record::{Key, Record, RegionBuf};
@@ -27,19 +25,20 @@ use wiesel_state::{
     namespaced,
 };
 
-use crate::{
-    Snapshot, TaskContext, keyed_table,
-    state_cell::{decode, with_region},
+pub use block::{Stamped, Stamps, Unstamped};
+
+use self::block::{
+    Element, HEADER_BYTES, append, check_block, element, first_chunk, last_stamp, next_chunk,
 };
+use crate::{Snapshot, TaskContext, keyed_table, state_cell::with_region};
 
 /// An open block that would grow above it is added to a chunk: a push copies it.
 /// `runtime/decisions/2026-11-26-joins-keep-lists-in-blocks.md` has the measurements.
 const OPEN_BYTES: usize = 256;
 
-/// A chunk that would grow above it is followed by the next: reading one is a look-up.
-const CHUNK_BYTES: usize = 4_096;
-
-const HEADER_BYTES: usize = 8;
+/// A chunk that would grow above it is followed by the next: reading one is a look-up. Within it it is a piece of a slab,
+/// so that a table of a window is dropped whole.
+const CHUNK_BYTES: usize = 1_000;
 
 /// The longest record: what fits a block beside the others of a chunk.
 const RECORD_BYTES_MAX: usize = BLOCK_BYTES_MAX - 2 * CHUNK_BYTES;
@@ -67,28 +66,6 @@ pub(crate) struct ListLayout {
     chunks: Arc<RowLayout>,
     chunk: BlockCell,
     has_word_keys: bool,
-}
-
-/// Whether each record of a list has a stamp beside it.
-pub trait Stamps: Copy + Send + 'static {
-    /// Whether it has.
-    const STAMPED: bool;
-}
-
-/// Lists with a stamp for each record.
-#[derive(Clone, Copy, Debug)]
-pub struct Stamped;
-
-/// Lists of records alone.
-#[derive(Clone, Copy, Debug)]
-pub struct Unstamped;
-
-impl Stamps for Stamped {
-    const STAMPED: bool = true;
-}
-
-impl Stamps for Unstamped {
-    const STAMPED: bool = false;
 }
 
 /// Bytes of a chunk's key behind its list's key: the list, and which chunk of it.
@@ -497,104 +474,6 @@ fn each_of_block<T: Record, S: Stamps, B>(
         unsafe { with_region::<T, ControlFlow<B>>(&block[region], |view| read(view, stamp)) }?;
     }
     ControlFlow::Continue(())
-}
-
-/// An element's stamp (0 without), and where its region lies in its block.
-struct Element {
-    stamp: i64,
-    region: Range<usize>,
-}
-
-/// Whether elements say how long they are. Those of nothing do, or they would take no room.
-const fn has_len<T: Record>() -> bool {
-    !T::PACKED || size_of::<T::Archived>() == 0
-}
-
-/// Where the parts of an element behind `at` lie: stamp, length, region.
-#[inline(always)]
-const fn layout_of<T: Record, S: Stamps>(at: usize) -> (usize, usize, usize) {
-    let stamp = if S::STAMPED { at.next_multiple_of(8) } else { at };
-    let behind = if S::STAMPED { stamp + 8 } else { stamp };
-    let len = if has_len::<T>() { behind.next_multiple_of(4) } else { behind };
-    let region = if has_len::<T>() { len + 4 } else { len };
-    (stamp, len, region.next_multiple_of(T::ALIGN))
-}
-
-/// The element at `at`. The block was written by `append`, or checked.
-#[inline(always)]
-fn element<T: Record, S: Stamps>(block: &[u8], at: usize) -> Element {
-    let (stamp_at, len_at, start) = layout_of::<T, S>(at);
-    let stamp = if S::STAMPED { u64_at(block, stamp_at).cast_signed() } else { 0 };
-    let len =
-        if has_len::<T>() { u32_at(block, len_at) as usize } else { size_of::<T::Archived>() };
-    Element { stamp, region: start..start + len }
-}
-
-#[inline(always)]
-fn append<T: Record, S: Stamps>(block: &mut Vec<u8>, region: &[u8], stamp: i64) {
-    let (stamp_at, len_at, start) = layout_of::<T, S>(block.len());
-    block.resize(start, 0);
-    if S::STAMPED {
-        block[stamp_at..stamp_at + 8].copy_from_slice(&stamp.to_le_bytes());
-    }
-    if has_len::<T>() {
-        block[len_at..len_at + 4].copy_from_slice(&(region.len() as u32).to_le_bytes());
-    }
-    block.extend_from_slice(region);
-}
-
-/// The stamp of the last element of a block.
-fn last_stamp<T: Record, S: Stamps>(block: &[u8]) -> Option<i64> {
-    let (mut at, mut last) = (HEADER_BYTES, None);
-    while at < block.len() {
-        let Element { stamp, region } = element::<T, S>(block, at);
-        (at, last) = (region.end, Some(stamp));
-    }
-    last
-}
-
-/// Checks a block that nobody vouches for.
-fn check_block<T: Record, S: Stamps>(block: &[u8]) -> Result<(), TaskFailure> {
-    if block.len() <= HEADER_BYTES || first_chunk(block) > next_chunk(block) {
-        return Err(damaged("a block of a list has no header, or no record"));
-    }
-    let mut at = HEADER_BYTES;
-    while at < block.len() {
-        if layout_of::<T, S>(at).2 > block.len() {
-            return Err(damaged("a block of a list ends within a record"));
-        }
-        let Range { start, end } = element::<T, S>(block, at).region;
-        let Some(region) = block.get(start..end).filter(|_| end > at) else {
-            return Err(damaged("a block of a list ends within a record"));
-        };
-        decode::<T>(region)?;
-        at = end;
-    }
-    Ok(())
-}
-
-#[inline(always)]
-fn first_chunk(block: &[u8]) -> u32 {
-    u32_at(block, 0)
-}
-
-#[inline(always)]
-fn next_chunk(block: &[u8]) -> u32 {
-    u32_at(block, 4)
-}
-
-#[inline(always)]
-fn u32_at(bytes: &[u8], at: usize) -> u32 {
-    let mut word = [0; 4];
-    word.copy_from_slice(&bytes[at..at + 4]);
-    u32::from_le_bytes(word)
-}
-
-#[inline(always)]
-fn u64_at(bytes: &[u8], at: usize) -> u64 {
-    let mut word = [0; 8];
-    word.copy_from_slice(&bytes[at..at + 8]);
-    u64::from_le_bytes(word)
 }
 
 #[cold]

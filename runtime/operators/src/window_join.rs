@@ -16,22 +16,25 @@
 //! 4. Windows fire in order of their end; results carry `max_timestamp` and leave before the watermark.
 //! 5. There is no timer per key: one comparison per watermark and window.
 
-use std::{marker::PhantomData, ops::ControlFlow};
+mod pairing;
+
+use std::ops::ControlFlow;
 
 use wiesel_core::{Blame, KeyGroup, Meta, TaskFailure, Timestamp};
-use wiesel_record::{Key, Out, Record};
+use wiesel_record::{Key, Record};
 use wiesel_state::{Row, Spot};
 
 use crate::{
-    Elements, EventTimeWindows, JoinFunction, KeyedCoOperator, KeyedCoStart, Link, Located,
-    OutputPort, Pace, Progress, Sliding, Snapshot, Status, TaskContext, TimeWindow, Tumbling,
-    Unstamped, WindowOptions,
+    EventTimeWindows, KeyedCoOperator, KeyedCoStart, Link, Located, OutputPort, Pace, Progress,
+    Sliding, Snapshot, Status, TaskContext, TimeWindow, Tumbling, Unstamped, WindowOptions,
     flat_map::Emit,
     keyed_table,
     late::LateRecords,
     rolling::CACHE_BYTES,
     row_list::{Chunks, ListLayout, ListTable, RowList, damaged},
 };
+
+pub use pairing::{BothSides, EachPair, WindowPairing};
 
 /// The names of the lists in rows.
 const LISTS: [&str; 2] = ["left", "right"];
@@ -54,114 +57,6 @@ impl JoinWindows for Tumbling {
 
 impl JoinWindows for Sliding {
     const OVERLAP: bool = true;
-}
-
-/// What comes of the records of one key and window.
-pub trait WindowPairing<L: Record, R: Record>: Clone + Send + 'static {
-    /// What goes on.
-    type Out: Record;
-
-    /// Emits what the records on the left from the `from`-th on make with those on the right. When the turn is over it
-    /// breaks with the number of those that it has done.
-    fn emit(
-        &self,
-        left: &Elements<'_, L>,
-        right: &Elements<'_, R>,
-        from: usize,
-        out: &mut dyn Out<Self::Out>,
-        is_over: &mut dyn FnMut() -> bool,
-    ) -> ControlFlow<usize>;
-}
-
-/// Every pair: an inner join.
-pub struct EachPair<F, O> {
-    function: F,
-    types: PhantomData<fn() -> O>,
-}
-
-/// Both lists, of each key that is on either side: a co-group.
-pub struct BothSides<F, O> {
-    function: F,
-    types: PhantomData<fn() -> O>,
-}
-
-macro_rules! pairing {
-    ($name:ident) => {
-        impl<F, O> $name<F, O> {
-            /// Calls `function`.
-            pub fn new(function: F) -> Self {
-                Self { function, types: PhantomData }
-            }
-        }
-
-        impl<F: Clone, O> Clone for $name<F, O> {
-            fn clone(&self) -> Self {
-                Self::new(self.function.clone())
-            }
-        }
-    };
-}
-pairing!(EachPair);
-pairing!(BothSides);
-
-impl<L: Record, R: Record, O: Record, F: JoinFunction<L, R, O>> WindowPairing<L, R>
-    for EachPair<F, O>
-{
-    type Out = O;
-
-    #[inline(always)]
-    fn emit(
-        &self,
-        left: &Elements<'_, L>,
-        right: &Elements<'_, R>,
-        from: usize,
-        out: &mut dyn Out<O>,
-        is_over: &mut dyn FnMut() -> bool,
-    ) -> ControlFlow<usize> {
-        if left.is_empty() || right.is_empty() {
-            return ControlFlow::Continue(());
-        }
-        let mut done = 0;
-        left.try_for_each(|one| {
-            done += 1;
-            if done > from {
-                right.for_each(|two| (self.function)(L::shrink(one), two, out));
-                if is_over() {
-                    return ControlFlow::Break(done);
-                }
-            }
-            ControlFlow::Continue(())
-        })
-    }
-}
-
-impl<L, R, O, F> WindowPairing<L, R> for BothSides<F, O>
-where
-    L: Record,
-    R: Record,
-    O: Record,
-    F: for<'t, 'e> Fn(&Elements<'t, L>, &Elements<'t, R>, &'e mut dyn Out<O>)
-        + Clone
-        + Send
-        + 'static,
-{
-    type Out = O;
-
-    #[inline(always)]
-    fn emit(
-        &self,
-        left: &Elements<'_, L>,
-        right: &Elements<'_, R>,
-        from: usize,
-        out: &mut dyn Out<O>,
-        is_over: &mut dyn FnMut() -> bool,
-    ) -> ControlFlow<usize> {
-        if from > 0 {
-            return ControlFlow::Continue(());
-        }
-        (self.function)(left, right, out);
-        if is_over() { ControlFlow::Break(1) } else { ControlFlow::Continue(()) }
-    }
 }
 
 /// The records of one window.

@@ -59,8 +59,9 @@ pub use wiesel_core::{
     hours, millis, minutes, seconds,
 };
 pub use wiesel_datastream::{
-    AllWindowedStream, BAD_LINES, DataStream, Environment, FrameStream, KeyedStream, OutputTag,
-    SharedStream, SourceStream, WindowAssigner, WindowedStream, Windowing,
+    AllWindowedStream, BAD_LINES, ConnectedKeyedStreams, ConnectedStreams, DataStream, Environment,
+    FrameStream, JoinedStreams, KeyedIntervalJoin, KeyedJoin, KeyedStream, OutputTag, SharedStream,
+    SourceStream, WindowAssigner, WindowedStream, Windowing,
 };
 pub use wiesel_graph::GraphError;
 pub use wiesel_jobmanager::JobStatus;
@@ -92,10 +93,12 @@ pub mod prelude {
         BadLines, Collection, Csv, DataGen, FileSink, JsonLines, Lines, StdoutSink, Utf8,
     };
     pub use wiesel_operators::{
-        AggregateError, AggregateFunction, Aggregated, AggregatedView, Counted, CountedView,
-        KeyedContext, KeyedProcessFunction, ProcessContext, ProcessFunction, Ranked, RankedView,
-        Session, Sliding, StateRegistry, TimeDomain, TimeWindow, Tumbling, ValueState,
-        WatermarkStrategy, bounded_out_of_orderness, by_count, monotonous_timestamps,
+        AggregateError, AggregateFunction, Aggregated, AggregatedView, CoProcessFunction, Counted,
+        CountedView, Elements, KeyedCoProcessFunction, KeyedContext, KeyedProcessFunction,
+        ProcessContext, ProcessFunction, ProcessJoinContext, ProcessJoinFunction, Ranked,
+        RankedView, Session, Sliding, StateRegistry, TimeDomain, TimeWindow, Tumbling, ValueState,
+        WatermarkStrategy, after, before, bounded_out_of_orderness, by_count,
+        monotonous_timestamps,
     };
 }
 

@@ -159,7 +159,7 @@ impl Setting {
 fn sorted(text: &str) -> String {
     let is_told = |word: &&str| !word.contains('w') && !word.starts_with("late=");
     let mut words: Vec<&str> = text.split(' ').collect();
-    words.chunk_by_mut(|a, b| is_told(&a) && is_told(&b)).for_each(<[&str]>::sort_unstable);
+    words.chunk_by_mut(|a, b| is_told(a) && is_told(b)).for_each(<[&str]>::sort_unstable);
     words.join(" ")
 }
 
