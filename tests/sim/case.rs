@@ -145,6 +145,8 @@ impl Case {
         let events = if draw.one_in(25) { draw.within(0, 3) } else { draw.within(10, 500) };
         // Pairs are many: of few records.
         let meets = events <= 150 && draw.one_in(2);
+        // What meets is put out three times by the source, and frames are opened for each.
+        let outputs = if meets { 4 } else { 1 };
         Self {
             seed,
             input,
@@ -166,10 +168,11 @@ impl Case {
             credits: draw.within(1, 3) as usize,
             // One record: three copies, each in a frame of its own or a jumbo frame of 128 KiB; a batch of parked
             // records: some frames to each of five channels.
-            overdraft_kib: match (jumbo_one_in, absent_one_in) {
-                (None, None) => 128,
-                _ => 1_024,
-            },
+            overdraft_kib: outputs
+                * match (jumbo_one_in, absent_one_in) {
+                    (None, None) => 128,
+                    _ => 1_024,
+                },
             frame_age_us: draw.of(&[0, 0, 100, 1_000]),
             absent_one_in,
             policy: draw.of(&[
