@@ -1,7 +1,7 @@
 //! Interval joins of two keyed streams: what remains to be said is how far the times of a pair may be apart.
 
 use wiesel_operators::{
-    IntervalJoinStart, IntervalOptions, Nothing, PairFunction, ProcessJoinFunction, Start,
+    Chain, IntervalJoinStart, IntervalOptions, Nothing, PairFunction, ProcessJoinFunction, Start,
     TimeBound,
 };
 use wiesel_record::{FnView, Key, Out, Record};
@@ -17,11 +17,13 @@ pub struct KeyedIntervalJoin<T1: Record, T2: Record, K: Key, F1, F2, B> {
     options: B,
 }
 
-impl<T1, K, F1> KeyedStream<T1, K, F1>
+impl<T1, K, F1, S1, C1> KeyedStream<T1, K, F1, S1, C1>
 where
     T1: Record,
     K: Key,
     F1: for<'a> FnView<'a, T1::View<'a>, K::View<'a>> + Clone + Send + 'static,
+    S1: Start,
+    C1: Chain<S1::Out, Out = T1>,
 {
     /// Joins this stream with another by key and event time: each record with those whose times are not further away
     /// than two bounds say. A pair has the later of both times. Records are kept until the watermark says that none
@@ -46,13 +48,15 @@ where
     ///     .apply::<(u64, i64)>(|(order, ordered), (_, paid), out| out.emit((order, paid - ordered)))
     ///     .print();
     /// ```
-    pub fn interval_join<T2, F2>(
+    pub fn interval_join<T2, F2, S2, C2>(
         self,
-        other: KeyedStream<T2, K, F2>,
+        other: KeyedStream<T2, K, F2, S2, C2>,
     ) -> KeyedIntervalJoin<T1, T2, K, F1, F2, ()>
     where
         T2: Record,
         F2: for<'a> FnView<'a, T2::View<'a>, K::View<'a>> + Clone + Send + 'static,
+        S2: Start,
+        C2: Chain<S2::Out, Out = T2>,
     {
         KeyedIntervalJoin { streams: self.connect(other), options: () }
     }

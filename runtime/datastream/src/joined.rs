@@ -36,11 +36,13 @@ pub struct KeyedJoin<T1: Record, T2: Record, K: Key, F1, F2, S> {
     retention: S,
 }
 
-impl<T1, K, F1> KeyedStream<T1, K, F1>
+impl<T1, K, F1, S1, C1> KeyedStream<T1, K, F1, S1, C1>
 where
     T1: Record,
     K: Key,
     F1: for<'a> FnView<'a, T1::View<'a>, K::View<'a>> + Clone + Send + 'static,
+    S1: Start,
+    C1: Chain<S1::Out, Out = T1>,
 {
     /// Joins this stream with another by key: every pair of records, when the later of them arrives, with the time of
     /// that one. Both sides are kept; it has to be said for how long.
@@ -66,10 +68,15 @@ where
     /// let right = env.from_collection([1_u64]).key_by::<u64>(|n| n);
     /// left.join(right).apply::<u64>(|left, right, out| out.emit(left + right)).print();
     /// ```
-    pub fn join<T2, F2>(self, other: KeyedStream<T2, K, F2>) -> KeyedJoin<T1, T2, K, F1, F2, Unsaid>
+    pub fn join<T2, F2, S2, C2>(
+        self,
+        other: KeyedStream<T2, K, F2, S2, C2>,
+    ) -> KeyedJoin<T1, T2, K, F1, F2, Unsaid>
     where
         T2: Record,
         F2: for<'a> FnView<'a, T2::View<'a>, K::View<'a>> + Clone + Send + 'static,
+        S2: Start,
+        C2: Chain<S2::Out, Out = T2>,
     {
         KeyedJoin { streams: self.connect(other), retention: Unsaid }
     }
@@ -134,8 +141,8 @@ pub struct JoinedStreams<A, B, P> {
 
 /// As [`JoinedStreams`], with the key of the first stream.
 #[must_use = "a join does nothing until its function is applied"]
-pub struct JoinedWhere<T1: Record, K: Key, F1, B, P> {
-    first: KeyedStream<T1, K, F1>,
+pub struct JoinedWhere<A, B, P> {
+    first: A,
     second: B,
     types: PhantomData<fn() -> P>,
 }
@@ -239,13 +246,18 @@ where
     C: Chain<S::Out, Out = T>,
 {
     /// By which key, in the first stream.
+    #[expect(clippy::type_complexity, reason = "an opaque closure has no other place to stand")]
     pub fn where_key<K: Key>(
         self,
         key_of: impl for<'a> FnView<'a, T::View<'a>, K::View<'a>> + Clone + Send + 'static,
     ) -> JoinedWhere<
-        T,
-        K,
-        impl for<'a> FnView<'a, T::View<'a>, K::View<'a>> + Clone + Send + 'static,
+        KeyedStream<
+            T,
+            K,
+            impl for<'a> FnView<'a, T::View<'a>, K::View<'a>> + Clone + Send + 'static,
+            S,
+            C,
+        >,
         B,
         P,
     > {
@@ -254,12 +266,15 @@ where
     }
 }
 
-impl<T1, T2, K, F1, S2, C2, P> JoinedWhere<T1, K, F1, DataStream<T2, S2, C2>, P>
+impl<T1, T2, K, F1, S1, C1, S2, C2, P>
+    JoinedWhere<KeyedStream<T1, K, F1, S1, C1>, DataStream<T2, S2, C2>, P>
 where
     T1: Record,
     T2: Record,
     K: Key,
     F1: for<'a> FnView<'a, T1::View<'a>, K::View<'a>> + Clone + Send + 'static,
+    S1: Start,
+    C1: Chain<S1::Out, Out = T1>,
     S2: Start,
     C2: Chain<S2::Out, Out = T2>,
 {

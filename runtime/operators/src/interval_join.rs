@@ -282,7 +282,7 @@ macro_rules! apply {
             return;
         };
         if time < *watermark {
-            own.late.take($value, $meta);
+            own.late.take($value, $meta, 1);
             return;
         }
         let kept = own.push::<K>(($key, $at), ($value, time), scratch, context);

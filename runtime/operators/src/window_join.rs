@@ -259,7 +259,7 @@ macro_rules! apply {
             }
         });
         if !is_taken && $self.is_late(time) {
-            $self.$late.take($value, $meta);
+            $self.$late.take($value, $meta, 1);
         }
     }};
 }
