@@ -23,6 +23,7 @@ mod failures;
 mod floods;
 mod memory;
 mod sessions;
+mod states;
 mod turns;
 mod two_inputs;
 mod windows;

@@ -51,12 +51,21 @@ pub(crate) enum Input {
 pub(crate) enum Stage {
     /// A result after every record.
     Rolling,
+    /// The same by hand: states of every kind.
+    States,
     /// Tumbling windows of this many milliseconds.
     Windows(i64),
     /// Windows of so many milliseconds, one every so many.
     Sliding(i64, i64),
     /// Sessions that end after a gap of this many milliseconds.
     Sessions(i64),
+}
+
+impl Stage {
+    /// Whether each record has a result, which depends on those that came before it.
+    pub(crate) fn is_rolling(self) -> bool {
+        matches!(self, Self::Rolling | Self::States)
+    }
 }
 
 /// What is between the two stages.
@@ -126,10 +135,11 @@ impl Case {
             Between::Forward => [parallelism[0], parallelism[1], parallelism[1], parallelism[3]],
             _ => parallelism,
         };
-        let stage = |draw: &mut Draw| match draw.within(0, 4) {
+        let stage = |draw: &mut Draw| match draw.within(0, 5) {
             0 | 1 => Stage::Rolling,
-            4 => Stage::Sessions(draw.of(&[1, 3, 10, 100, 1_000])),
             2 => Stage::Windows(draw.of(&[1, 7, 100, 1_000])),
+            3 => Stage::States,
+            4 => Stage::Sessions(draw.of(&[1, 3, 10, 100, 1_000])),
             _ => {
                 let (size_ms, slide_ms) = draw.of(&[(10, 5), (25, 10), (7, 1), (100, 30), (3, 8)]);
                 Stage::Sliding(size_ms, slide_ms)

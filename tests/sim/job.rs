@@ -14,6 +14,7 @@ use wiesel_record::{FnView, Out, Record};
 use crate::{
     case::{Between, Case, Input, Stage},
     meeting::{self, Met},
+    states::SumOfStates,
 };
 
 /// A record of the source.
@@ -187,6 +188,10 @@ where
         Stage::Rolling => {
             middle(case, keyed.count().uid("first").process(Stamp(Probe::at("first stage"))))
         }
+        Stage::States => {
+            let sums = keyed.process(SumOfStates::new(|_: EventView<'_>| 1));
+            middle(case, sums.uid("first").process(Stamp(Probe::at("first stage"))))
+        }
         Stage::Windows(size_ms) => {
             let counts = keyed.window(Tumbling::event_time(duration(size_ms))).count();
             middle(case, counts.uid("first").process(Stamp(Probe::at("first stage"))))
@@ -264,6 +269,10 @@ where
         .set_parallelism(case.parallelism[3]);
     let second = match case.second {
         Stage::Rolling => rolling_sum(keyed),
+        Stage::States => {
+            let sums = keyed.process(SumOfStates::new(|tally: TallyView<'_>| tally.count));
+            sums.uid("second").process(Stamp(Probe::at("second stage"))).collect()
+        }
         Stage::Windows(size_ms) => {
             let windows = Tumbling::event_time(duration(size_ms));
             let sums = keyed.window(windows).sum::<u64, _>(|tally| tally.count);

@@ -35,6 +35,8 @@ mod oracle;
 mod run;
 #[cfg(sim)]
 mod seeds;
+#[cfg(sim)]
+mod states;
 
 #[cfg(sim)]
 fn main() -> std::process::ExitCode {

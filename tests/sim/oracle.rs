@@ -17,7 +17,7 @@ impl Case {
     /// Whether the second stage adds up the counts of the first. Only those of windows do not depend on the order in
     /// which subtasks were heard.
     pub(crate) fn weighs(&self) -> bool {
-        self.first != Stage::Rolling && self.second != Stage::Rolling
+        !self.first.is_rolling() && !self.second.is_rolling()
     }
 
     /// The results of both stages.
@@ -47,7 +47,7 @@ impl Case {
 
 /// Which record of a key came when depends on the schedule; how many, and what they add up to, does not.
 pub(crate) fn comparable(stage: Stage, mut tallies: Vec<Tally>) -> Vec<Tally> {
-    if stage == Stage::Rolling {
+    if stage.is_rolling() {
         tallies.iter_mut().for_each(|tally| tally.at_ms = 0);
     }
     tallies.sort();
@@ -56,7 +56,7 @@ pub(crate) fn comparable(stage: Stage, mut tallies: Vec<Tally>) -> Vec<Tally> {
 
 fn stage(stage: Stage, tallies: Vec<Tally>) -> Vec<Tally> {
     match stage {
-        Stage::Rolling => {
+        Stage::Rolling | Stage::States => {
             let mut sums = BTreeMap::<u32, u64>::new();
             let rolling = tallies.into_iter().map(|tally| {
                 let sum = sums.entry(tally.key).or_default();

@@ -213,6 +213,48 @@ where
     }
 
     /// Processes the records of each key with state and timers.
+    ///
+    /// ```
+    /// # use wiesel_datastream::Environment;
+    /// use wiesel_operators::{
+    ///     AggregateError, KeyedContext, KeyedProcessFunction, MapState, StateRegistry,
+    /// };
+    /// use wiesel_record::Out;
+    ///
+    /// /// Passes on what a user has not said before.
+    /// #[derive(Clone)]
+    /// struct Distinct {
+    ///     said: MapState<String, ()>,
+    /// }
+    ///
+    /// impl KeyedProcessFunction<u64, (u64, String)> for Distinct {
+    ///     type Out = String;
+    ///     type Side = ();
+    ///
+    ///     fn open(&mut self, states: &mut StateRegistry) {
+    ///         states.register(&mut self.said);
+    ///     }
+    ///
+    ///     fn process(
+    ///         &mut self,
+    ///         (_, word): (u64, &str),
+    ///         context: &mut KeyedContext<'_, u64, ()>,
+    ///         out: &mut dyn Out<String>,
+    ///     ) -> Result<(), AggregateError> {
+    ///         if !context.map(&self.said).contains(word) {
+    ///             context.put(&self.said, word, ());
+    ///             out.emit(word);
+    ///         }
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// # let env = Environment::new();
+    /// env.from_collection([(7, "yes".to_owned()), (7, "yes".to_owned())])
+    ///     .key_by::<u64>(|(user, _)| user)
+    ///     .process(Distinct { said: MapState::new("said") })
+    ///     .print();
+    /// ```
     pub fn process<P: KeyedProcessFunction<K, T>>(
         self,
         function: P,

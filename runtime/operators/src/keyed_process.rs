@@ -11,22 +11,17 @@
 //!    they see is the new one. Timers that they register for a time already reached fire in the same pass.
 //! 2. Processing timers fire once the clock has reached them; those pending at the end of the input do not fire.
 
-use std::{marker::PhantomData, sync::Arc};
+use std::marker::PhantomData;
 
 use wiesel_core::{Meta, TaskFailure, Timestamp};
 use wiesel_record::{Key, Out, Record};
-use wiesel_state::{KeyBatch, RowLayout, Spot, Table, TimerQueue};
+use wiesel_state::{KeyBatch, Spot, Table};
 
 use crate::{
     AggregateError, KeyedContext, KeyedOperator, KeyedStart, Link, Located, OutputPort, Pace,
     Progress, SideOutput, Snapshot, StateRegistry, Status, TaskContext, TimeDomain, flat_map::Emit,
-    keyed_context::Keep, keyed_table, rolling::CACHE_BYTES, value_state::Check,
+    keyed_context::Keep, rolling::CACHE_BYTES,
 };
-
-/// The names of the parts in snapshots.
-const ROWS: &str = "process";
-const EVENT_TIMERS: &str = "process.event-timers";
-const PROCESSING_TIMERS: &str = "process.processing-timers";
 
 /// A function over the records of each key, with state and timers.
 ///
@@ -123,7 +118,6 @@ pub trait KeyedProcessFunction<K: Key, T: Record>: Clone + Send + 'static {
 pub struct KeyedProcess<T: Record, K: Key, F: KeyedProcessFunction<K, T>> {
     function: F,
     keep: Keep,
-    checks: Vec<Check>,
     watermark: Timestamp,
     side: Option<Box<dyn SideOutput<F::Side>>>,
     scratch: Vec<u8>,
@@ -161,20 +155,9 @@ impl<T: Record, K: Key, F: KeyedProcessFunction<K, T>> KeyedStart<T, K> for Keye
     fn operator(mut self, context: &TaskContext) -> Result<Self::Operator, TaskFailure> {
         let mut registry = StateRegistry::default();
         self.function.open(&mut registry);
-        let layout: Arc<RowLayout> = keyed_table::layout::<K>(|layout| {
-            registry.states.iter().fold(layout, |layout, (name, declare, ..)| declare(layout, name))
-        })?;
-        let cells = registry.states.iter().map(|(name, _, resolve, _)| resolve(&layout, name));
-        let cells = cells.collect::<Result<_, _>>()?;
-        let mut table = keyed_table::table_of(&layout, context);
-        if let Some(source) = context.row_source() {
-            table.set_source(source);
-        }
-        let timers = || TimerQueue::new(context.key_groups(), context.max_parallelism());
         Ok(KeyedProcess {
+            keep: Keep::open::<K>(registry, context)?,
             function: self.function,
-            keep: Keep { table, cells, event_timers: timers(), processing_timers: timers() },
-            checks: registry.states.iter().map(|(.., check)| *check).collect(),
             watermark: Timestamp::MIN,
             side: self.side_slot.and_then(|slot| context.take_side::<F::Side>(slot)),
             scratch: Vec::new(),
@@ -320,7 +303,7 @@ impl<T: Record, K: Key, F: KeyedProcessFunction<K, T>> KeyedOperator<T, K>
     }
 
     fn next_timer(&self) -> Option<Timestamp> {
-        self.keep.processing_timers.first().map(|timer| timer.time())
+        self.keep.next_timer()
     }
 
     fn advance_time<D: Link<F::Out>>(
@@ -329,7 +312,11 @@ impl<T: Record, K: Key, F: KeyedProcessFunction<K, T>> KeyedOperator<T, K>
         next: &mut D,
         pace: &mut Pace,
     ) -> Progress {
-        self.fire(now, TimeDomain::ProcessingTime, next, pace)
+        let progress = self.fire(now, TimeDomain::ProcessingTime, next, pace);
+        if progress == Progress::Done && !self.context.has_failed() {
+            self.keep.sweep(now, &self.context, pace);
+        }
+        progress
     }
 
     fn ports(&mut self, visit: &mut dyn FnMut(&mut dyn OutputPort)) {
@@ -351,32 +338,10 @@ impl<T: Record, K: Key, F: KeyedProcessFunction<K, T>> KeyedOperator<T, K>
     }
 
     fn snapshot(&mut self, snapshot: &mut Snapshot) {
-        keyed_table::export(ROWS, &self.keep.table, self.context.key_groups(), snapshot);
-        let queues = [
-            (EVENT_TIMERS, &self.keep.event_timers),
-            (PROCESSING_TIMERS, &self.keep.processing_timers),
-        ];
-        for (name, timers) in queues {
-            timers.export(&mut |group, bytes| snapshot.put(name, Some(group), bytes.to_vec()));
-        }
+        self.keep.snapshot(&self.context, snapshot);
     }
 
     fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {
-        let groups = self.context.key_groups();
-        for bytes in snapshot.keyed(ROWS, groups) {
-            self.keep.table.import(bytes).map_err(keyed_table::table_failure)?;
-        }
-        keyed_table::check_keys::<K>(&self.keep.table)?;
-        for (_, row) in self.keep.table.iter() {
-            let mut cells = self.checks.iter().zip(&self.keep.cells);
-            cells.try_for_each(|(check, cell)| check(cell.as_ref(), &row))?;
-        }
-        for bytes in snapshot.keyed(EVENT_TIMERS, groups) {
-            self.keep.event_timers.import(bytes).map_err(keyed_table::table_failure)?;
-        }
-        for bytes in snapshot.keyed(PROCESSING_TIMERS, groups) {
-            self.keep.processing_timers.import(bytes).map_err(keyed_table::table_failure)?;
-        }
-        Ok(())
+        self.keep.restore(&self.context, snapshot)
     }
 }

@@ -20,7 +20,7 @@ pub(crate) const fn key_layout<K: Key>() -> KeyLayout {
 /// The hash of canonical key bytes: what `K::key_hash` gives for the key itself. Damaged bytes, on their way to
 /// [`check_keys`], have some hash as well.
 #[inline]
-fn hash_of_bytes<K: Key>(bytes: &[u8]) -> u64 {
+pub(crate) fn hash_of_bytes<K: Key>(bytes: &[u8]) -> u64 {
     K::try_with_key(bytes, |key| K::key_hash(key)).unwrap_or(0)
 }
 

@@ -37,6 +37,7 @@ mod keyed_head;
 mod keyed_loop;
 mod keyed_operator;
 mod keyed_process;
+mod keyed_state;
 mod keyed_table;
 mod late;
 mod map;
@@ -56,7 +57,6 @@ mod stopwatch;
 mod tee;
 mod top_n;
 mod tumbling;
-mod value_state;
 mod watermarks;
 mod window;
 mod window_join;
@@ -88,6 +88,10 @@ pub use keyed_context::{KeyedContext, TimeDomain};
 pub use keyed_head::{KeyedHead, KeyedHeadStart};
 pub use keyed_operator::{KeyedOperator, KeyedStart, Located};
 pub use keyed_process::{KeyedProcess, KeyedProcessFunction, KeyedProcessStart};
+pub use keyed_state::{
+    AggregatingState, AppendingState, KeyList, KeyMap, KeyedState, ListState, MapState,
+    ReadableState, ReducingState, StateRegistry, StateTtl, TtlUpdate, TtlVisibility, ValueState,
+};
 pub use map::{Map, MapTo, Project, ProjectTo, TryMap, TryMapTo};
 pub use partial::{Merged, Partial, PartialView, Uncombined, key_of_partial};
 pub use pre_aggregate::{PreAggregate, PreAggregateTo};
@@ -105,7 +109,6 @@ pub use stopwatch::{SAMPLED_RECORD, Stage, Stopwatch};
 pub use tee::Tee;
 pub use top_n::{Ranked, RankedView, TopN, by_count};
 pub use tumbling::{TumblingStart, TumblingWindows, WindowOptions};
-pub use value_state::{StateRegistry, ValueState};
 pub use watermarks::{
     AssignWatermarks, AssignWatermarksTo, BoundedOutOfOrderness, WatermarkGenerator,
     WatermarkStrategy, bounded_out_of_orderness, monotonous_timestamps,

@@ -36,6 +36,14 @@ impl Snapshot {
         self.parts.range(from..to).flat_map(|(_, parts)| parts.iter().map(Vec::as_slice))
     }
 
+    /// The names of keyed parts, in order, each once: what a test asks whether state was given back.
+    pub fn keyed_names(&self) -> Vec<&str> {
+        let keyed = self.parts.keys().filter(|(_, group)| group.is_some());
+        let mut names: Vec<&str> = keyed.map(|(name, _)| name.as_str()).collect();
+        names.dedup();
+        names
+    }
+
     /// The operator parts of `name`.
     pub fn operator(&self, name: &str) -> impl Iterator<Item = &[u8]> {
         self.parts.get(&(name.to_owned(), None)).into_iter().flatten().map(Vec::as_slice)

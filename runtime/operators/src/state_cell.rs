@@ -138,6 +138,14 @@ impl<S: Record> StateCell<S> {
         }
     }
 
+    /// Whether there is a value.
+    pub(crate) fn is_in(&self, row: &Row<'_>) -> bool {
+        match is_inline::<S>() {
+            true => row.get(self.cell).is_some(),
+            false => row.block(self.block).is_some(),
+        }
+    }
+
     /// Checks a value that came from a snapshot, before anything reads it.
     ///
     /// # Errors

@@ -43,8 +43,9 @@ mod io;
 #[cfg(not(loom))]
 mod launch;
 #[cfg(not(loom))]
-pub mod probe;
+mod manual_clock;
 #[cfg(not(loom))]
+pub mod probe;
 mod program;
 #[cfg(not(loom))]
 mod quantum;
@@ -71,6 +72,7 @@ mod sim;
 use sim as backend;
 
 pub use door::Door;
+pub use manual_clock::ManualClock;
 
 #[cfg(not(loom))]
 pub use self::{

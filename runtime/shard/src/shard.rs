@@ -15,7 +15,7 @@ use std::{
 
 use wiesel_core::{Nanos, ShardId, Timestamp};
 
-use crate::{Door, Io, Quantum, ShardCounters, backend};
+use crate::{Door, Io, ManualClock, Quantum, ShardCounters, backend};
 
 /// The services of one shard. Cheap to clone, and kept by what runs on it.
 #[derive(Clone)]
@@ -26,6 +26,8 @@ pub(crate) struct Inner {
     door: Door,
     counters: Arc<ShardCounters>,
     now: Cell<Nanos>,
+    /// In place of the machine's clock, if there is one.
+    clock: Option<ManualClock>,
     pub(crate) machine: backend::Services,
     pub(crate) io: RefCell<backend::Ring>,
 }
@@ -37,9 +39,19 @@ impl Shard {
         counters: Arc<ShardCounters>,
         machine: backend::Services,
     ) -> Self {
+        Self::with_clock(id, door, counters, machine, None)
+    }
+
+    fn with_clock(
+        id: ShardId,
+        door: Door,
+        counters: Arc<ShardCounters>,
+        machine: backend::Services,
+        clock: Option<ManualClock>,
+    ) -> Self {
         let io = RefCell::new(backend::Ring::new(&machine, id));
-        let now = Cell::new(machine.read_clock());
-        Self(Rc::new(Inner { id, door, counters, now, machine, io }))
+        let now = clock.as_ref().map_or_else(|| machine.read_clock(), ManualClock::now);
+        Self(Rc::new(Inner { id, door, counters, now: Cell::new(now), clock, machine, io }))
     }
 
     /// A shard that no loop drives, on the current thread: for tests and tools that hold their own loop.
@@ -49,10 +61,16 @@ impl Shard {
         Self::new(ShardId(0), Door::unattended(), Arc::default(), machine)
     }
 
+    /// As [`Shard::detached`], on a clock that is moved by hand. A [`Quantum`] still follows the machine's.
+    pub fn on(clock: &ManualClock) -> Self {
+        let (machine, clock) = (backend::Services::detached(), Some(clock.clone()));
+        Self::with_clock(ShardId(0), Door::unattended(), Arc::default(), machine, clock)
+    }
+
     /// What the loop does before each turn: reads the clock for [`Shard::now`] and takes completed operations from
     /// the ring. Returns how many operations completed.
     pub fn look(&self) -> usize {
-        self.look_at(self.0.machine.read_clock())
+        self.look_at(self.read_clock())
     }
 
     /// [`Shard::look`] with a clock that was read just now.
@@ -81,12 +99,18 @@ impl Shard {
     /// Reads that clock afresh (about 20 ns).
     #[inline]
     pub fn read_clock(&self) -> Nanos {
-        self.0.machine.read_clock()
+        match &self.0.clock {
+            None => self.0.machine.read_clock(),
+            Some(clock) => clock.now(),
+        }
     }
 
     /// The time of day. It may jump, backwards too.
     pub fn wall_time(&self) -> Timestamp {
-        self.0.machine.wall_time()
+        match &self.0.clock {
+            None => self.0.machine.wall_time(),
+            Some(clock) => clock.wall_time(),
+        }
     }
 
     /// Sixty-four random bits; in simulation from the seed.

@@ -93,11 +93,12 @@ pub mod prelude {
         BadLines, Collection, Csv, DataGen, FileSink, JsonLines, Lines, StdoutSink, Utf8,
     };
     pub use wiesel_operators::{
-        AggregateError, AggregateFunction, Aggregated, AggregatedView, CoProcessFunction, Counted,
-        CountedView, Elements, KeyedCoProcessFunction, KeyedContext, KeyedProcessFunction,
-        ProcessContext, ProcessFunction, ProcessJoinContext, ProcessJoinFunction, Ranked,
-        RankedView, Session, Sliding, StateRegistry, TimeDomain, TimeWindow, Tumbling, ValueState,
-        WatermarkStrategy, after, before, bounded_out_of_orderness, by_count,
+        AggregateError, AggregateFunction, Aggregated, AggregatedView, AggregatingState,
+        CoProcessFunction, Counted, CountedView, Elements, KeyedCoProcessFunction, KeyedContext,
+        KeyedProcessFunction, ListState, MapState, ProcessContext, ProcessFunction,
+        ProcessJoinContext, ProcessJoinFunction, Ranked, RankedView, ReducingState, Session,
+        Sliding, StateRegistry, StateTtl, TimeDomain, TimeWindow, TtlUpdate, TtlVisibility,
+        Tumbling, ValueState, WatermarkStrategy, after, before, bounded_out_of_orderness, by_count,
         monotonous_timestamps,
     };
 }

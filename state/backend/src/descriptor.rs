@@ -7,12 +7,27 @@
 //! |-----------------------|----------------------|----------------------------------------------------|
 //! | the state             | the same             | goes on                                            |
 //! | the state             | another type or kind | error: names field and fix                         |
-//! | the state             | nothing              | error, unless state may be dropped                 |
+//! | the state             | nothing              | error: names the state                             |
 //! | nothing               | the state            | goes on: the state starts empty                    |
+//!
+//! As bytes: version u32 = 1, number of states u32, and per state: name, kind u8, expires u8, name of the type, hash u64,
+//! number of fields u32, and per field its name and the name of its type. Little-endian; a text is its length u32 and
+//! its bytes.
 
 use std::fmt;
 
-use crate::TableError;
+use crate::{TableError, reader::Reader};
+
+const VERSION: u32 = 1;
+
+/// Kinds by their number in bytes.
+const KINDS: [StateKind; 5] = [
+    StateKind::Value,
+    StateKind::List,
+    StateKind::Map,
+    StateKind::Reducing,
+    StateKind::Aggregating,
+];
 
 /// What a state is to its user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +75,8 @@ pub struct StateDescriptor {
     pub name: String,
     /// What it is.
     pub kind: StateKind,
+    /// Whether what it holds expires: then times lie beside it. A restore adds them, or leaves them out.
+    pub expires: bool,
     /// What it holds.
     pub schema: StateSchema,
 }
@@ -72,14 +89,14 @@ pub struct StateDescriptor {
 /// let with = |ty: &str, hash| {
 ///     let fields = vec![("sum".to_owned(), ty.to_owned())];
 ///     let schema = StateSchema { name: "Total".to_owned(), fields, hash };
-///     let state = StateDescriptor { name: "total".to_owned(), kind: StateKind::Value, schema };
+///     let state = StateDescriptor { name: "total".to_owned(), kind: StateKind::Value, expires: false, schema };
 ///     OperatorStateSchema::new("orders", vec![state]).unwrap()
 /// };
 /// assert!(with("u64", 1).check_restore(&with("u64", 1)).is_ok());
 /// assert_eq!(
 ///     with("f64", 2).check_restore(&with("u64", 1)).unwrap_err().to_string(),
 ///     "operator `orders`, state `total`: field `sum` of Total was u64 and is f64; \
-///      restore with the old type, or migrate with #[record(version = .., from = ..)]"
+///      keep the old type under this name, and give a new state another"
 /// );
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,6 +130,60 @@ impl OperatorStateSchema {
         &self.states
     }
 
+    /// Appends it as bytes for [`OperatorStateSchema::read`].
+    pub fn write(&self, out: &mut Vec<u8>) {
+        let text = |out: &mut Vec<u8>, text: &str| {
+            out.extend_from_slice(&(text.len() as u32).to_le_bytes());
+            out.extend_from_slice(text.as_bytes());
+        };
+        out.extend_from_slice(&VERSION.to_le_bytes());
+        out.extend_from_slice(&(self.states.len() as u32).to_le_bytes());
+        for StateDescriptor { name, kind, expires, schema } in &self.states {
+            text(out, name);
+            let kind = KINDS.iter().position(|known| known == kind).unwrap_or(KINDS.len());
+            out.extend_from_slice(&[kind as u8, u8::from(*expires)]);
+            text(out, &schema.name);
+            out.extend_from_slice(&schema.hash.to_le_bytes());
+            out.extend_from_slice(&(schema.fields.len() as u32).to_le_bytes());
+            for (field, type_name) in &schema.fields {
+                text(out, field);
+                text(out, type_name);
+            }
+        }
+    }
+
+    /// The states of the operator with this uid, from bytes that may be anything.
+    ///
+    /// # Errors
+    ///
+    /// If they are not what [`OperatorStateSchema::write`] wrote.
+    pub fn read(operator: &str, bytes: &[u8]) -> Result<Self, TableError> {
+        let mut reader = Reader { bytes, at: 0 };
+        let version = reader.u32()?;
+        if version != VERSION {
+            return Err(TableError::Version { found: version, known: VERSION });
+        }
+        let mut states = Vec::new();
+        for _ in 0..reader.u32()? {
+            let name = reader.text()?;
+            let [kind, expires] = [reader.take(1)?[0], reader.take(1)?[0]];
+            let Some(kind) = KINDS.get(usize::from(kind)).copied() else {
+                return Err(reader.corrupt("a state of an unknown kind"));
+            };
+            let (type_name, hash) = (reader.text()?, reader.u64()?);
+            let mut fields = Vec::new();
+            for _ in 0..reader.u32()? {
+                fields.push((reader.text()?, reader.text()?));
+            }
+            let schema = StateSchema { name: type_name, fields, hash };
+            states.push(StateDescriptor { name, kind, expires: expires != 0, schema });
+        }
+        if reader.at != bytes.len() {
+            return Err(reader.corrupt("bytes behind the last state"));
+        }
+        Self::new(operator, states)
+    }
+
     /// Whether what a checkpoint holds can be read by this program.
     ///
     /// # Errors
@@ -134,13 +205,13 @@ impl OperatorStateSchema {
         let Some(new) = self.states.iter().find(|state| state.name == old.name) else {
             return mismatch(
                 "the checkpoint has it and the program does not".to_owned(),
-                "declare it, or restore with dropped state allowed",
+                "declare it, if only to clear it",
             );
         };
         if new.kind != old.kind {
             return mismatch(
                 format!("it was a {} state and is a {} state", old.kind, new.kind),
-                "give the new state another name",
+                "keep the old state under this name, and give a new one another",
             );
         }
         if new.schema.hash == old.schema.hash {
@@ -148,7 +219,7 @@ impl OperatorStateSchema {
         }
         mismatch(
             difference(&old.schema, &new.schema),
-            "restore with the old type, or migrate with #[record(version = .., from = ..)]",
+            "keep the old type under this name, and give a new state another",
         )
     }
 }
@@ -202,7 +273,7 @@ mod tests {
             let hash =
                 words[2..].join(" ").bytes().fold(7_u64, |h, b| h * 31 % 1_000_003 + u64::from(b));
             let schema = StateSchema { name: words[2].to_owned(), fields: fields.collect(), hash };
-            StateDescriptor { name: words[1].to_owned(), kind, schema }
+            StateDescriptor { name: words[1].to_owned(), kind, expires: false, schema }
         };
         OperatorStateSchema::new("op", lines.iter().map(state).collect()).unwrap()
     }
@@ -229,9 +300,9 @@ mod tests {
                 "operator `op`, state `s`: the checkpoint has it and the program does not; declare",
             ),
         );
-        check(old, &["map s T a:u64 b:str"], Some("was a value state and is a map state; give"));
+        check(old, &["map s T a:u64 b:str"], Some("was a value state and is a map state; keep"));
         check(old, &["value s T a:u64"], Some("field `b` of T is gone"));
-        check(old, &["value s T a:i64 b:str"], Some("field `a` of T was u64 and is i64; restore"));
+        check(old, &["value s T a:i64 b:str"], Some("field `a` of T was u64 and is i64; keep"));
         check(old, &["value s T a:u64 b:str c:u8"], Some("field `c` of T is new"));
         check(old, &["value s U a:u64 b:str"], Some("it held T and holds U"));
         check(old, &["value s T b:str a:u64"], Some("`b` is where `a` was"));
@@ -242,6 +313,25 @@ mod tests {
             error.to_string().contains("a type inside of it or its version changed"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn it_is_the_same_behind_bytes_and_damage_is_an_error() {
+        let mut states = schema(&["value s T a:u64 b:str", "map m U", "value last V c:i8"]);
+        states.states[1].expires = true;
+        let mut bytes = Vec::new();
+        states.write(&mut bytes);
+        assert_eq!(OperatorStateSchema::read("op", &bytes), Ok(states.clone()));
+        for end in 0..bytes.len() {
+            assert!(OperatorStateSchema::read("op", &bytes[..end]).is_err(), "cut off at {end}");
+        }
+        for at in 0..bytes.len() {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 0xa5;
+            // Another text or number is not seen here; what matters is that nothing panics.
+            let read = OperatorStateSchema::read("op", &damaged);
+            assert_ne!(read, Ok(states.clone()), "byte {at} says nothing");
+        }
     }
 
     #[test]

@@ -210,6 +210,17 @@ impl RowLayout {
         Self::build(key, hash).cell("value", bytes).finish()
     }
 
+    /// Starts a layout of the same keys.
+    pub fn with_other_cells(&self) -> RowLayoutBuilder {
+        let Self { key, hash, word_hash, .. } = *self;
+        RowLayoutBuilder { key, hash, word_hash, names: Vec::new() }
+    }
+
+    /// The names of its cells, fixed ones and blocks, as declared.
+    pub fn cell_names(&self) -> impl Iterator<Item = &str> {
+        self.names.iter().map(|(name, _)| name.as_str())
+    }
+
     /// The same keys without cells.
     pub(crate) fn keys_of(other: &Self) -> Arc<Self> {
         Arc::new(Self {

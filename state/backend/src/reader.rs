@@ -28,4 +28,12 @@ impl<'b> Reader<'b> {
     pub(crate) fn u64(&mut self) -> Result<u64, TableError> {
         Ok(u64::from(self.u32()?) | u64::from(self.u32()?) << 32)
     }
+
+    /// A length, and as many bytes of UTF-8.
+    pub(crate) fn text(&mut self) -> Result<String, TableError> {
+        let len = self.u32()? as usize;
+        let bytes = self.take(len)?;
+        let text = std::str::from_utf8(bytes).map_err(|_| self.corrupt("a text that is none"))?;
+        Ok(text.to_owned())
+    }
 }

@@ -3,6 +3,7 @@
 
 mod all_windows;
 mod co_process;
+mod frames;
 mod harness;
 mod interval_join;
 mod joins;
@@ -18,6 +19,10 @@ mod rolling;
 mod session;
 mod session_model;
 mod sliding;
+mod states;
+mod states_model;
+mod states_restore;
+mod states_ttl;
 mod tumbling;
 mod two_inputs;
 mod watermarks;

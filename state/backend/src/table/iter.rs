@@ -19,7 +19,37 @@ pub struct Rows<'t> {
     end: u64,
 }
 
+/// How far a pass over a table has come; see [`Table::scan`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ScanCursor(u64);
+
 impl Table {
+    /// The next step of a pass over all rows, while the table is written in between: the rows of one segment, or none
+    /// if the pass is over. A row that is there during the whole pass is given once.
+    ///
+    /// ```
+    /// use wiesel_core::KeyGroupRange;
+    /// use wiesel_state::{KeyLayout, RowLayout, ScanCursor, Table};
+    ///
+    /// let layout = RowLayout::of_value(KeyLayout::Word { bytes: 1 }, |key| key[0].into(), 8)?;
+    /// let mut table = Table::new(layout, KeyGroupRange::all(4), 4);
+    /// table.upsert(7, &[7]);
+    /// let (mut cursor, mut seen) = (ScanCursor::default(), 0);
+    /// while let Some(rows) = table.scan(&mut cursor) {
+    ///     seen += rows.count();
+    /// }
+    /// assert_eq!(seen, 1);
+    /// # Ok::<(), wiesel_state::TableError>(())
+    /// ```
+    pub fn scan(&self, cursor: &mut ScanCursor) -> Option<Rows<'_>> {
+        if cursor.0 >= (self.range.len() as u64) << 32 {
+            return None;
+        }
+        let (first, (_, next)) = (cursor.0, self.segment_and_next(cursor.0));
+        cursor.0 = next;
+        Some(self.rows_between(first, next))
+    }
+
     /// All rows, in order of their key groups.
     pub fn iter(&self) -> Rows<'_> {
         self.rows_between(0, (self.range.len() as u64) << 32)

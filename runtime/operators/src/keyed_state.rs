@@ -1,0 +1,253 @@
+//! State per key that a function keeps by name: declared once, then used through the context of the key at hand.
+//!
+//! ```text
+//!   key's row       │ value │ reducing │ aggregating │ list: first, end │ map: length │     a cell each; gone when empty
+//!   rows of a list    key + index   ─▶ │ element │            a table for each list
+//!   rows of a map     key + map key ─▶ │ value, index │       two tables for each map: what a key maps to,
+//!                     key + index   ─▶ │ map key │            and which keys there are
+//! ```
+//!
+//! # What is always true
+//!
+//! 1. A state that was not registered in `open` cannot be used: that is a mistake in the program and panics.
+//! 2. A key without state has no row, and a cleared list or map no element.
+//! 3. Adding to a list or a map costs the same however long it is.
+//! 4. Snapshots are by key group. They say what the states are; a restore compares before it reads a row, and says
+//!    which state is another one.
+
+mod keep;
+mod list;
+mod map;
+mod restore;
+mod single;
+mod sweep;
+mod ttl;
+
+use std::any::Any;
+
+use wiesel_core::{TaskFailure, Timestamp};
+use wiesel_record::{Record, Schema};
+use wiesel_state::{
+    KeyHash, Row, RowLayout, RowLayoutBuilder, RowMut, StateKind, StateSchema, Table,
+};
+
+use crate::TaskContext;
+
+pub use list::{KeyList, ListState};
+pub use map::{KeyMap, MapState};
+pub use single::{AggregatingState, ReducingState, ValueState};
+pub use ttl::{StateTtl, TtlUpdate, TtlVisibility};
+
+pub(crate) use keep::Keep;
+pub(crate) use sealed::{Addable, At, Readable, Registered};
+use ttl::TimedCell;
+
+/// A state that can be registered: [`ValueState`], [`ListState`], [`MapState`], [`ReducingState`] or
+/// [`AggregatingState`].
+pub trait KeyedState: sealed::Registered {}
+
+/// A state of one value, which can be read: [`ValueState`], [`ReducingState`] or [`AggregatingState`].
+pub trait ReadableState: KeyedState + sealed::Readable {}
+
+/// A state that values can be added to: [`ListState`], [`ReducingState`] or [`AggregatingState`]. Flink's
+/// `AppendingState`.
+pub trait AppendingState: KeyedState + sealed::Addable {}
+
+/// A state's name, and its place among the states of its function.
+#[derive(Clone, Copy, Debug)]
+pub struct StateId {
+    name: &'static str,
+    index: Option<usize>,
+    ttl: Option<StateTtl>,
+}
+
+impl StateId {
+    const fn new(name: &'static str) -> Self {
+        Self { name, index: None, ttl: None }
+    }
+
+    pub(crate) fn index(&self) -> usize {
+        match self.index {
+            Some(index) => index,
+            None => unregistered(self.name),
+        }
+    }
+}
+
+#[cold]
+fn unregistered(name: &str) -> ! {
+    panic!("the state `{name}` was not registered in `open`")
+}
+
+/// What states are made of; nobody else makes one.
+mod sealed {
+    use super::{Declared, Record, StateId, Store, Table, TaskContext, TaskFailure};
+
+    /// The key at hand, and the task, whose clock tells what has expired.
+    #[derive(Clone, Copy)]
+    pub struct At<'k> {
+        pub hash: u64,
+        pub key: &'k [u8],
+        pub task: &'k TaskContext,
+    }
+
+    pub trait Registered {
+        fn id(&self) -> &StateId;
+        fn id_mut(&mut self) -> &mut StateId;
+        fn declared(&self) -> Declared;
+    }
+
+    pub trait Readable {
+        /// What a row holds.
+        type Stored: Record;
+        /// What a program gets.
+        type Value;
+        fn value(&self, stored: <Self::Stored as Record>::View<'_>) -> Self::Value;
+    }
+
+    pub trait Addable {
+        /// What is added.
+        type In: Record;
+        fn add(
+            &self,
+            store: &mut dyn Store,
+            rows: &mut Table,
+            at: At<'_>,
+            value: <Self::In as Record>::View<'_>,
+        ) -> Result<(), TaskFailure>;
+    }
+}
+
+/// What is behind a registered state: its cells in the key's row, and its elements.
+pub trait Store: Any {
+    /// Whether what it holds can expire.
+    fn expires(&self) -> bool;
+
+    /// Whether what the key's row itself holds can.
+    fn expires_in_row(&self) -> bool {
+        false
+    }
+
+    /// Takes the state of a key away: its cells and its elements. The row itself stays.
+    fn clear(&mut self, rows: &mut Table, at: At<'_>);
+
+    /// The key was read at `what`, at this time: what has expired goes, and what reading keeps alive is marked. Says
+    /// whether nothing of the state is left.
+    fn settle(&mut self, rows: &mut Table, at: At<'_>, what: Reading<'_>, now: Timestamp) -> bool;
+
+    /// From when on what the key's row itself holds is expired.
+    fn expiry(&self, row: &Row<'_>) -> Option<Timestamp>;
+
+    /// Checks the cells of a row that came from a snapshot.
+    ///
+    /// # Errors
+    ///
+    /// If they are not what this state writes.
+    fn check(&self, row: &Row<'_>) -> Result<(), TaskFailure>;
+
+    /// A row that came from a snapshot without times was written now.
+    fn stamp_missing(&self, row: &mut RowMut<'_>, now: Timestamp);
+
+    /// The rows of a list or a map.
+    fn elements(&mut self) -> Option<&mut dyn Elements> {
+        None
+    }
+}
+
+/// The rows of a list or a map.
+pub trait Elements {
+    /// The table that is written to snapshots.
+    fn table(&self) -> &Table;
+
+    /// As it was laid out by a program whose state did or did not expire.
+    fn layout(&self, expires: bool) -> Result<std::sync::Arc<RowLayout>, TaskFailure>;
+
+    /// To import rows into.
+    fn table_mut(&mut self) -> &mut Table;
+
+    /// An element that came from a snapshot without a time was written now.
+    fn stamp_missing(&mut self, hash: u64, composed: &[u8], now: Timestamp);
+
+    /// Checks imported elements, and that they are those that the rows of the keys speak of.
+    ///
+    /// # Errors
+    ///
+    /// If they are not.
+    fn check(&mut self, rows: &Table) -> Result<(), TaskFailure>;
+
+    /// From when on an element is expired.
+    fn expiry(&self, row: &Row<'_>) -> Option<Timestamp>;
+
+    /// Takes an element away that has expired, and says whether none is left of its key.
+    fn expire(&mut self, rows: &mut Table, at: At<'_>, namespace: &[u8], now: Timestamp) -> bool;
+}
+
+/// What was read of the state of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reading<'r> {
+    /// All of it.
+    All,
+    /// The entry of a map with this map key.
+    Entry(&'r [u8]),
+}
+
+/// What a store needs to be made.
+pub struct OpenState<'o> {
+    name: &'static str,
+    ttl: Option<StateTtl>,
+    /// Of the key's row.
+    layout: &'o RowLayout,
+    /// Of the composed keys of elements.
+    element_hash: KeyHash,
+    /// Whether bytes are a key of the stream.
+    is_key: fn(&[u8]) -> bool,
+    task: &'o TaskContext,
+}
+
+/// A registered state, before there is a row layout.
+pub struct Declared {
+    name: &'static str,
+    kind: StateKind,
+    schema: StateSchema,
+    ttl: Option<StateTtl>,
+    declare: fn(RowLayoutBuilder, &str, expires: bool) -> RowLayoutBuilder,
+    open: fn(&OpenState<'_>) -> Result<Box<dyn Store>, TaskFailure>,
+}
+
+/// Collects the states of a function.
+#[derive(Default)]
+pub struct StateRegistry {
+    states: Vec<Declared>,
+}
+
+impl StateRegistry {
+    /// Makes `state` a part of what is kept for each key. Two states of a function have two names.
+    pub fn register<S: KeyedState>(&mut self, state: &mut S) {
+        state.id_mut().index = Some(self.states.len());
+        self.states.push(state.declared());
+    }
+}
+
+/// What a snapshot says of a type.
+fn schema_of(schema: &Schema) -> StateSchema {
+    // The version is the program's word about what the fields mean: another one is another state.
+    let version = u64::from(schema.version - 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    let fields = schema.fields.iter();
+    StateSchema {
+        name: schema.name.to_owned(),
+        fields: fields.map(|field| (field.name.to_owned(), field.type_name.to_owned())).collect(),
+        hash: schema.hash ^ version,
+    }
+}
+
+/// The store of a state, to read.
+fn store_of<'k, S: Store>(cells: &'k [Box<dyn Store>], id: &StateId) -> &'k S {
+    let store: Option<&dyn Any> = cells.get(id.index()).map(|store| store.as_ref() as &dyn Any);
+    store.and_then(|store| store.downcast_ref()).unwrap_or_else(|| unregistered(id.name))
+}
+
+/// The store of a state, to write.
+fn store_mut<'k, S: Store>(store: &'k mut dyn Store, id: &StateId) -> &'k mut S {
+    let store: &mut dyn Any = store;
+    store.downcast_mut().unwrap_or_else(|| unregistered(id.name))
+}

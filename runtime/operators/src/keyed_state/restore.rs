@@ -1,0 +1,193 @@
+//! State of keys in snapshots: what the states are, and the rows of each key group.
+//!
+//! ```text
+//!   process.states                  of subtask 0: names, kinds and fields; compared before a row is read
+//!   process                         by key group: the rows of the keys
+//!   process.state/NAME              by key group: the elements of the list or map NAME
+//!   process.event-timers, process.processing-timers
+//! ```
+//!
+//! # What is always true
+//!
+//! 1. A restore names the state that does not fit, and how to fix it. States that the snapshot does not have begin
+//!    empty, whatever order they are registered in. One that did not expire may expire from now on, and the reverse.
+//! 2. Damaged bytes are an error. After a restore each list has its elements, and each map its entries.
+
+use std::sync::Arc;
+
+use wiesel_core::{TaskFailure, Timestamp};
+use wiesel_state::{OperatorStateSchema, Row, RowLayout, RowMut, StateDescriptor, Table};
+
+use super::{Keep, ttl::now_of};
+use crate::{
+    Snapshot, TaskContext,
+    keyed_table::{self, table_failure},
+};
+
+const STATES: &str = "process.states";
+const ROWS: &str = "process";
+const EVENT_TIMERS: &str = "process.event-timers";
+const PROCESSING_TIMERS: &str = "process.processing-timers";
+
+fn elements_part(state: &str) -> String {
+    format!("process.state/{state}")
+}
+
+impl Keep {
+    /// Adds everything, by key group.
+    pub(crate) fn snapshot(&mut self, task: &TaskContext, snapshot: &mut Snapshot) {
+        let groups = task.key_groups();
+        if task.id().subtask.0 == 0 {
+            let mut bytes = Vec::new();
+            self.schema.write(&mut bytes);
+            snapshot.put(STATES, None, bytes);
+        }
+        keyed_table::export(ROWS, &self.table, groups, snapshot);
+        for (state, cell) in self.declared.iter().zip(&mut self.cells) {
+            if let Some(elements) = cell.elements() {
+                let part = elements_part(state.name);
+                keyed_table::export(&part, elements.table(), groups, snapshot);
+            }
+        }
+        let queues =
+            [(EVENT_TIMERS, &self.event_timers), (PROCESSING_TIMERS, &self.processing_timers)];
+        for (name, timers) in queues {
+            timers.export(&mut |group, bytes| snapshot.put(name, Some(group), bytes.to_vec()));
+        }
+    }
+
+    /// Takes the state of the key groups of this subtask.
+    ///
+    /// # Errors
+    ///
+    /// If it is damaged, or that of other states.
+    pub(crate) fn restore(
+        &mut self,
+        task: &TaskContext,
+        snapshot: &Snapshot,
+    ) -> Result<(), TaskFailure> {
+        let (groups, now) = (task.key_groups(), now_of(task));
+        let mut old = None;
+        for bytes in snapshot.operator(STATES) {
+            let states = OperatorStateSchema::read(task.uid(), bytes).map_err(table_failure)?;
+            self.schema.check_restore(&states).map_err(table_failure)?;
+            old = Some(states);
+        }
+        // Without a word about it the states are those of this program.
+        let old = old.unwrap_or_else(|| self.schema.clone());
+        self.restore_rows(&old, snapshot.keyed(ROWS, groups), now)?;
+        for (state, cell) in self.declared.iter().zip(&mut self.cells) {
+            let Some(elements) = cell.elements() else { continue };
+            let was = old.states().iter().find(|old| old.name == state.name);
+            let expired = was.is_some_and(|state| state.expires);
+            let layout = elements.layout(expired)?;
+            let part = elements_part(state.name);
+            for bytes in snapshot.keyed(&part, groups) {
+                if expired == state.ttl.is_some() {
+                    elements.table_mut().import(bytes).map_err(table_failure)?;
+                } else {
+                    import_as(elements.table_mut(), &layout, bytes, |_| {})?;
+                }
+            }
+            if state.ttl.is_some() && !expired {
+                let rows = elements.table().iter();
+                let keys: Vec<Vec<u8>> = rows.map(|(_, row)| row.key().to_vec()).collect();
+                for key in keys {
+                    let hash = elements.table().layout().hash(&key);
+                    elements.stamp_missing(hash, &key, now);
+                }
+            }
+            elements.check(&self.table)?;
+        }
+        for bytes in snapshot.keyed(EVENT_TIMERS, groups) {
+            self.event_timers.import(bytes).map_err(table_failure)?;
+        }
+        for bytes in snapshot.keyed(PROCESSING_TIMERS, groups) {
+            self.processing_timers.import(bytes).map_err(table_failure)?;
+        }
+        self.sweep_restored(now);
+        Ok(())
+    }
+
+    fn restore_rows<'s>(
+        &mut self,
+        old: &OperatorStateSchema,
+        parts: impl Iterator<Item = &'s [u8]>,
+        now: Timestamp,
+    ) -> Result<(), TaskFailure> {
+        let shape = |state: &StateDescriptor| (state.name.clone(), state.expires);
+        let is_same = old.states().iter().map(shape).eq(self.schema.states().iter().map(shape));
+        let layout = self.old_layout(old)?;
+        let Self { table, cells, is_key, .. } = self;
+        for bytes in parts {
+            if is_same {
+                table.import(bytes).map_err(table_failure)?;
+            } else {
+                import_as(table, &layout, bytes, |row| {
+                    cells.iter().for_each(|cell| cell.stamp_missing(row, now));
+                })?;
+            }
+        }
+        for (_, row) in table.iter() {
+            if !is_key(row.key()) {
+                let cause = "a key is not one of the stream's type; restore an earlier checkpoint";
+                let environment = wiesel_core::Blame::Environment;
+                return Err(TaskFailure::new(environment, "restore keyed state", cause));
+            }
+            cells.iter().try_for_each(|cell| cell.check(&row))?;
+        }
+        Ok(())
+    }
+
+    /// The rows of a program with these states, which are among ours.
+    fn old_layout(&self, old: &OperatorStateSchema) -> Result<Arc<RowLayout>, TaskFailure> {
+        let ours = self.table.layout();
+        let mut layout = ours.with_other_cells();
+        for state in old.states() {
+            if let Some(ours) = self.declared.iter().find(|ours| ours.name == state.name) {
+                layout = (ours.declare)(layout, ours.name, state.expires);
+            }
+        }
+        layout.finish().map_err(table_failure)
+    }
+}
+
+/// Imports rows of another layout: what both have is copied, what only ours has is absent.
+fn import_as(
+    table: &mut Table,
+    layout: &Arc<RowLayout>,
+    bytes: &[u8],
+    mut each: impl FnMut(&mut RowMut<'_>),
+) -> Result<(), TaskFailure> {
+    let mut old = Table::new(Arc::clone(layout), table.range(), table.max_parallelism());
+    old.import(bytes).map_err(table_failure)?;
+    let ours = Arc::clone(table.layout());
+    for (_, from) in old.iter() {
+        let mut to = table.upsert(layout.hash(from.key()), from.key());
+        for name in layout.cell_names() {
+            copy_cell(name, &from, &ours, &mut to)?;
+        }
+        each(&mut to);
+    }
+    Ok(())
+}
+
+fn copy_cell(
+    name: &str,
+    from: &Row<'_>,
+    ours: &RowLayout,
+    to: &mut RowMut<'_>,
+) -> Result<(), TaskFailure> {
+    if let (Some(old), Some(new)) = (from.layout().cell(name), ours.cell(name))
+        && let Some(bytes) = from.get(old)
+        && old.bytes() == new.bytes()
+    {
+        to.cell_mut(new).copy_from_slice(bytes);
+    }
+    if let (Some(old), Some(new)) = (from.layout().block(name), ours.block(name))
+        && let Some(bytes) = from.block(old)
+    {
+        to.set_block(new, bytes).map_err(table_failure)?;
+    }
+    Ok(())
+}

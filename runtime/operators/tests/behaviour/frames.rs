@@ -1,0 +1,54 @@
+//! What goes into a head and comes out of its snapshot, as bytes: frames of records, and the parts of key groups.
+
+use wiesel_core::{KeyGroupRange, Meta};
+use wiesel_operators::Snapshot;
+use wiesel_record::{Record, Scratch};
+use wiesel_wire::{Frame, FramePool, FrameShape, FrameWriter, LocalPool};
+
+use crate::harness::MAX_PARALLELISM;
+
+/// Makes frames of one type, with times and hashes.
+pub struct Frames<T> {
+    pool: LocalPool,
+    scratch: Scratch,
+    types: std::marker::PhantomData<fn(T)>,
+}
+
+impl<T: Record> Frames<T> {
+    /// Eight frames at a time.
+    pub fn new() -> Self {
+        let pool = FramePool::new(8, 0).reserve(8).unwrap();
+        Self { pool, scratch: Scratch::new(), types: std::marker::PhantomData }
+    }
+
+    /// A frame with these records.
+    pub fn frame<'r>(&mut self, records: impl Iterator<Item = (&'r T, Meta)>) -> Frame {
+        let shape = FrameShape::of::<T>(true, true);
+        let mut writer = FrameWriter::open(self.pool.take().unwrap(), shape);
+        for (record, meta) in records {
+            writer.append::<T, _>(&record, meta, &mut self.scratch).unwrap();
+        }
+        writer.close()
+    }
+
+    /// Takes a frame back.
+    pub fn give(&mut self, frame: Frame) {
+        self.pool.give(frame);
+    }
+}
+
+/// What each key group of each keyed part is made of. Rows of a group are in the order in which their table came to be, so
+/// a restored one may have another.
+pub fn keyed_bytes(snapshot: &Snapshot) -> Vec<(&str, u16, Vec<u8>)> {
+    let mut parts = Vec::new();
+    for name in snapshot.keyed_names() {
+        for group in KeyGroupRange::all(MAX_PARALLELISM).iter() {
+            let group = group.0;
+            let only = KeyGroupRange { first: group, end: group + 1 };
+            let mut bytes: Vec<u8> = snapshot.keyed(name, only).flatten().copied().collect();
+            bytes.sort_unstable();
+            parts.push((name, group, bytes));
+        }
+    }
+    parts
+}
