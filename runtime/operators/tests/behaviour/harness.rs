@@ -20,8 +20,8 @@
 //! | `idle`, `active` | the status of the input |
 //! | `t5`, `t5!` | a turn ends 5 ms after the start; `!`: the task has nothing left to do |
 //! | `p5` | processing timers up to 5 fire |
-//! | `c5` | the clock says 5, and nobody is told |
-//! | `c5!` | the clock says 5, and what is due is done, as by a task that has nothing else to do |
+//! | `C5` | the clock says 5, and nobody is told |
+//! | `C5!` | the clock says 5, and what is due is done, as by a task that has nothing else to do |
 //! | `state?` | prints the parts of a snapshot that are by key |
 //! | `next?` | prints the time of the next processing timer |
 //! | `!3` | the head is restored from its snapshot, at parallelism 3 |
@@ -219,7 +219,7 @@ fn parse_word(step: &str, hash_of: fn(&Word) -> u64) -> Option<(usize, Word, Met
     let (word, time) = rest.split_once('@').map_or((rest, None), |(w, t)| (w, Some(parse_time(t))));
     let letters = word.find(|c: char| !c.is_alphabetic()).unwrap_or(word.len());
     let (key, number) = word.split_at(letters);
-    if matches!(key, "w" | "t" | "p" | "c" | "") {
+    if matches!(key, "w" | "t" | "p" | "C" | "") {
         return None;
     }
     let number = if number.is_empty() { 1 } else { number.parse().unwrap() };
@@ -390,7 +390,7 @@ impl<'b> Run<'b> {
                     tell(subtask, mode, |head, pace| head.advance_time(now, pace));
                 }
             }
-            ("c", time) => {
+            ("C", time) => {
                 let (time, is_told) = time.strip_suffix('!').map_or((time, false), |t| (t, true));
                 let now = parse_time(time);
                 self.clock.set(now);

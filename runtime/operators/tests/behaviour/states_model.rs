@@ -307,7 +307,7 @@ impl OfKey {
 fn interpret(setting: &Setting, script: &str) -> String {
     let (mut keys, mut now, mut out) = (BTreeMap::<&str, OfKey>::new(), 0, Vec::new());
     for step in script.split(' ') {
-        if let Some(time) = step.strip_prefix('c') {
+        if let Some(time) = step.strip_prefix('C') {
             now = time.trim_end_matches('!').parse().unwrap();
             continue;
         }
@@ -338,7 +338,7 @@ fn random_script(random: &mut Random, setting: &Setting) -> String {
             0 => {
                 now += random.below(25);
                 let told = if is_swept && random.one_in(2) { "!" } else { "" };
-                steps.push(format!("c{now}{told}"));
+                steps.push(format!("C{now}{told}"));
             }
             1 => steps.push(format!("!{}", 1 + random.below(3))),
             2 | 3 => {
@@ -359,7 +359,7 @@ fn random_script(random: &mut Random, setting: &Setting) -> String {
     }
     if all_expire {
         // Nobody comes again.
-        (0..200).for_each(|step| steps.push(format!("c{}!", now + step)));
+        (0..200).for_each(|step| steps.push(format!("C{}!", now + step)));
     } else {
         keys.iter().for_each(|key| steps.push(format!("{key}{}", 1_000 * states::CLEAR_ALL)));
     }

@@ -26,13 +26,13 @@ fn state_expires_its_time_to_live_after_it_was_written() {
     let write = "a1005 a3006 a4001 a7001 a12002 a13008 a16031";
     check(
         all(ttl(10)),
-        &format!("c100 {write} c109 a15000 c110 a15000 state?"),
+        &format!("C100 {write} C109 a15000 C110 a15000 state?"),
         &format!("{told} {NOTHING} state=none"),
     );
     // Reading does not keep it alive, writing does; other keys are other keys.
     check(
         all(ttl(10)),
-        "c100 a1005 b1006 c109 a2001 c118 a15000 b15000 c119 a15000 state?",
+        "C100 a1005 b1006 C109 a2001 C118 a15000 b15000 C119 a15000 state?",
         &format!("6=6 6_-_[]_{{}}_-_-_{{}}_[] {NOTHING} {NOTHING} state=none"),
     );
 }
@@ -41,7 +41,7 @@ fn state_expires_its_time_to_live_after_it_was_written() {
 fn elements_expire_each_for_itself() {
     check(
         all(ttl(10)),
-        "a4001 a7001 c5 a4002 a7002 a7003 c9 a19000 c10 a15000 a19000 c14 a7002 c15 a15000 c24 \
+        "a4001 a7001 C5 a4002 a7002 a7003 C9 a19000 C10 a15000 a19000 C14 a7002 C15 a15000 C24 \
          state?",
         "2.3.0 -_-_[2]_{7:2,10:3}_-_-_{}_[] 1.2.0 -_-_[]_{7:2}_-_-_{}_[] \
          state=process,process.state/map",
@@ -55,11 +55,11 @@ fn reading_keeps_alive_what_is_said_to_live_by_it() {
     let told = "5_6_[1]_{4:1}_2_9/2_{11031}_[31]";
     check(
         all(ttl),
-        &format!("{write} c9 a15000 c18 a15000 c27 a15000 c37 a15000 state?"),
+        &format!("{write} C9 a15000 C18 a15000 C27 a15000 C37 a15000 state?"),
         &format!("{told} {told} {told} {NOTHING} state=none"),
     );
     // A look at an entry keeps it alone.
-    check(all(ttl), "a7001 a7002 c9 a10001 c11 a15000", "Some(1) -_-_[]_{4:1}_-_-_{}_[]");
+    check(all(ttl), "a7001 a7002 C9 a10001 C11 a15000", "Some(1) -_-_[]_{4:1}_-_-_{}_[]");
 }
 
 #[test]
@@ -70,10 +70,10 @@ fn what_has_expired_is_seen_until_it_is_cleaned_up_if_so_said() {
     // The first look gives it, and is a clean-up.
     check(
         all(ttl),
-        &format!("{write} c50 a15000 a15000 state?"),
+        &format!("{write} C50 a15000 a15000 state?"),
         &format!("{told} {NOTHING} state=none"),
     );
-    check(all(ttl), &format!("{write} c50 c51! c52! c53! a15000"), NOTHING);
+    check(all(ttl), &format!("{write} C50 C51! C52! C53! a15000"), NOTHING);
 }
 
 #[test]
@@ -84,7 +84,7 @@ fn state_of_keys_that_never_come_again_is_reclaimed() {
             .join(" ")
     };
     let script = format!(
-        "next? {} c5 {} next? c9! state? c10! c11! c12! c14! c15! c16! c17! c18! c19! c20! state? \
+        "next? {} C5 {} next? C9! state? C10! C11! C12! C14! C15! C16! C17! C18! C19! C20! state? \
          next?",
         write("a"),
         write("b")
@@ -99,7 +99,7 @@ fn state_of_keys_that_never_come_again_is_reclaimed() {
         &expected,
     );
     // After a restore a pass is due at once, whatever the time.
-    let script = format!("{} c10 !3 c11! c12! c13! state? next?", write("a"));
+    let script = format!("{} C10 !3 C11! C12! C13! state? next?", write("a"));
     check(all(ttl(10)), &script, "state=none next=none");
 }
 
@@ -112,11 +112,11 @@ fn a_pass_over_many_keys_is_done_in_small_steps() {
     let mut script: Vec<String> = Vec::new();
     for n in 0..20_000 {
         if n % 100 == 0 {
-            script.push("c0".to_owned()); // A frame holds so many.
+            script.push("C0".to_owned()); // A frame holds so many.
         }
         script.push(format!("{}1005", letters(n)));
     }
-    let (written, steps) = (script.join(" "), |n| (0..n).map(|at| format!(" c{}!", 1_000 + at)));
+    let (written, steps) = (script.join(" "), |n| (0..n).map(|at| format!(" C{}!", 1_000 + at)));
     for (n, left) in [(60, "none"), (3, "process")] {
         // A few steps leave something: a step is bounded.
         let script = format!("{written}{} state?", steps(n).collect::<String>());
