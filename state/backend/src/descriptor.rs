@@ -167,6 +167,11 @@ impl OperatorStateSchema {
         for _ in 0..reader.u32()? {
             let name = reader.text()?;
             let [kind, expires] = [reader.take(1)?[0], reader.take(1)?[0]];
+            let expires = match expires {
+                0 => false,
+                1 => true,
+                _ => return Err(reader.corrupt("neither yes nor no")),
+            };
             let Some(kind) = KINDS.get(usize::from(kind)).copied() else {
                 return Err(reader.corrupt("a state of an unknown kind"));
             };
@@ -176,7 +181,7 @@ impl OperatorStateSchema {
                 fields.push((reader.text()?, reader.text()?));
             }
             let schema = StateSchema { name: type_name, fields, hash };
-            states.push(StateDescriptor { name, kind, expires: expires != 0, schema });
+            states.push(StateDescriptor { name, kind, expires, schema });
         }
         if reader.at != bytes.len() {
             return Err(reader.corrupt("bytes behind the last state"));
