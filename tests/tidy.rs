@@ -56,6 +56,7 @@ const LAYERS: &[(&str, u32)] = &[
 const LEVEL_ARROWS: &[(&str, &str, &str)] = &[
     ("runtime/record", "runtime/core", "a timestamp is a record"),
     ("runtime/record", "runtime/record-derive", "a derive is one half of its trait"),
+    ("runtime/operators", "net/exchange", "its tests merge watermarks as a task does"),
 ];
 
 /// Folder, package, reason: packages that are not named `wiesel-<folder>`.

@@ -50,22 +50,23 @@ where
         self
     }
 
-    /// Whether records may be combined where they are produced, by key and slice of the windows, so that few go through
-    /// the exchange: they are, if nobody says otherwise and results cannot tell. That is in tumbling and sliding windows,
-    /// with an aggregate whose parts [merge](Folding::MERGES), and without late records that fire a window again or go to
-    /// a side output. Plans show it as `PreAggregate`.
+    /// Combines records where they are produced, by key and slice of the windows, so that few go through the exchange. It
+    /// is not done unless asked for: it pays where many records of one key come close to each other, and costs where they
+    /// do not. Nor is it done where results could tell: only in tumbling and sliding windows, with an aggregate whose
+    /// parts [merge](Folding::MERGES), and without late records that fire a window again or go to a side output. Plans
+    /// show it as `PreAggregate`.
     ///
     /// ```
     /// # use wiesel_core::{Timestamp, seconds};
     /// # use wiesel_datastream::Environment;
     /// # use wiesel_operators::{Tumbling, monotonous_timestamps};
     /// # let env = Environment::new();
-    /// // Few records have the same key within ten seconds: there is nothing to combine.
+    /// // A handful of sensors that measure often.
     /// env.from_collection([(7_u64, 1_000_i64), (8, 2_000)])
     ///     .watermarks(monotonous_timestamps(), |(_, at)| Timestamp::from_millis(at))
-    ///     .key_by::<u64>(|(key, _)| key)
+    ///     .key_by::<u64>(|(sensor, _)| sensor)
     ///     .window(Tumbling::event_time(seconds(10)))
-    ///     .pre_aggregate(false)
+    ///     .pre_aggregate(true)
     ///     .count()
     ///     .print();
     /// ```
@@ -248,7 +249,7 @@ where
     }
 
     /// Whether records may be combined where they are produced, so that few go to the one subtask that sees all: they are,
-    /// if nobody says otherwise and results cannot tell. See [`WindowedStream::pre_aggregate`].
+    /// if nobody says otherwise and results cannot tell, as [`WindowedStream::pre_aggregate`] says.
     pub fn pre_aggregate(self, pre_aggregates: bool) -> Self {
         Self { pre_aggregates, ..self }
     }

@@ -352,11 +352,7 @@ impl<'b> Run<'b> {
                 self.out.push(format!("next={next}"));
             }
             _ if step == "state?" => {
-                let mut merged = Snapshot::default();
-                for subtask in &mut self.subtasks {
-                    subtask.head.snapshot(&mut merged);
-                }
-                let names = merged.keyed_names().join(",");
+                let names = self.snapshot().keyed_names().join(",");
                 self.out.push(format!("state={}", if names.is_empty() { "none" } else { &names }));
             }
             _ if step == "idle" || step == "active" => {

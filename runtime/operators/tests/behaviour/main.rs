@@ -25,5 +25,6 @@ mod states_restore;
 mod states_ttl;
 mod tumbling;
 mod two_inputs;
+mod two_stages;
 mod watermarks;
 mod window_model;
