@@ -253,7 +253,7 @@ fn frames_by_shard<F>(
 }
 
 /// The graph as workers have it: without what only the JobMaster uses.
-fn tasks_only(graph: JobGraph<VertexCode>) -> JobGraph<Box<dyn TaskFactory>> {
+pub fn tasks_only(graph: JobGraph<VertexCode>) -> JobGraph<Box<dyn TaskFactory>> {
     let vertices = graph.vertices.into_iter().map(|vertex| JobVertex {
         id: vertex.id,
         operators: vertex.operators,

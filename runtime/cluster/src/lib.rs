@@ -22,5 +22,7 @@ mod progress;
 
 pub use client::{JobClient, JobResult, MiniCluster};
 pub use error::ClusterError;
-pub use launch::{Assembly, AssemblyResult, ClusterOptions, SubmitOptions, assemble, slots_of};
+pub use launch::{
+    Assembly, AssemblyResult, ClusterOptions, SubmitOptions, assemble, slots_of, tasks_only,
+};
 pub use progress::{JobProgress, TaskProgress};

@@ -11,7 +11,7 @@ use wiesel_record::Record;
 use wiesel_task::TaskFactory;
 
 use crate::{
-    DataStream, Exchange, GraphBuilder, VertexParts,
+    DataStream, Exchange, FrameStream, GraphBuilder, HandFedStart, HandFeed, VertexParts,
     builder::EdgeParts,
     source::{EnumeratorFactory, SourceStart},
 };
@@ -72,6 +72,27 @@ impl Environment {
         Collection<T>: Source<Record = T>,
     {
         self.source(Collection::new(records))
+    }
+
+    /// A stream of what a test feeds into it, and what feeds it. Its source has one subtask; what follows has as many as
+    /// the job.
+    pub fn hand_fed<T: Record>(&self) -> (FrameStream<T>, HandFeed<T>) {
+        let feed = HandFeed::new();
+        let vertex = self.builder.open_vertex("Source: fed by hand");
+        let start = HandFedStart(feed.clone());
+        self.builder.vertex(vertex, |vertex| {
+            vertex.single = true;
+            vertex.enumerator = Some(Box::new(start.clone()));
+        });
+        let stream = DataStream {
+            builder: self.builder.clone(),
+            vertex,
+            start,
+            chain: Nothing::new(),
+            has_time: true,
+            types: PhantomData,
+        };
+        (stream.start_new_chain(), feed)
     }
 
     /// The graph of all that was said.

@@ -14,6 +14,7 @@
 mod builder;
 mod connected;
 mod environment;
+mod hand_fed;
 mod interval;
 mod joined;
 mod keyed;
@@ -28,6 +29,7 @@ mod windowing;
 pub use builder::{EdgeParts, Exchange, GraphBuilder, GraphParts, OperatorParts, VertexParts};
 pub use connected::{CoOperatedStream, CoStream, ConnectedKeyedStreams, ConnectedStreams};
 pub use environment::{BAD_LINES, Environment, SourceStream, VertexCode};
+pub use hand_fed::{HandFedHead, HandFedStart, HandFeed};
 pub use interval::KeyedIntervalJoin;
 pub use joined::{
     JoinedByKey, JoinedInWindows, JoinedStreams, JoinedWhere, KeyByKey, KeyedJoin, PairByPair,

@@ -17,8 +17,10 @@ mod channels;
 mod pool_metrics;
 mod precedence;
 mod slot;
+mod stepped;
 mod worker;
 
 pub use channels::{ChannelEnds, ChannelId, LocalChannels};
 pub use pool_metrics::{PoolMetrics, PoolReport};
+pub use stepped::{StateByVertex, SteppedTasks};
 pub use worker::{Worker, WorkerOptions, WorkerSpec};

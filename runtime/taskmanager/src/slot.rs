@@ -9,7 +9,7 @@ use std::{
 };
 
 use wiesel_core::{Blame, TaskFailure, metrics::TaskMetrics};
-use wiesel_operators::Mail;
+use wiesel_operators::{Mail, Snapshot};
 use wiesel_rpc::Attempt;
 use wiesel_task::{Task, Turn};
 
@@ -53,6 +53,11 @@ impl Slot {
     /// Hands over a message for a source.
     pub(crate) fn mail(&mut self, mail: Mail) -> Result<(), TaskFailure> {
         self.guarded(|task| task.mail(mail))?
+    }
+
+    /// Appends the task's state.
+    pub(crate) fn snapshot(&mut self, snapshot: &mut Snapshot) {
+        self.task.snapshot(snapshot);
     }
 
     /// Gives everything back. A panic on the way is part of what is being cleaned up.

@@ -45,6 +45,7 @@ mod print;
 mod progress;
 mod settings;
 mod table;
+pub mod testing;
 mod watermarks;
 
 pub use arguments::UsageError;

@@ -1,0 +1,241 @@
+//! The test kit: a pipeline by hand does what the job does.
+
+use wiesel::{FrameStream, operators::Status, prelude::*, testing, testing::Harness};
+
+fn at(millis: i64) -> Timestamp {
+    Timestamp::from_millis(millis)
+}
+
+/// Emits each key's words when it has been silent for a second of processing time, and at the end of event time.
+#[derive(Clone)]
+struct Collect {
+    words: ListState<String>,
+    seen: MapState<String, u64>,
+    last: ValueState<Timestamp>,
+}
+
+impl Collect {
+    fn new() -> Self {
+        let ttl = StateTtl::new(seconds(60));
+        Self {
+            words: ListState::new("words"),
+            seen: MapState::new("seen").with_ttl(ttl),
+            last: ValueState::new("last"),
+        }
+    }
+}
+
+impl KeyedProcessFunction<u64, (u64, String)> for Collect {
+    type Out = (u64, String);
+    type Side = String;
+
+    fn open(&mut self, states: &mut StateRegistry) {
+        states.register(&mut self.words);
+        states.register(&mut self.seen);
+        states.register(&mut self.last);
+    }
+
+    fn process(
+        &mut self,
+        (_, word): (u64, &str),
+        context: &mut KeyedContext<'_, u64, String>,
+        _out: &mut dyn Out<(u64, String)>,
+    ) -> Result<(), AggregateError> {
+        if word == "fail" {
+            return Err("told to".into());
+        }
+        if context.map(&self.seen).contains(word) {
+            context.side(word);
+        }
+        context.put(&self.seen, word, 1);
+        context.add(&self.words, word);
+        if let Some(last) = context.get(&self.last) {
+            context.delete_processing_timer(last);
+        }
+        let due = context.processing_time() + seconds(1);
+        context.set(&self.last, due);
+        context.register_processing_timer(due);
+        context.register_event_timer(Timestamp::MAX);
+        Ok(())
+    }
+
+    fn on_timer(
+        &mut self,
+        _time: Timestamp,
+        _domain: TimeDomain,
+        context: &mut KeyedContext<'_, u64, String>,
+        out: &mut dyn Out<(u64, String)>,
+    ) -> Result<(), AggregateError> {
+        let words = context.list(&self.words).to_vec().join(" ");
+        context.clear(&self.words);
+        context.clear(&self.last);
+        if !words.is_empty() {
+            context.with_key(|key| out.emit((key, words.as_str())));
+        }
+        Ok(())
+    }
+}
+
+fn word(key: u64, word: &str) -> (u64, String) {
+    (key, word.to_owned())
+}
+
+#[test]
+fn timers_state_and_side_outputs_work_by_hand_at_every_parallelism() {
+    for parallelism in [1, 2, 3] {
+        let tag = OutputTag::<String>::new("again");
+        let mut again = None;
+        let build = |words: FrameStream<(u64, String)>| {
+            let words = words.filter(|(_, word)| word != "skip");
+            let collected =
+                words.key_by::<u64>(|(key, _)| key).process_with_side(Collect::new(), &tag);
+            again = Some(collected.get_side_output(&tag).collect());
+            collected.map(|(key, words)| (key, words.to_uppercase()))
+        };
+        let mut harness = Harness::at_parallelism(parallelism, build);
+        let again = again.unwrap();
+        for (key, text) in [(1, "to"), (2, "or"), (1, "skip"), (1, "be"), (1, "be")] {
+            harness.push_untimed(word(key, text)).unwrap();
+        }
+        assert_eq!(again.take(), ["be"]);
+        harness.advance(millis(999)).unwrap();
+        assert_eq!(harness.take(), []);
+        // Another number of subtasks, and nobody notices.
+        let snapshot = harness.snapshot();
+        assert_eq!(snapshot.keyed_names().len(), 5, "{snapshot:?}");
+        harness.restore(&snapshot, parallelism % 3 + 1).unwrap();
+        harness.push_untimed(word(2, "not")).unwrap();
+        harness.advance(millis(1)).unwrap();
+        assert_eq!(harness.take(), [word(1, "TO BE BE")]);
+        assert_eq!(harness.processing_time(), at(1_000));
+        harness.advance(seconds(5)).unwrap();
+        assert_eq!(harness.take_timed(), [(word(2, "OR NOT"), None)]);
+        // The map expires by itself, and then nothing is left but the timers of event time.
+        harness.advance(seconds(120)).unwrap();
+        assert_eq!(harness.snapshot().keyed_names(), ["process.event-timers"]);
+        harness.push_untimed(word(3, "that")).unwrap();
+        harness.finish().unwrap();
+        assert!(harness.is_finished());
+        assert_eq!(harness.take(), [word(3, "THAT")]);
+    }
+}
+
+#[test]
+fn windows_behind_windows_fire_with_their_watermark() {
+    let mut harness = Harness::at_parallelism(2, |numbers: FrameStream<(u64, u64)>| {
+        numbers
+            .key_by::<u64>(|(key, _)| key)
+            .window(Tumbling::event_time(millis(10)))
+            .sum::<u64, _>(|(_, n)| n)
+            .map(|sum| (sum.key % 2, sum.value))
+            .key_by::<u64>(|(key, _)| key)
+            .window(Tumbling::event_time(millis(10)))
+            .max(|(_, n)| n)
+    });
+    for (key, n) in [(1, 5), (3, 4), (1, 2), (2, 9), (3, 1)] {
+        harness.push((key, n), at(n as i64)).unwrap();
+    }
+    harness.watermark(at(8)).unwrap();
+    assert_eq!(harness.take(), []);
+    harness.watermark(at(9)).unwrap();
+    let mut highest: Vec<_> = harness.take_timed();
+    highest.sort_by_key(|(highest, _)| highest.key);
+    let highest: Vec<_> = highest.iter().map(|(h, at)| (h.key, h.value, *at)).collect();
+    assert_eq!(highest, [(0, 9, Some(at(9))), (1, 7, Some(at(9)))]);
+    // An idle input holds nothing back, and the end closes what is open.
+    harness.push((1, 1), at(12)).unwrap();
+    harness.status(Status::Idle).unwrap();
+    harness.status(Status::Active).unwrap();
+    harness.finish().unwrap();
+    assert_eq!(harness.take().len(), 1);
+}
+
+#[test]
+fn a_failure_says_where() {
+    let build = |words: FrameStream<(u64, String)>| {
+        words.key_by::<u64>(|(key, _)| key).process(Collect::new()).uid("collect")
+    };
+    let mut harness = Harness::new(build);
+    harness.push_untimed(word(1, "fine")).unwrap();
+    let failure = harness.push_untimed(word(1, "fail")).unwrap_err();
+    assert_eq!(
+        format!("{failure}: {}", failure.source),
+        "could not process a record (operator `collect`, subtask 0): told to"
+    );
+}
+
+#[test]
+fn a_snapshot_of_another_pipeline_is_refused() {
+    #[derive(Clone)]
+    struct Renamed(ValueState<u64>);
+    impl KeyedProcessFunction<u64, (u64, String)> for Renamed {
+        type Out = (u64, String);
+        type Side = ();
+        fn open(&mut self, states: &mut StateRegistry) {
+            states.register(&mut self.0);
+        }
+        fn process(
+            &mut self,
+            (key, word): (u64, &str),
+            context: &mut KeyedContext<'_, u64, ()>,
+            out: &mut dyn Out<(u64, String)>,
+        ) -> Result<(), AggregateError> {
+            context.set(&self.0, key);
+            out.emit((key, word));
+            Ok(())
+        }
+    }
+    let keyed = |name: &'static str| {
+        Harness::new(move |words: FrameStream<(u64, String)>| {
+            let function = Renamed(ValueState::new(name));
+            words.key_by::<u64>(|(key, _)| key).process(function).uid("count")
+        })
+    };
+    let mut before = keyed("count");
+    before.push_untimed(word(1, "a")).unwrap();
+    let snapshot = before.snapshot();
+    let failure = keyed("number").restore(&snapshot, 2).unwrap_err();
+    assert_eq!(
+        failure.source.to_string(),
+        "operator `count`, state `count`: the checkpoint has it and the program does not; \
+         declare it, if only to clear it"
+    );
+}
+
+#[test]
+#[should_panic(expected = "two states named `same` in one operator")]
+fn a_pipeline_that_cannot_be_run_panics() {
+    #[derive(Clone)]
+    struct Twice(ValueState<u64>, ListState<u64>);
+    impl KeyedProcessFunction<u64, u64> for Twice {
+        type Out = u64;
+        type Side = ();
+        fn open(&mut self, states: &mut StateRegistry) {
+            states.register(&mut self.0);
+            states.register(&mut self.1);
+        }
+        fn process(
+            &mut self,
+            _value: u64,
+            _context: &mut KeyedContext<'_, u64, ()>,
+            _out: &mut dyn Out<u64>,
+        ) -> Result<(), AggregateError> {
+            Ok(())
+        }
+    }
+    let twice = Twice(ValueState::new("same"), ListState::new("same"));
+    let _ = Harness::new(|n: FrameStream<u64>| n.key_by::<u64>(|n| n).process(twice));
+}
+
+#[test]
+fn a_whole_job_runs_in_the_process() {
+    for parallelism in [1, 3] {
+        let env = testing::environment(parallelism);
+        assert_eq!(env.parallelism(), parallelism);
+        let numbers = env.from_collection(0..1_000_u64).key_by::<u64>(|n| n % 7).count().collect();
+        env.execute("count").unwrap();
+        let counts = numbers.take();
+        assert_eq!(counts.len(), 1_000);
+        assert_eq!(counts.iter().filter(|counted| counted.count == 142).count(), 7);
+    }
+}
