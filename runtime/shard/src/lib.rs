@@ -46,6 +46,7 @@ mod launch;
 mod manual_clock;
 #[cfg(not(loom))]
 pub mod probe;
+#[cfg(not(loom))]
 mod program;
 #[cfg(not(loom))]
 mod quantum;
@@ -72,7 +73,6 @@ mod sim;
 use sim as backend;
 
 pub use door::Door;
-pub use manual_clock::ManualClock;
 
 #[cfg(not(loom))]
 pub use self::{
@@ -80,6 +80,7 @@ pub use self::{
     counters::{ProgramState, ShardCounters, TurnHistogram},
     io::{Completion, CreateMode, File, Io, Outcome, Token},
     launch::{Launch, Maker, PARK_MAX, Report, ShardSpec, StartError},
+    manual_clock::ManualClock,
     program::{Next, Panicked, Program},
     quantum::{Quantum, STRIDE_MAX},
     shard::Shard,
