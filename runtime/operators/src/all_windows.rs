@@ -96,9 +96,7 @@ where
 {
     fn take(&mut self, value: T::View<'_>, meta: Meta) {
         let Some(time) = meta.time else {
-            let cause = "the record has no event time: call `watermarks` before the window";
-            self.context.fail(TaskFailure::new(Blame::Job, "assign a record to a window", cause));
-            return;
+            return self.context.fail_untimed("assign a record to a window", "window");
         };
         let (mut is_in_gap, mut is_taken) = (true, false);
         for window in self.options.windows.assign(time) {
@@ -225,8 +223,8 @@ where
                 self.context.fail_runtime("snapshot a window", error);
                 return;
             }
-            let mut bytes = slice.window.start.as_millis().to_le_bytes().to_vec();
-            bytes.extend(slice.window.end.as_millis().to_le_bytes());
+            let mut bytes = Vec::new();
+            slice.window.append_to(&mut bytes);
             bytes.extend(u64::from(slice.fired).to_le_bytes());
             bytes.extend(region.as_bytes());
             snapshot.put(STATE, None, bytes);
@@ -236,17 +234,11 @@ where
 
     fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {
         for part in snapshot.operator(STATE) {
-            let Some((words, acc)) = part.split_first_chunk::<24>() else {
+            let header = TimeWindow::split_from(part);
+            let header =
+                header.and_then(|(window, rest)| Some((window, rest.split_first_chunk()?)));
+            let Some((window, (fired, acc))) = header else {
                 return Err(damaged("it ends within its header"));
-            };
-            let word = |at: usize| {
-                let mut bytes = [0; 8];
-                bytes.copy_from_slice(&words[at * 8..at * 8 + 8]);
-                i64::from_le_bytes(bytes)
-            };
-            let window = TimeWindow {
-                start: Timestamp::from_millis(word(0)),
-                end: Timestamp::from_millis(word(1)),
             };
             if !self.options.windows.assign(window.start).any(|ours| ours == window) {
                 let cause = "its windows have another size or slide: the program has changed";
@@ -254,7 +246,7 @@ where
             }
             let acc = decode::<A::Acc>(acc)?;
             let at = self.slices.partition_point(|slice| slice.window < window);
-            self.slices.insert(at, Slice { window, acc, fired: word(2) != 0 });
+            self.slices.insert(at, Slice { window, acc, fired: u64::from_le_bytes(*fired) != 0 });
         }
         self.next.restore(snapshot)
     }

@@ -116,6 +116,13 @@ impl TaskContext {
         self.fail(TaskFailure::new(Blame::Job, doing, error));
     }
 
+    /// Fails the task because a record has no event time; `before` says what needs one.
+    #[cold]
+    pub(crate) fn fail_untimed(&self, doing: &str, before: &str) {
+        let cause = format!("the record has no event time: call `watermarks` before the {before}");
+        self.fail(TaskFailure::new(Blame::Job, doing, cause));
+    }
+
     /// Fails the task because of something that should not be possible.
     #[cold]
     pub fn fail_runtime(&self, doing: &str, error: impl Display) {

@@ -13,7 +13,8 @@
 //! 1. A record is late if its time is below the watermark: it goes to its side's side output, or is counted.
 //! 2. Else it is joined with all of the other side that are within the bounds and were not over, and kept until it is.
 //! 3. A left record is over when the watermark has reached its time, or `upper` behind it if that is later; a right one,
-//!    its time, or `lower` before it if that is later. The rules are Flink's (`IntervalJoinOperator`).
+//!    its time, or `lower` before it if that is later. The rules are Flink's (`IntervalJoinOperator`), but for a record that
+//!    comes when the watermark has reached that already: there it is kept until the next one, here it is over.
 //! 4. There is no timer per key: one comparison per watermark and slice.
 
 mod function;
@@ -23,7 +24,7 @@ use std::{
     time::Duration,
 };
 
-use wiesel_core::{Blame, Meta, TaskFailure, Timestamp};
+use wiesel_core::{Meta, TaskFailure, Timestamp};
 use wiesel_record::{Key, Record};
 use wiesel_state::Spot;
 
@@ -50,9 +51,6 @@ const PARTS: [[&str; 2]; 2] = [
     ["interval join.left", "interval join.left.chunks"],
     ["interval join.right", "interval join.right.chunks"],
 ];
-
-/// Bytes before the rows of a part: the slice.
-const HEADER_BYTES: usize = 16;
 
 /// A side keeps about so many slices, beside those that are out of order.
 const SLICES: i64 = 16;
@@ -177,8 +175,8 @@ impl<T: Record> Side<T> {
 
     fn snapshot(&self, parts: [&str; 2], context: &TaskContext, snapshot: &mut Snapshot) {
         for Slice { span, table } in &self.slices {
-            let mut header = span.start.as_millis().to_le_bytes().to_vec();
-            header.extend(span.end.as_millis().to_le_bytes());
+            let mut header = Vec::new();
+            span.append_to(&mut header);
             table.export(parts, &header, context.key_groups(), snapshot);
         }
     }
@@ -191,12 +189,10 @@ impl<T: Record> Side<T> {
     ) -> Result<(), TaskFailure> {
         for (is_chunks, part) in [(false, parts[0]), (true, parts[1])] {
             for bytes in snapshot.keyed(part, context.key_groups()) {
-                let Some((header, rows)) = bytes.split_first_chunk::<HEADER_BYTES>() else {
+                let Some((span, rows)) = TimeWindow::split_from(bytes) else {
                     return Err(damaged("a slice ends within its header"));
                 };
-                let (start, end) = (millis_at(header, 0), millis_at(header, 8));
-                let span = TimeWindow { start, end };
-                if span != self.cut.window_of(start) {
+                if span != self.cut.window_of(span.start) {
                     return Err(damaged("its bounds are others: the program has changed"));
                 }
                 let at = self.slice_at(span, context);
@@ -209,12 +205,6 @@ impl<T: Record> Side<T> {
             table.check::<K>(|row, chunks, hash| list.check(row, chunks, hash))
         })
     }
-}
-
-fn millis_at(header: &[u8; HEADER_BYTES], at: usize) -> Timestamp {
-    let mut bytes = [0; 8];
-    bytes.copy_from_slice(&header[at..at + 8]);
-    Timestamp::from_millis(i64::from_le_bytes(bytes))
 }
 
 /// Joins two keyed streams by the distance of their times.
@@ -277,9 +267,7 @@ macro_rules! apply {
         let Self { function, $own: own, $other: other, side, watermark, scratch, context, .. } =
             $join;
         let Some(time) = $meta.time else {
-            let cause = "the record has no event time: call `watermarks` before the join";
-            context.fail(TaskFailure::new(Blame::Job, "join a record by its time", cause));
-            return;
+            return context.fail_untimed("join a record by its time", "join");
         };
         if time < *watermark {
             own.late.take($value, $meta, 1);

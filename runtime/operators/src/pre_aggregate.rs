@@ -218,9 +218,7 @@ where
             self.send_group();
         }
         let Some(time) = meta.time else {
-            let cause = "the record has no event time: call `watermarks` before the window";
-            self.context.fail(TaskFailure::new(Blame::Job, "assign a record to a window", cause));
-            return;
+            return self.context.fail_untimed("assign a record to a window", "window");
         };
         let value = item.view();
         let key = (self.key_of)(value);

@@ -108,9 +108,7 @@ where
     #[inline]
     fn push<I: Item<T>>(&mut self, item: I, meta: Meta) {
         let Some(time) = meta.time else {
-            let cause = "the record has no event time: call `watermarks` before the window";
-            self.context.fail(TaskFailure::new(Blame::Job, "assign a record to a window", cause));
-            return;
+            return self.context.fail_untimed("assign a record to a window", "window");
         };
         match self.slices.get_mut(self.recent) {
             Some(slice) if slice.window.start <= time && time < slice.window.end => {

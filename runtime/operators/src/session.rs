@@ -362,7 +362,7 @@ where
         next: &mut D,
     ) {
         let (Some(time), gap_ms) = (meta.time, self.options.windows.gap.gap_ms(value)) else {
-            return no_time(&self.context);
+            return self.context.fail_untimed("assign a record to a window", "window");
         };
         if gap_ms <= 0 {
             return no_gap(&self.context);
@@ -434,12 +434,6 @@ where
         keyed_table::check_keys::<K>(&self.table)?;
         self.arm_restored()
     }
-}
-
-#[cold]
-fn no_time(context: &TaskContext) {
-    let cause = "the record has no event time: call `watermarks` before the window";
-    context.fail(TaskFailure::new(Blame::Job, "assign a record to a window", cause));
 }
 
 #[cold]

@@ -312,9 +312,7 @@ where
         next: &mut D,
     ) {
         let Some(time) = meta.time else {
-            let cause = "the record has no event time: call `watermarks` before the window";
-            self.context.fail(TaskFailure::new(Blame::Job, "assign a record to a window", cause));
-            return;
+            return self.context.fail_untimed("assign a record to a window", "window");
         };
         if A::MERGES {
             let Some(at) = self.slice_of(time) else {

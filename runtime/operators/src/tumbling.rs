@@ -240,9 +240,7 @@ where
         next: &mut D,
     ) {
         let Some(time) = meta.time else {
-            let cause = "the record has no event time: call `watermarks` before the window";
-            self.context.fail(TaskFailure::new(Blame::Job, "assign a record to a window", cause));
-            return;
+            return self.context.fail_untimed("assign a record to a window", "window");
         };
         let Some(at) = self.slice_of(time) else {
             self.late.take(value, meta, self.folding.weight(value));
@@ -305,8 +303,8 @@ where
                 if slice.table.group(group).next().is_none() {
                     continue;
                 }
-                let mut bytes = slice.window.start.as_millis().to_le_bytes().to_vec();
-                bytes.extend(slice.window.end.as_millis().to_le_bytes());
+                let mut bytes = Vec::new();
+                slice.window.append_to(&mut bytes);
                 bytes.push(u8::from(slice.fired));
                 slice.table.export_group(group, &mut bytes);
                 snapshot.put(STATE, Some(group), bytes);
@@ -316,15 +314,15 @@ where
 
     fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {
         for part in snapshot.keyed(STATE, self.context.key_groups()) {
-            let Some((header, rows)) = part.split_first_chunk::<17>() else {
+            let header = TimeWindow::split_from(part);
+            let header = header.and_then(|(window, rest)| Some((window, rest.split_first()?)));
+            let Some((window, (fired, rows))) = header else {
                 return Err(damaged("it ends within its header"));
             };
-            let (start, end) = (millis_at(header, 0), millis_at(header, 8));
-            let window = TimeWindow { start, end };
-            if window != self.options.windows.window_of(start) {
+            if window != self.options.windows.window_of(window.start) {
                 return Err(damaged("its windows have another size: the program has changed"));
             }
-            let fired = header[16] != 0;
+            let fired = *fired != 0;
             let at = self.slices.partition_point(|slice| slice.window < window);
             if self.slices.get(at).is_none_or(|slice| slice.window != window) {
                 let table = keyed_table::table_of(&self.layout, &self.context);
@@ -342,12 +340,6 @@ where
         }
         Ok(())
     }
-}
-
-fn millis_at(header: &[u8; 17], at: usize) -> Timestamp {
-    let mut bytes = [0; 8];
-    bytes.copy_from_slice(&header[at..at + 8]);
-    Timestamp::from_millis(i64::from_le_bytes(bytes))
 }
 
 fn damaged(what: &str) -> TaskFailure {

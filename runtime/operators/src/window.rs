@@ -17,6 +17,20 @@ impl TimeWindow {
     /// All of time.
     pub const ALL: Self = Self { start: Timestamp::MIN, end: Timestamp::MAX };
 
+    /// Appends it as bytes: start and end, for snapshots.
+    pub(crate) fn append_to(self, bytes: &mut Vec<u8>) {
+        bytes.extend(self.start.as_millis().to_le_bytes());
+        bytes.extend(self.end.as_millis().to_le_bytes());
+    }
+
+    /// The reverse of [`append_to`](Self::append_to), and what is behind it; none if there are too few bytes.
+    pub(crate) fn split_from(bytes: &[u8]) -> Option<(Self, &[u8])> {
+        let (start, rest) = bytes.split_first_chunk::<8>()?;
+        let (end, rest) = rest.split_first_chunk::<8>()?;
+        let [start, end] = [start, end].map(|at| Timestamp::from_millis(i64::from_le_bytes(*at)));
+        Some((Self { start, end }, rest))
+    }
+
     /// The last time in it: it fires when the watermark has reached this.
     #[inline]
     pub fn max_timestamp(self) -> Timestamp {

@@ -20,7 +20,7 @@ mod pairing;
 
 use std::ops::ControlFlow;
 
-use wiesel_core::{Blame, KeyGroup, Meta, TaskFailure, Timestamp};
+use wiesel_core::{KeyGroup, Meta, TaskFailure, Timestamp};
 use wiesel_record::{Key, Record};
 use wiesel_state::{Row, Spot};
 
@@ -41,9 +41,6 @@ const LISTS: [&str; 2] = ["left", "right"];
 
 /// The names of the parts in snapshots.
 const PARTS: [&str; 2] = ["window join", "window join.chunks"];
-
-/// Bytes before the rows of a part: the window, and whether it has fired.
-const HEADER_BYTES: usize = 17;
 
 /// Windows that two streams can be joined in.
 pub trait JoinWindows: EventTimeWindows {
@@ -242,9 +239,7 @@ macro_rules! apply {
     ($self:ident, $input:literal, $list:ident, $late:ident, $key:ident, $at:ident, $value:ident, $meta:ident,
      $next:ident) => {{
         let Some(time) = $meta.time else {
-            let cause = "the record has no event time: call `watermarks` before the join";
-            $self.context.fail(TaskFailure::new(Blame::Job, "assign a record to a window", cause));
-            return;
+            return $self.context.fail_untimed("assign a record to a window", "join");
         };
         let is_taken = $self.each_window($input, time, |join, open| {
             let Open { window, table, fired } = &mut join.open[open];
@@ -356,8 +351,8 @@ where
     fn snapshot(&mut self, snapshot: &mut Snapshot) {
         assert!(self.firing.is_none(), "aligned barriers come behind the watermark at hand");
         for Open { window, table, fired } in &self.open {
-            let mut header = window.start.as_millis().to_le_bytes().to_vec();
-            header.extend(window.end.as_millis().to_le_bytes());
+            let mut header = Vec::new();
+            window.append_to(&mut header);
             header.push(u8::from(*fired));
             table.export(PARTS, &header, self.context.key_groups(), snapshot);
         }
@@ -366,16 +361,16 @@ where
     fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {
         for (is_chunks, part) in [(false, PARTS[0]), (true, PARTS[1])] {
             for bytes in snapshot.keyed(part, self.context.key_groups()) {
-                let Some((header, rows)) = bytes.split_first_chunk::<HEADER_BYTES>() else {
+                let header = TimeWindow::split_from(bytes);
+                let header = header.and_then(|(window, rest)| Some((window, rest.split_first()?)));
+                let Some((window, (fired, rows))) = header else {
                     return Err(damaged("a window ends within its header"));
                 };
-                let (start, end) = (millis_at(header, 0), millis_at(header, 8));
-                let window = TimeWindow { start, end };
-                if !self.options.windows.assign(start).any(|known| known == window) {
+                if !self.options.windows.assign(window.start).any(|known| known == window) {
                     let cause = "its windows have another size: the program has changed";
                     return Err(damaged(cause));
                 }
-                let fired = header[16] != 0;
+                let fired = *fired != 0;
                 let known = self.open.len();
                 let at = self.open(0, window);
                 let is_new = self.open.len() > known;
@@ -393,10 +388,4 @@ where
         }
         Ok(())
     }
-}
-
-fn millis_at(header: &[u8; HEADER_BYTES], at: usize) -> Timestamp {
-    let mut bytes = [0; 8];
-    bytes.copy_from_slice(&header[at..at + 8]);
-    Timestamp::from_millis(i64::from_le_bytes(bytes))
 }

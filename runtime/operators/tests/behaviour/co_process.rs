@@ -13,8 +13,8 @@ use wiesel_record::Out;
 
 use crate::{
     harness::{self, KEYED, Mode, Probe, STATELESS, Word, key, show_time},
-    random::Random,
-    two_inputs::{Step, Traces, random_script, read, seeds, show},
+    random::{Random, seeds},
+    two_inputs::{Step, Traces, random_script, read, show},
 };
 
 /// A sum per key, of numbers of the first input. Multiples of three want to be told five milliseconds later, multiples

@@ -12,8 +12,8 @@ use wiesel_record::{Key, Out};
 
 use crate::{
     harness::{self, Frames, Mode, Probe, Word, key, show_time},
-    random::Random,
-    two_inputs::{Step, Traces, random_script, read, seeds, show},
+    random::{Random, seeds},
+    two_inputs::{Step, Traces, random_script, read, show},
 };
 
 /// Tells pairs; those whose numbers are equal go aside.

@@ -13,8 +13,8 @@ use wiesel_record::Out;
 
 use crate::{
     harness::{self, KEYED, Mode, Probe, Word, key},
-    random::Random,
-    two_inputs::{Step, Traces, random_script, read, seeds, show},
+    random::{Random, seeds},
+    two_inputs::{Step, Traces, random_script, read, show},
 };
 
 fn pair() -> impl JoinFunction<Word, Word, String> {

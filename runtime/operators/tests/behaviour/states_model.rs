@@ -13,7 +13,7 @@ use wiesel_record::Key;
 
 use crate::{
     harness::{self, Mode, Probe, Word},
-    random::{Random, traces},
+    random::{Random, seeds},
     states::{self, Everything, Ttls, map_key, note_of},
 };
 
@@ -369,14 +369,7 @@ fn random_script(random: &mut Random, setting: &Setting) -> String {
 
 #[test]
 fn states_are_what_plain_collections_are() {
-    let seeds = match std::env::var("SEED") {
-        Ok(seed) => {
-            let seed = seed.parse().expect("SEED is a number");
-            seed..seed + 1
-        }
-        Err(_) => 0..traces(600),
-    };
-    for seed in seeds {
+    for seed in seeds(600) {
         let mut random = Random(seed);
         let setting = Setting::random(&mut random);
         let script = random_script(&mut random, &setting);

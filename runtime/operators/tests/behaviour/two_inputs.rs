@@ -8,7 +8,7 @@ use wiesel_core::Timestamp;
 
 use crate::{
     harness::{parse_time, show_time},
-    random::{Random, traces},
+    random::Random,
 };
 
 /// Merges the watermarks of two inputs by the definition: the least of those that are active and not behind.
@@ -123,15 +123,4 @@ pub fn read(step: &str) -> Step<'_> {
 /// A time as scripts and tables write it.
 pub fn show(millis: i64) -> String {
     show_time(Timestamp::from_millis(millis))
-}
-
-/// The seeds of a test: one that is to be replayed, or so many.
-pub fn seeds(default: u64) -> std::ops::Range<u64> {
-    match std::env::var("SEED") {
-        Ok(seed) => {
-            let seed = seed.parse().expect("SEED is a number");
-            seed..seed + 1
-        }
-        Err(_) => 0..traces(default),
-    }
 }
