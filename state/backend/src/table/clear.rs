@@ -140,3 +140,76 @@ impl Drop for Table {
         self.free_all();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::ops::ControlFlow;
+
+    use wiesel_core::key_group_of;
+
+    use super::*;
+
+    fn hash(key: &[u8]) -> u64 {
+        key.iter().fold(7, |h, byte| (h ^ u64::from(*byte)).wrapping_mul(0x9E37_79B9_7F4A_7C15))
+    }
+
+    /// The keys of a group, visited in parts of so many.
+    fn visited(table: &Table, group: KeyGroup, part: usize) -> Vec<Vec<u8>> {
+        let mut keys = Vec::new();
+        loop {
+            let (from, mut left) = (keys.len(), part);
+            let done = table.visit_group(group, from, |row| {
+                keys.push(row.key().to_vec());
+                left -= 1;
+                if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            });
+            match done {
+                Err(seen) => assert_eq!(seen, keys.len()),
+                Ok(()) => return keys,
+            }
+        }
+    }
+
+    fn check(layout: Arc<RowLayout>, keys: &[Vec<u8>]) {
+        let mut table = Table::new(layout, KeyGroupRange { first: 2, end: 6 }, 8);
+        let mut mine = Vec::new();
+        for key in keys {
+            if table.range().contains(key_group_of(hash(key), 8)) {
+                table.upsert(hash(key), key);
+                mine.push(key.clone());
+            }
+        }
+        let (full, bytes) = (table.len(), table.bytes_used());
+        assert!(full > 1_000 && full == mine.len());
+        let mut seen = 0;
+        for group in (2..6).map(KeyGroup) {
+            let all: Vec<_> = table.group(group).map(|(_, row)| row.key().to_vec()).collect();
+            assert_eq!(visited(&table, group, 7), all);
+            seen += all.len();
+            assert!(table.empty_group(group));
+            assert!(table.group(group).next().is_none());
+            assert_eq!(table.len(), full - seen);
+        }
+        assert!(table.is_empty() && mine.iter().all(|key| table.find(hash(key), key).is_none()));
+        mine.iter().for_each(|key| assert!(table.upsert(hash(key), key).inserted()));
+        assert_eq!(table.len(), full);
+        assert!(table.bytes_used() <= bytes, "{} > {bytes}: it has grown anew", table.bytes_used());
+        // What a snapshot reads stays, and so does what is of others.
+        assert!(!table.empty_group(KeyGroup(1)) && !table.empty_group(KeyGroup(6)));
+        assert!(table.flip(Scope::Full).is_ok() && !table.empty_group(KeyGroup(2)));
+        assert_eq!(table.len(), full);
+    }
+
+    #[test]
+    fn groups_are_emptied_one_by_one_and_filled_again() {
+        let word = RowLayout::of_value(KeyLayout::Word { bytes: 8 }, hash, 8).unwrap();
+        let numbers = (0..20_000_u64).chain([u64::MAX]).map(|key| key.to_le_bytes().to_vec());
+        check(word, &numbers.collect::<Vec<_>>());
+        let bytes = RowLayout::of_value(KeyLayout::Bytes, hash, 8).unwrap();
+        // Keys in their rows, in slabs, and one that is the allocator's.
+        let texts = (0..6_000).map(|n| vec![b'a' + n as u8 % 20; n % 40].into_iter());
+        let texts = texts.zip(0_u32..).map(|(text, n)| text.chain(n.to_le_bytes()).collect());
+        let large = (0..8).map(|n| vec![n; 5_000]);
+        check(bytes, &texts.chain(large).collect::<Vec<_>>());
+    }
+}
