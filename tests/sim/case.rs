@@ -157,7 +157,7 @@ impl Case {
         let meets = events <= 150 && draw.one_in(2);
         // What meets is put out three times by the source, and frames are opened for each.
         let outputs = if meets { 4 } else { 1 };
-        Self {
+        let case = Self {
             seed,
             input,
             events,
@@ -194,7 +194,8 @@ impl Case {
                 Policy::Burst,
                 Policy::Priority,
             ]),
-        }
+        };
+        case.without_touching_sessions()
     }
 
     /// The records of the source, in order of their number.

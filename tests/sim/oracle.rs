@@ -1,6 +1,6 @@
 //! What a case must put out, computed from its input in the plainest way.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     case::{Between, Case, Stage},
@@ -22,6 +22,22 @@ impl Case {
 
     /// The results of both stages.
     pub(crate) fn expected(&self) -> Expected {
+        let first = stage(self.first, self.first_input());
+        let second = stage(self.second, self.second_input(&first));
+        Expected { first: comparable(self.first, first), second: comparable(self.second, second) }
+    }
+
+    /// The same with gaps so wide that no two records of a key are exactly one apart. Whether those are one session depends
+    /// on whether the watermark between them comes before the second, in Flink too.
+    pub(crate) fn without_touching_sessions(mut self) -> Self {
+        let input = self.first_input();
+        self.first = widened(self.first, &input);
+        let input = self.second_input(&stage(self.first, input));
+        self.second = widened(self.second, &input);
+        self
+    }
+
+    fn first_input(&self) -> Vec<Tally> {
         let events = self.input_events();
         let copies = events.iter().flat_map(|event| {
             (0..event.copies).map(|copy| Tally {
@@ -30,7 +46,11 @@ impl Case {
                 count: 1,
             })
         });
-        let first = stage(self.first, copies.collect());
+        copies.collect()
+    }
+
+    /// What the second stage is given of the results of the first.
+    fn second_input(&self, first: &[Tally]) -> Vec<Tally> {
         let times = match self.between {
             Between::Broadcast => self.parallelism[2] as usize,
             _ => 1,
@@ -40,9 +60,19 @@ impl Case {
             let passed = Tally { key: tally.key % self.modulus, count, ..*tally };
             std::iter::repeat_n(passed, times)
         });
-        let second = stage(self.second, passed.collect());
-        Expected { first: comparable(self.first, first), second: comparable(self.second, second) }
+        passed.collect()
     }
+}
+
+/// Sessions with the next gap at which none touch.
+fn widened(stage: Stage, input: &[Tally]) -> Stage {
+    let Stage::Sessions(gap_ms) = stage else { return stage };
+    let mut times: Vec<(u32, i64)> = input.iter().map(|tally| (tally.key, tally.at_ms)).collect();
+    times.sort_unstable();
+    let apart = times.windows(2).filter(|pair| pair[0].0 == pair[1].0);
+    let distances: BTreeSet<i64> = apart.map(|pair| pair[1].1 - pair[0].1).collect();
+    let next = (gap_ms..).find(|gap_ms| !distances.contains(gap_ms));
+    Stage::Sessions(next.unwrap_or(gap_ms))
 }
 
 /// Which record of a key came when depends on the schedule; how many, and what they add up to, does not.

@@ -7,6 +7,10 @@ use wiesel_record::Record;
 /// Windows that end when a key has been silent for a gap: every record opens `[time, time + gap)`, and windows of a key
 /// that overlap or touch are one.
 ///
+/// Two that only touch, because a record comes exactly one gap behind the last, are one only if it comes before the
+/// watermark between them: the first has fired else, and with no lateness is over. It is so in Flink. Where that should not
+/// depend on who is faster, give a gap that no two times are apart by, or some lateness.
+///
 /// ```text
 ///   gap 10     a@3 ├────────┤                  two sessions of a: [3, 17) and [30, 40)
 ///              a@7     ├────────┤
