@@ -182,6 +182,7 @@ fn simulate(
             task: TaskOptions {
                 quantum: Duration::from_micros(50), // The simulator draws its own.
                 frame_age_max: Duration::from_micros(limits.frame_age_us),
+                is_exactly_once: true,
             },
             overdraft_bytes_max: limits.overdraft_kib << 10,
             record_bytes_max: 1 << 20,

@@ -2,7 +2,7 @@
 
 use std::{ops::Deref, sync::Arc};
 
-use wiesel_core::Timestamp;
+use wiesel_core::{CheckpointId, Timestamp};
 use wiesel_wire::Frame;
 
 /// One slot of a channel's ring: a frame, or an event that is in order with the frames.
@@ -22,7 +22,7 @@ pub enum Element {
     /// Nothing follows.
     End,
     /// A checkpoint: what came before belongs to it.
-    Barrier(u64),
+    Barrier(CheckpointId),
 }
 
 impl Element {

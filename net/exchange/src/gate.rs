@@ -14,10 +14,11 @@
 //! 2. The watermark that rides in a frame counts when the task is done with the frame.
 //! 3. [`GateEvent::End`] comes once, after all else: when every channel has ended.
 //! 4. A producer that is gone without an end is an event, so a consumer does not wait for it for ever.
+//! 5. A blocked channel is not read. What its producer has sent waits in it and is paid for by its credit.
 
 use std::ops::ControlFlow;
 
-use wiesel_core::Timestamp;
+use wiesel_core::{CheckpointId, Timestamp};
 use wiesel_wire::Frame;
 
 use crate::{
@@ -45,7 +46,7 @@ pub enum GateEvent {
         /// The channel.
         channel: usize,
         /// The checkpoint.
-        id: u64,
+        id: CheckpointId,
     },
     /// The producer of this channel is gone and has not said that it ended.
     ProducerGone(usize),
@@ -176,6 +177,11 @@ impl InputGate {
     /// Whether `channel` is blocked.
     pub fn is_blocked(&self, channel: usize) -> bool {
         self.inputs[channel].is_blocked
+    }
+
+    /// Whether `channel` has ended. No barrier comes from it.
+    pub fn has_channel_ended(&self, channel: usize) -> bool {
+        self.inputs[channel].has_ended
     }
 
     /// How many channels there are.

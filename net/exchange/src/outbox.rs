@@ -126,7 +126,7 @@ impl Outbox {
 
 #[cfg(test)]
 mod tests {
-    use wiesel_core::Timestamp;
+    use wiesel_core::{CheckpointId, Timestamp};
 
     use super::*;
     use crate::channel;
@@ -145,7 +145,7 @@ mod tests {
             outbox.offer(match step {
                 "-" => Element::Idle,
                 "+" => Element::Active,
-                "B" => Element::Barrier(1),
+                "B" => Element::Barrier(CheckpointId(1)),
                 at => Element::Watermark(Timestamp::from_millis(at.parse().unwrap())),
             });
         }

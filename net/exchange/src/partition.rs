@@ -22,7 +22,7 @@ mod slow;
 
 use std::{sync::Arc, time::Duration};
 
-use wiesel_core::{Meta, Nanos, StopFlag, Timestamp};
+use wiesel_core::{CheckpointId, Meta, Nanos, StopFlag, Timestamp};
 use wiesel_record::{Full, Item, Record, Scratch};
 use wiesel_wire::{
     FRAME_BYTES, Frame, FrameShape, FrameWriter, JUMBO_BYTES_LIMIT, JUMBO_BYTES_MIN, LocalPool,
@@ -180,7 +180,7 @@ impl ResultPartition {
     }
 
     /// Lets a barrier follow what was appended, on all channels.
-    pub fn barrier(&mut self, id: u64) {
+    pub fn barrier(&mut self, id: CheckpointId) {
         self.event(&|| Element::Barrier(id));
     }
 

@@ -94,6 +94,11 @@ impl WatermarkValve {
         }
     }
 
+    /// The same, after a restore: `watermark` went out before, so nothing up to it goes out again.
+    pub fn restored(channels: usize, watermark: Timestamp) -> Self {
+        Self { last: watermark, ..Self::new(channels) }
+    }
+
     /// The last watermark that went out; [`Timestamp::MIN`] before the first.
     pub fn last(&self) -> Timestamp {
         self.last

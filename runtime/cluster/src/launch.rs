@@ -95,6 +95,7 @@ impl ClusterOptions {
             task: TaskOptions {
                 quantum: config.get(&options::SHARD_QUANTUM),
                 frame_age_max: config.get(&options::BUFFER_TIMEOUT),
+                is_exactly_once: true,
             },
             overdraft_bytes_max: config.get(&options::MAX_OVERDRAFT_SIZE).bytes() as usize,
             record_bytes_max: config.get(&options::RECORD_BYTES_MAX).bytes() as usize,

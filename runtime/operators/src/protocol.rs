@@ -12,7 +12,7 @@
 
 use std::time::Duration;
 
-use wiesel_core::{Blame, Meta, Nanos, StopFlag, TaskFailure, Timestamp};
+use wiesel_core::{Blame, CheckpointId, Meta, Nanos, StopFlag, TaskFailure, Timestamp};
 use wiesel_record::{Item, Record};
 use wiesel_shard::Quantum;
 use wiesel_wire::Frame;
@@ -99,6 +99,23 @@ pub trait OutputPort {
 
     /// Hands over what has been open for `age` or longer.
     fn flush_aged(&mut self, now: Nanos, age: Duration);
+
+    /// Checkpoint `checkpoint` lies between what was appended and what will be: a partition sends the barrier, the
+    /// writer of a sink pre-commits. By default it means nothing.
+    fn barrier(&mut self, checkpoint: CheckpointId) {
+        let _ = checkpoint;
+    }
+
+    /// Whether what was before the last barrier will survive, as far as it is this output's to see to: a partition's
+    /// is its consumer's, a writer's is on its disk.
+    fn is_pre_committed(&self) -> bool {
+        true
+    }
+
+    /// `checkpoint` and all before it are complete: what they pre-committed is committed by the JobMaster.
+    fn completed(&mut self, checkpoint: CheckpointId) {
+        let _ = checkpoint;
+    }
 
     /// Nothing will follow. Called once, after the chain has finished.
     fn end(&mut self);

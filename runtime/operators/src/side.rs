@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use wiesel_core::{Meta, Nanos, TaskFailure, Timestamp};
+use wiesel_core::{CheckpointId, Meta, Nanos, TaskFailure, Timestamp};
 use wiesel_record::{Record, Viewed};
 
 use crate::{Output, OutputPort, Status};
@@ -35,6 +35,15 @@ impl<O: OutputPort> OutputPort for Erased<O> {
     }
     fn flush_aged(&mut self, now: Nanos, age: Duration) {
         self.0.flush_aged(now, age);
+    }
+    fn barrier(&mut self, checkpoint: CheckpointId) {
+        self.0.barrier(checkpoint);
+    }
+    fn is_pre_committed(&self) -> bool {
+        self.0.is_pre_committed()
+    }
+    fn completed(&mut self, checkpoint: CheckpointId) {
+        self.0.completed(checkpoint);
     }
     fn end(&mut self) {
         self.0.end();

@@ -15,6 +15,7 @@
 //!
 //! This crate stands between the DataStream API, which builds factories, and the TaskManager, which runs tasks.
 
+mod alignment;
 mod factory;
 mod mutants;
 mod output;
@@ -23,4 +24,4 @@ mod task;
 pub use factory::{BuildContext, PartitionPlan, TaskFactory, TaskWiring};
 pub use mutants::Mutant;
 pub use output::PartitionOutput;
-pub use task::{Task, TaskOptions, Turn};
+pub use task::{Cut, Task, TaskOptions, Turn};

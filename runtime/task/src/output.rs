@@ -2,7 +2,7 @@
 
 use std::{marker::PhantomData, time::Duration};
 
-use wiesel_core::{Blame, Meta, Nanos, TaskFailure, Timestamp};
+use wiesel_core::{Blame, CheckpointId, Meta, Nanos, TaskFailure, Timestamp};
 use wiesel_exchange::ResultPartition;
 use wiesel_operators::{Output, OutputPort, Status};
 use wiesel_record::{Item, Record};
@@ -35,6 +35,10 @@ impl<T: Record> OutputPort for PartitionOutput<T> {
 
     fn flush_aged(&mut self, now: Nanos, age: Duration) {
         self.partition.flush_older_than(now, age);
+    }
+
+    fn barrier(&mut self, checkpoint: CheckpointId) {
+        self.partition.barrier(checkpoint);
     }
 
     fn end(&mut self) {

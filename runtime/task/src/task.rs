@@ -16,6 +16,10 @@
 //! 2. A stopped call is made again with the same argument, in a later turn.
 //! 3. A watermark waits while records are parked for rows that are not resident.
 //! 4. After a failure the chain is never called again.
+//!
+//! What a barrier does is in `barriers`.
+
+mod barriers;
 
 use std::time::Duration;
 
@@ -23,9 +27,10 @@ use wiesel_core::{Blame, Nanos, TaskFailure, Timestamp};
 use wiesel_exchange::{
     GateElement, GateEvent, InputGate, ValveOutput, WatermarkStatus, WatermarkValve,
 };
-use wiesel_operators::{
-    Head, Mail, OutputPort, Pace, Polled, Progress, Snapshot, Status, TaskContext,
-};
+use wiesel_operators::{Head, Mail, OutputPort, Pace, Polled, Progress, Status, TaskContext};
+
+use barriers::Barriers;
+pub use barriers::Cut;
 
 use crate::Mutant;
 
@@ -36,6 +41,9 @@ pub struct TaskOptions {
     pub quantum: Duration,
     /// How long a frame may stay open while its task is busy.
     pub frame_age_max: Duration,
+    /// Whether records behind a barrier wait until it has come on every channel. If not, they are taken before the
+    /// state is, and after a restart again: at least once.
+    pub is_exactly_once: bool,
 }
 
 /// What a turn came to.
@@ -90,6 +98,7 @@ pub struct Task {
     /// Since when an output could not be written to.
     blocked_since: Option<Nanos>,
     phase: Phase,
+    barriers: Barriers,
     options: TaskOptions,
 }
 
@@ -114,6 +123,7 @@ impl Task {
             head,
             ended: vec![false; gates.len()],
             valve: WatermarkValve::new(gates.len()),
+            barriers: Barriers::new(&gates, options.is_exactly_once),
             gates,
             next_gate: 0,
             at_hand: None,
@@ -146,22 +156,9 @@ impl Task {
     ///
     /// If the head cannot take it: a split that it cannot read, or a message for a source to another head.
     pub fn mail(&mut self, mail: Mail) -> Result<(), TaskFailure> {
+        let Some(mail) = self.hold_mail(mail) else { return Ok(()) };
         self.asked_for_split = false;
         self.head.mail(mail).map_err(|failure| self.name(failure))
-    }
-
-    /// Appends the state of the task to `snapshot`.
-    pub fn snapshot(&mut self, snapshot: &mut Snapshot) {
-        self.head.snapshot(snapshot);
-    }
-
-    /// Continues from `snapshot`.
-    ///
-    /// # Errors
-    ///
-    /// If an operator cannot read its part.
-    pub fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {
-        self.head.restore(snapshot).map_err(|failure| self.name(failure))
     }
 
     /// Adds what is known about the place of a failure.
@@ -317,6 +314,10 @@ impl Task {
             self.push_frame(pace);
             return Step::Progressed;
         }
+        self.align();
+        if let Some(step) = self.cut() {
+            return step;
+        }
         if self.gates.is_empty() {
             return self.poll_source(timer, pace);
         }
@@ -383,6 +384,7 @@ impl Task {
                     let merged = self.valve.active(input);
                     self.take_merged(merged);
                 }
+                GateEvent::Barrier { channel, id } => self.take_barrier(input, channel, id),
                 GateEvent::End => {
                     self.ended[input] = true;
                 }

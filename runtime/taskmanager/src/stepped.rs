@@ -115,8 +115,11 @@ impl SteppedTasks {
             let mut build = BuildContext::new(context.clone(), plans);
             let named = |failure: TaskFailure| failure.uid(vertex.uid()).subtask(task.subtask);
             let head = vertex.factory.build(&mut build).map_err(named)?;
-            let options =
-                TaskOptions { quantum: Duration::from_millis(1), frame_age_max: Duration::ZERO };
+            let options = TaskOptions {
+                quantum: Duration::from_millis(1),
+                frame_age_max: Duration::ZERO,
+                is_exactly_once: true,
+            };
             let mut made = Task::new(context, head, gates, options);
             if let Some(state) = state.and_then(|state| state.get(&task.vertex)) {
                 made.restore(state)?;

@@ -1,6 +1,6 @@
 //! What leaves a partition, step by step.
 
-use wiesel_core::{Meta, Nanos, StopFlag, Timestamp, millis};
+use wiesel_core::{CheckpointId, Meta, Nanos, StopFlag, Timestamp, millis};
 use wiesel_exchange::{GateEvent, InputGate, Partitioner};
 use wiesel_record::{List, Viewed};
 use wiesel_wire::{FRAME_BYTES, FramePool, FrameShape, FrameView};
@@ -39,7 +39,7 @@ fn check(partitioner: Partitioner, channels: usize, credits: usize, script: &str
             "w" => partition.watermark(Timestamp::from_millis(argument.parse().unwrap())),
             "-" => partition.idle(),
             "+" => partition.active(),
-            "B" => partition.barrier(1),
+            "B" => partition.barrier(CheckpointId(1)),
             "E" => partition.end(),
             "f" => drop(partition.flush()),
             "t" => {

@@ -1,0 +1,213 @@
+//! Barriers: where a checkpoint cuts through the stream of a task.
+//!
+//! ```text
+//!   a barrier on every channel, or a trigger to a source ──▶ at hand ──▶ cut ──▶ pre-committed ──▶ to the worker
+//!                                                             │           │
+//!               behind the watermark and the parked records ──┘           └── barrier on every output, then the state
+//! ```
+//!
+//! # What is always true
+//!
+//! 1. A cut is between two records, two timers, two watermarks: nothing is at hand, nothing is parked.
+//! 2. Barriers leave on all outputs before the state is read; no record is pushed in between.
+//! 3. A cut is handed in when what the outputs owe to it is durable, and in the order of checkpoints.
+//! 4. A split that was assigned behind a trigger is read behind its barrier.
+
+use std::collections::VecDeque;
+
+use wiesel_core::{Blame, CheckpointId, TaskFailure, Timestamp};
+use wiesel_exchange::{InputGate, WatermarkValve};
+use wiesel_operators::{Mail, Snapshot};
+
+use super::{Phase, Step, Task};
+use crate::alignment::{Alignment, Arrival};
+
+/// The part of a task's state that says how far its event time had come.
+const WATERMARK: &str = "watermark";
+
+/// The state of a task as of one checkpoint.
+#[derive(Debug)]
+pub struct Cut {
+    /// Which.
+    pub checkpoint: CheckpointId,
+    /// The state.
+    pub snapshot: Snapshot,
+}
+
+/// What a task knows of checkpoints.
+pub(super) struct Barriers {
+    alignment: Alignment,
+    /// The first channel of each gate, counted over all gates.
+    first: Box<[usize]>,
+    at_hand: Option<CheckpointId>,
+    /// Came behind the trigger at hand.
+    held_mail: VecDeque<Mail>,
+    cuts: VecDeque<Cut>,
+}
+
+impl Barriers {
+    pub(super) fn new(gates: &[InputGate], is_exactly_once: bool) -> Self {
+        let first = gates.iter().scan(0, |next, gate| {
+            let first = *next;
+            *next += gate.channels();
+            Some(first)
+        });
+        let channels = gates.iter().map(InputGate::channels).sum();
+        Self {
+            first: first.collect(),
+            alignment: Alignment::new(channels, is_exactly_once),
+            at_hand: None,
+            held_mail: VecDeque::new(),
+            cuts: VecDeque::new(),
+        }
+    }
+
+    /// The gate of a channel and its number there.
+    fn place(&self, channel: usize) -> (usize, usize) {
+        let gate = self.first.partition_point(|first| *first <= channel) - 1;
+        (gate, channel - self.first[gate])
+    }
+}
+
+impl Task {
+    /// Begins a checkpoint here: for a source, and for a task none of whose inputs will bring a barrier. Says whether
+    /// it takes part; it does not if it has come to its end, or is at another checkpoint.
+    pub fn trigger(&mut self, checkpoint: CheckpointId) -> bool {
+        let takes_part = self.phase == Phase::Running
+            && self.barriers.at_hand.is_none()
+            && self.ended.iter().all(|ended| *ended);
+        if takes_part {
+            self.barriers.at_hand = Some(checkpoint);
+        }
+        takes_part
+    }
+
+    /// The JobMaster has given a checkpoint up.
+    ///
+    /// # Errors
+    ///
+    /// As [`Task::mail`], for what waited behind its trigger.
+    pub fn abort(&mut self, checkpoint: CheckpointId) -> Result<(), TaskFailure> {
+        let freed = self.barriers.alignment.abort(checkpoint);
+        self.unblock(&freed);
+        self.barriers.cuts.retain(|cut| cut.checkpoint != checkpoint);
+        if self.barriers.at_hand.take_if(|at_hand| *at_hand == checkpoint).is_some() {
+            return self.deliver_held_mail();
+        }
+        Ok(())
+    }
+
+    /// A checkpoint is complete.
+    pub fn completed(&mut self, checkpoint: CheckpointId) {
+        self.head.ports(&mut |port| port.completed(checkpoint));
+    }
+
+    /// The next cut whose outputs have done their part.
+    pub fn take_cut(&mut self) -> Option<Cut> {
+        if self.barriers.cuts.is_empty() {
+            return None;
+        }
+        let mut ready = true;
+        self.head.ports(&mut |port| ready &= port.is_pre_committed());
+        if ready { self.barriers.cuts.pop_front() } else { None }
+    }
+
+    /// Whether a message has to wait for a barrier; it is kept then.
+    pub(super) fn hold_mail(&mut self, mail: Mail) -> Option<Mail> {
+        if self.barriers.at_hand.is_none() {
+            return Some(mail);
+        }
+        self.barriers.held_mail.push_back(mail);
+        None
+    }
+
+    fn deliver_held_mail(&mut self) -> Result<(), TaskFailure> {
+        while let Some(mail) = self.barriers.held_mail.pop_front() {
+            self.mail(mail)?;
+        }
+        Ok(())
+    }
+
+    /// A barrier came on a channel of a gate.
+    pub(super) fn take_barrier(&mut self, gate: usize, channel: usize, checkpoint: CheckpointId) {
+        let counted = self.barriers.first[gate] + channel;
+        let (freed, arrival) = self.barriers.alignment.arrive(counted, checkpoint);
+        self.unblock(&freed);
+        if arrival == Arrival::Block {
+            self.gates[gate].block(channel);
+        }
+    }
+
+    /// Looks whether a checkpoint is aligned: when a barrier has come, or a channel may have ended.
+    pub(super) fn align(&mut self) {
+        if !self.barriers.alignment.is_under_way() || self.barriers.at_hand.is_some() {
+            return;
+        }
+        let (gates, first) = (&self.gates, &self.barriers.first);
+        let ended = |counted: usize| {
+            let gate = first.partition_point(|first| *first <= counted) - 1;
+            gates[gate].has_channel_ended(counted - first[gate])
+        };
+        if let Some((checkpoint, blocked)) = self.barriers.alignment.take_aligned(ended) {
+            self.barriers.at_hand = Some(checkpoint);
+            self.unblock(&blocked); // Nothing is read before the cut.
+        }
+    }
+
+    fn unblock(&mut self, channels: &[usize]) {
+        for counted in channels {
+            let (gate, channel) = self.barriers.place(*counted);
+            self.gates[gate].unblock(channel);
+        }
+    }
+
+    /// Cuts, if a barrier is at hand. `None` if there is none.
+    pub(super) fn cut(&mut self) -> Option<Step> {
+        let checkpoint = self.barriers.at_hand?;
+        if self.head.has_parked() {
+            return Some(Step::Nothing(None)); // Their rows are on the way.
+        }
+        self.barriers.at_hand = None;
+        self.head.ports(&mut |port| port.barrier(checkpoint));
+        let mut snapshot = Snapshot::default();
+        self.snapshot(&mut snapshot);
+        self.barriers.cuts.push_back(Cut { checkpoint, snapshot });
+        if let Err(failure) = self.deliver_held_mail() {
+            self.context.fail(failure);
+        }
+        Some(Step::Progressed)
+    }
+
+    /// Appends the state of the task to `snapshot`.
+    pub fn snapshot(&mut self, snapshot: &mut Snapshot) {
+        if !self.gates.is_empty() {
+            let watermark = self.valve.last().as_millis().to_le_bytes();
+            snapshot.put(WATERMARK, None, watermark.to_vec());
+        }
+        self.head.snapshot(snapshot);
+    }
+
+    /// Continues from `snapshot`. Event time is where it was in the subtask that was furthest behind: what was late
+    /// stays late, and nothing is late that was not.
+    ///
+    /// # Errors
+    ///
+    /// If an operator cannot read its part.
+    pub fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {
+        let mut least = None::<Timestamp>;
+        for part in snapshot.operator(WATERMARK) {
+            let Some(millis) = part.first_chunk().filter(|_| part.len() == 8) else {
+                let cause = format!("a watermark has 8 bytes, not {}", part.len());
+                let failure = TaskFailure::new(Blame::Environment, "restore a task", cause);
+                return Err(self.name(failure));
+            };
+            let watermark = Timestamp::from_millis(i64::from_le_bytes(*millis));
+            least = Some(least.map_or(watermark, |least| least.min(watermark)));
+        }
+        if let Some(watermark) = least.filter(|watermark| *watermark > Timestamp::MIN) {
+            self.valve = WatermarkValve::restored(self.gates.len(), watermark);
+            self.watermark = Some(watermark);
+        }
+        self.head.restore(snapshot).map_err(|failure| self.name(failure))
+    }
+}
