@@ -10,7 +10,7 @@ use wiesel_jobmanager::JobStatus;
 use wiesel_operators::RowSources;
 use wiesel_shard::{Policy, ShardSpec, SimConfig, SimDisk, Simulation};
 use wiesel_state::AbsentRows;
-use wiesel_task::TaskOptions;
+use wiesel_task::{Checkpoints, TaskOptions};
 use wiesel_taskmanager::WorkerOptions;
 
 use crate::{
@@ -182,7 +182,7 @@ fn simulate(
             task: TaskOptions {
                 quantum: Duration::from_micros(50), // The simulator draws its own.
                 frame_age_max: Duration::from_micros(limits.frame_age_us),
-                is_exactly_once: true,
+                checkpoints: Checkpoints::Off,
             },
             overdraft_bytes_max: limits.overdraft_kib << 10,
             record_bytes_max: 1 << 20,

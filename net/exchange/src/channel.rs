@@ -12,8 +12,8 @@
 //! 1. At most `credits` frames are out: in the forward ring, at the consumer, or on their way back. A jumbo
 //!    frame counts as all the ordinary frames it is as large as, or as all credits.
 //! 2. So the reverse ring, with one slot a credit, is never full.
-//! 3. The forward ring always has a slot for a frame that has credit, for the barriers and for the end:
-//!    watermarks and status use only the slots that are left beyond those.
+//! 3. The forward ring always has a slot for a frame that has credit and for the end. Barriers use the slots beyond
+//!    those, and watermarks and status the ones beyond the barriers'; what finds none waits with the producer.
 //! 4. A frame goes home to the pool it came from, whoever drops what.
 
 use wiesel_shard::{
@@ -24,7 +24,8 @@ use wiesel_wire::FRAME_BYTES;
 
 use crate::element::{Element, InputFrame};
 
-/// Barriers that can be between a producer and its consumer: one for each checkpoint that runs at once.
+/// Barriers that can be between a producer and its consumer: those of the checkpoints that run at once, and of some
+/// that expired before the consumer read so far.
 pub const BARRIERS_MAX: usize = 4;
 
 /// Watermarks and changes of status that wait in a ring. More than that stay with the producer, where a newer
@@ -96,13 +97,14 @@ impl ChannelSender {
         self.forward.is_closed()
     }
 
-    /// Sends an element if it can go now: a frame needs credit, a watermark or a status a slot to spare, a barrier
-    /// or the end nothing.
+    /// Sends an element if it can go now: a frame needs credit, a watermark, a status or a barrier a slot to spare,
+    /// the end nothing.
     pub(crate) fn send(&mut self, element: Element) -> Result<(), Element> {
         let can_go = match &element {
             Element::Data(frame) => self.spend(frame.capacity()),
             Element::Shared(frame) => self.spend(frame.capacity()),
             event if event.is_soft() => self.forward.free_slots() > self.credits_left + HARD_MAX,
+            Element::Barrier(_) => self.forward.free_slots() > self.credits_left + 1,
             _ => true,
         };
         if !can_go {
@@ -120,7 +122,7 @@ impl ChannelSender {
     }
 
     fn push(&mut self, element: Element) {
-        // Invariant 3: credits bound the frames, the coordinator bounds the barriers, and there is one end.
+        // Invariant 3: credits bound the frames, and there is one end.
         assert!(self.forward.push(element).is_ok(), "a channel's ring holds all it may be sent");
         if let Some(door) = &self.door {
             door.knock();

@@ -12,7 +12,7 @@
 //! 1. A channel whose frame is out is not read: what follows a frame is seen after
 //!    [`done_with`](InputGate::done_with).
 //! 2. The watermark that rides in a frame counts when the task is done with the frame.
-//! 3. [`GateEvent::End`] comes once, after all else: when every channel has ended.
+//! 3. [`GateEvent::End`] comes once, when every channel has ended. What may follow on a channel are barriers.
 //! 4. A producer that is gone without an end is an event, so a consumer does not wait for it for ever.
 //! 5. A blocked channel is not read. What its producer has sent waits in it and is paid for by its credit.
 
@@ -208,11 +208,11 @@ impl InputGate {
     fn poll_channel(&mut self, channel: usize) -> ControlFlow<GateEvent> {
         loop {
             let input = &mut self.inputs[channel];
-            if input.is_out || input.is_blocked || input.has_ended || input.is_gone {
+            if input.is_out || input.is_blocked || input.is_gone {
                 return ControlFlow::Continue(());
             }
             let Some(element) = input.receiver.pop() else {
-                if !input.receiver.is_closed() {
+                if input.has_ended || !input.receiver.is_closed() {
                     return ControlFlow::Continue(());
                 }
                 input.is_gone = true;

@@ -179,16 +179,19 @@ impl ResultPartition {
         }
     }
 
-    /// Lets a barrier follow what was appended, on all channels.
+    /// Lets a barrier follow what was appended, on all channels. The only thing that may come after the end: a task
+    /// that has ended still takes part in the last checkpoint.
     pub fn barrier(&mut self, id: CheckpointId) {
-        self.event(&|| Element::Barrier(id));
+        for index in 0..self.lanes.len() {
+            self.send_behind(index, &|| Element::Barrier(id));
+        }
     }
 
     /// Nothing follows. A bounded input that was read to its end sends the watermark [`Timestamp::MAX`] before.
     ///
     /// # Panics
     ///
-    /// If it was called before, as do events that come after it.
+    /// If it was called before, as do events that come after it, but for barriers.
     pub fn end(&mut self) {
         self.event(&|| Element::End);
         self.ended = true;
@@ -325,11 +328,16 @@ impl ResultPartition {
     fn event(&mut self, event: &dyn Fn() -> Element) {
         assert!(!self.ended, "nothing follows the end of an edge");
         for index in 0..self.lanes.len() {
-            if !self.lanes[index].writer.is_empty() {
-                self.close(index);
-            }
-            self.offer(index, event);
+            self.send_behind(index, event);
         }
+    }
+
+    /// Sends an event on one channel, behind all that was appended to it.
+    fn send_behind(&mut self, index: usize, event: &dyn Fn() -> Element) {
+        if !self.lanes[index].writer.is_empty() {
+            self.close(index);
+        }
+        self.offer(index, event);
     }
 
     fn flush_if(&mut self, mut wanted: impl FnMut(&mut Lane) -> bool) -> bool {

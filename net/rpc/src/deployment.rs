@@ -41,10 +41,26 @@ pub struct TaskDeployment {
     pub max_parallelism: u32,
     /// Its own.
     pub key_groups: KeyGroupRange,
+    /// The state that it continues from: that of all subtasks of its vertex, whatever their number was. Empty at a
+    /// fresh start.
+    pub restore: Vec<StateHandle>,
     /// One per input of the head, in order.
     pub gates: Vec<GateDeployment>,
     /// One per output of the chain, in order.
     pub partitions: Vec<PartitionDeployment>,
+}
+
+/// The state of one task as of one checkpoint: a file, and what its sinks have yet to commit.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StateHandle {
+    /// The file, below the folder of the job's checkpoints; empty if the task has no state.
+    pub file: String,
+    /// Its length.
+    pub bytes: u64,
+    /// BLAKE3 of it.
+    pub hash: [u8; 32],
+    /// Opaque to all but the committer of the sink that wrote them.
+    pub committables: Vec<Vec<u8>>,
 }
 
 /// One input of a task.

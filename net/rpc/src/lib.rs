@@ -7,6 +7,9 @@
 //!             ◀──── State(Running) ───
 //!             ◀─────── RequestSplit ──                    a source's reader pulls
 //!             ── Split | NoMoreSplits ▶
+//!             ── Trigger ─────────────▶                   to sources; barriers take it from there
+//!             ◀── Acknowledge | Decline                   by every task
+//!             ── CheckpointCompleted | CheckpointAborted ▶
 //!             ── Cancel ──────────────▶
 //!             ◀──── State(Finished | Canceled | Failed)
 //!             ◀──────────── Heartbeat ──                  with the metrics of its tasks
@@ -28,10 +31,10 @@ mod failure_report;
 mod messages;
 
 pub use deployment::{
-    Attempt, ChannelDeployment, GateDeployment, Location, PartitionDeployment, TaskDeployment,
-    TaskManagerId,
+    Attempt, ChannelDeployment, GateDeployment, Location, PartitionDeployment, StateHandle,
+    TaskDeployment, TaskManagerId,
 };
 pub use failure_report::FailureReport;
 pub use messages::{
-    Envelope, StageReport, TaskMetricsReport, TaskState, ToJobMaster, ToTaskManager,
+    Declined, Envelope, StageReport, TaskMetricsReport, TaskState, ToJobMaster, ToTaskManager,
 };

@@ -3,11 +3,11 @@
 use std::fmt;
 
 use wiesel_core::{
-    JobId, Timestamp,
+    CheckpointId, JobId, Timestamp,
     metrics::{StageMetrics, TaskMetrics},
 };
 
-use crate::{Attempt, FailureReport, TaskDeployment, TaskManagerId};
+use crate::{Attempt, FailureReport, StateHandle, TaskDeployment, TaskManagerId};
 
 /// A message and the job that it is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +29,13 @@ pub enum ToTaskManager {
     Split(Attempt, Vec<u8>),
     /// The answer to a source that has asked: there will be no more.
     NoMoreSplits(Attempt),
+    /// Begin a checkpoint here: this task is a source, or none of its inputs will bring a barrier. Answered, as every
+    /// barrier is, by `Acknowledge` or `Decline`. What is sent behind it is not part of the checkpoint.
+    Trigger(Attempt, CheckpointId),
+    /// The checkpoint has been given up.
+    CheckpointAborted(Attempt, CheckpointId),
+    /// The checkpoint is complete, and its commits are done.
+    CheckpointCompleted(Attempt, CheckpointId),
     /// Stop and give everything back. Answered by a terminal state, whichever comes first.
     Cancel(Attempt),
 }
@@ -44,8 +51,23 @@ pub enum ToJobMaster {
     Failed(Attempt, FailureReport),
     /// A source's reader has nothing to read. Sent once per need.
     RequestSplit(Attempt),
+    /// The state of the task as of the checkpoint's barrier is on the disk.
+    Acknowledge(Attempt, CheckpointId, StateHandle),
+    /// The task does not take part in the checkpoint.
+    Decline(Attempt, CheckpointId, Declined),
+    /// What the task has pre-committed and no complete checkpoint holds yet. Sent before `Finished`.
+    PreCommitted(Attempt, Vec<Vec<u8>>),
     /// The TaskManager lives, and this is what its tasks have counted.
     Heartbeat(TaskManagerId, Vec<TaskMetricsReport>),
+}
+
+/// Why a task takes no part in a checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Declined {
+    /// It does not run yet, has come to its end, or is at another checkpoint.
+    NotReady,
+    /// Its state could not be written.
+    Io(String),
 }
 
 /// Where a task is in its life. Flink's states, but for those of restoring and batch.

@@ -19,7 +19,7 @@ use wiesel_jobmanager::{JobMaster, SourceEnumerator};
 use wiesel_operators::RowSources;
 use wiesel_rpc::{Location, TaskManagerId};
 use wiesel_shard::{Launch, ShardSpec, available_cores, probe, ring::ring};
-use wiesel_task::{TaskFactory, TaskOptions};
+use wiesel_task::{Checkpoints, TaskFactory, TaskOptions};
 use wiesel_taskmanager::{
     ChannelId, LocalChannels, PoolMetrics, Worker, WorkerOptions, WorkerSpec,
 };
@@ -95,7 +95,7 @@ impl ClusterOptions {
             task: TaskOptions {
                 quantum: config.get(&options::SHARD_QUANTUM),
                 frame_age_max: config.get(&options::BUFFER_TIMEOUT),
-                is_exactly_once: true,
+                checkpoints: Checkpoints::Off,
             },
             overdraft_bytes_max: config.get(&options::MAX_OVERDRAFT_SIZE).bytes() as usize,
             record_bytes_max: config.get(&options::RECORD_BYTES_MAX).bytes() as usize,

@@ -20,8 +20,10 @@ mod factory;
 mod mutants;
 mod output;
 mod task;
+mod turn;
 
 pub use factory::{BuildContext, PartitionPlan, TaskFactory, TaskWiring};
 pub use mutants::Mutant;
 pub use output::PartitionOutput;
-pub use task::{Cut, Task, TaskOptions, Turn};
+pub use task::{Cut, Task};
+pub use turn::{Checkpoints, TaskOptions, Turn};

@@ -2,9 +2,9 @@
 //!
 //! ```text
 //!            ┌─ Running ──────────────────────────────┐   all inputs ended, or the source is read
-//!   turn ───▶│ poll ports; ready? ── no ─▶ flush, wait  ├──▶ Finishing ──▶ Draining ──▶ Finished
-//!            │   │ yes                                  │    watermark     frames
-//!            │   ▼ until stop or quantum:               │    +inf, finish  go home
+//!   turn ───▶│ poll ports; ready? ── no ─▶ flush, wait  ├──▶ Finishing ──▶ Ended ─────▶ Draining ──▶ Finished
+//!            │   │ yes                                  │    watermark    (the last    frames
+//!            │   ▼ until stop or quantum:               │    +inf, finish checkpoint)  go home
 //!            │   watermark at hand, else frame at hand, │
 //!            │   else the next element of a gate        │
 //!            └──────────────────────────────────────────┘
@@ -32,34 +32,7 @@ use wiesel_operators::{Head, Mail, OutputPort, Pace, Polled, Progress, Status, T
 use barriers::Barriers;
 pub use barriers::Cut;
 
-use crate::Mutant;
-
-/// How a task is run.
-#[derive(Clone, Copy, Debug)]
-pub struct TaskOptions {
-    /// How long a turn may last before the next task gets one.
-    pub quantum: Duration,
-    /// How long a frame may stay open while its task is busy.
-    pub frame_age_max: Duration,
-    /// Whether records behind a barrier wait until it has come on every channel. If not, they are taken before the
-    /// state is, and after a restart again: at least once.
-    pub is_exactly_once: bool,
-}
-
-/// What a turn came to.
-#[derive(Debug)]
-pub enum Turn {
-    /// Something was done; there may be more to do at once.
-    Worked,
-    /// Nothing to do until a frame, mail or an I/O completion arrives, or until this time.
-    Idle(Option<Nanos>),
-    /// The source wants a split. Reported once per need.
-    NeedsSplit,
-    /// Everything is done and every frame is home.
-    Finished,
-    /// The task failed; it must not be called again.
-    Failed(TaskFailure),
-}
+use crate::{Checkpoints, Mutant, TaskOptions, Turn};
 
 /// A frame that the chain has not finished.
 struct AtHand {
@@ -73,6 +46,10 @@ enum Phase {
     Running,
     Finishing {
         watermark_done: bool,
+    },
+    /// All data is processed.
+    Ended {
+        is_reported: bool,
     },
     Draining,
     Finished,
@@ -123,7 +100,7 @@ impl Task {
             head,
             ended: vec![false; gates.len()],
             valve: WatermarkValve::new(gates.len()),
-            barriers: Barriers::new(&gates, options.is_exactly_once),
+            barriers: Barriers::new(&gates, options.checkpoints == Checkpoints::ExactlyOnce),
             gates,
             next_gate: 0,
             at_hand: None,
@@ -267,6 +244,11 @@ impl Task {
             let step = match self.phase {
                 Phase::Running => self.step(&mut pace),
                 Phase::Finishing { watermark_done } => self.finish(watermark_done, &mut pace),
+                Phase::Ended { is_reported: false } => {
+                    self.phase = Phase::Ended { is_reported: true };
+                    return Turn::EndOfData;
+                }
+                Phase::Ended { .. } => self.step_behind_the_end(),
                 Phase::Draining | Phase::Finished => return Turn::Worked,
                 Phase::Orphaned => return Turn::Idle(None),
             };
@@ -435,7 +417,10 @@ impl Task {
                 port.flush();
                 port.end();
             });
-            self.phase = Phase::Draining;
+            self.phase = match self.options.checkpoints {
+                Checkpoints::Off => Phase::Draining,
+                _ => Phase::Ended { is_reported: false },
+            };
         }
         Step::Progressed
     }

@@ -21,7 +21,7 @@ use wiesel_exchange::{
 use wiesel_graph::{EdgeId, ExecutionGraph, JobGraph};
 use wiesel_operators::{Mail, Snapshot, TaskContext};
 use wiesel_shard::Shard;
-use wiesel_task::{BuildContext, PartitionPlan, Task, TaskFactory, TaskOptions, Turn};
+use wiesel_task::{BuildContext, Checkpoints, PartitionPlan, Task, TaskFactory, TaskOptions, Turn};
 use wiesel_wire::FramePool;
 
 use crate::{slot::Slot, worker::partitioner_of};
@@ -118,7 +118,7 @@ impl SteppedTasks {
             let options = TaskOptions {
                 quantum: Duration::from_millis(1),
                 frame_age_max: Duration::ZERO,
-                is_exactly_once: true,
+                checkpoints: Checkpoints::Off,
             };
             let mut made = Task::new(context, head, gates, options);
             if let Some(state) = state.and_then(|state| state.get(&task.vertex)) {

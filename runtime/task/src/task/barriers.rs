@@ -12,6 +12,7 @@
 //! 2. Barriers leave on all outputs before the state is read; no record is pushed in between.
 //! 3. A cut is handed in when what the outputs owe to it is durable, and in the order of checkpoints.
 //! 4. A split that was assigned behind a trigger is read behind its barrier.
+//! 5. A task that has ended is over when a checkpoint is complete that it cut after its end.
 
 use std::collections::VecDeque;
 
@@ -43,6 +44,8 @@ pub(super) struct Barriers {
     /// Came behind the trigger at hand.
     held_mail: VecDeque<Mail>,
     cuts: VecDeque<Cut>,
+    /// The first checkpoint behind the end of the data.
+    last: Option<CheckpointId>,
 }
 
 impl Barriers {
@@ -59,6 +62,7 @@ impl Barriers {
             at_hand: None,
             held_mail: VecDeque::new(),
             cuts: VecDeque::new(),
+            last: None,
         }
     }
 
@@ -73,7 +77,7 @@ impl Task {
     /// Begins a checkpoint here: for a source, and for a task none of whose inputs will bring a barrier. Says whether
     /// it takes part; it does not if it has come to its end, or is at another checkpoint.
     pub fn trigger(&mut self, checkpoint: CheckpointId) -> bool {
-        let takes_part = self.phase == Phase::Running
+        let takes_part = matches!(self.phase, Phase::Running | Phase::Ended { .. })
             && self.barriers.at_hand.is_none()
             && self.ended.iter().all(|ended| *ended);
         if takes_part {
@@ -100,6 +104,26 @@ impl Task {
     /// A checkpoint is complete.
     pub fn completed(&mut self, checkpoint: CheckpointId) {
         self.head.ports(&mut |port| port.completed(checkpoint));
+        let is_behind_the_end = self.barriers.last.is_some_and(|last| last <= checkpoint);
+        if is_behind_the_end && matches!(self.phase, Phase::Ended { .. }) {
+            self.phase = Phase::Draining;
+        }
+    }
+
+    /// What is left to do for a task whose data has ended: its part in checkpoints.
+    pub(super) fn step_behind_the_end(&mut self) -> Step {
+        self.align();
+        if let Some(step) = self.cut() {
+            return step;
+        }
+        match self.next_event() {
+            Ok(true) => Step::Progressed,
+            Ok(false) => Step::Nothing(None),
+            Err(failure) => {
+                self.context.fail(failure);
+                Step::Progressed
+            }
+        }
     }
 
     /// The next cut whose outputs have done their part.
@@ -168,6 +192,9 @@ impl Task {
             return Some(Step::Nothing(None)); // Their rows are on the way.
         }
         self.barriers.at_hand = None;
+        if self.phase != Phase::Running {
+            self.barriers.last.get_or_insert(checkpoint);
+        }
         self.head.ports(&mut |port| port.barrier(checkpoint));
         let mut snapshot = Snapshot::default();
         self.snapshot(&mut snapshot);
