@@ -18,6 +18,7 @@
 //! 2. The order of the calls does not matter, the order of the layers does: a program cannot override `-D`.
 //! 3. A key that nobody knows is an error wherever it stands, with the nearest one that exists.
 
+mod choice;
 mod error;
 mod layers;
 mod option;
@@ -26,6 +27,7 @@ mod value;
 
 use std::{collections::BTreeMap, fmt};
 
+pub use choice::{CheckpointRetention, CheckpointingMode, RestartStrategyType};
 pub use error::ConfigError;
 pub use option::{ConfigOption, OptionInfo};
 pub use value::{ConfigValue, MemorySize};

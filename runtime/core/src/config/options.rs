@@ -8,7 +8,10 @@
 
 use std::time::Duration;
 
-use super::{ConfigOption, ConfigValue, MemorySize, OptionInfo};
+use super::{
+    CheckpointRetention, CheckpointingMode, ConfigOption, ConfigValue, MemorySize, OptionInfo,
+    RestartStrategyType,
+};
 use crate::MAX_PARALLELISM_LIMIT;
 
 /// Declares the options and the list of them in one place, so that none is forgotten in the other.
@@ -61,6 +64,100 @@ options! {
     /// How long a frame may stay open while its task is busy; an idle task flushes at once. `0` flushes after every turn.
     BUFFER_TIMEOUT: Duration = "execution.buffer-timeout.interval", default "1 ms", example "200 us",
         |age| within(age, Duration::ZERO, Duration::from_secs(10));
+
+    /// From one checkpoint to the next; `0` is off. Ours: the first one begins after a whole interval.
+    CHECKPOINTING_INTERVAL: Duration = "execution.checkpointing.interval", default "0", example "1 s",
+        |interval| within(interval, Duration::ZERO, Duration::from_secs(7 * 86_400));
+
+    /// How long a checkpoint may take until the last task has acknowledged it; then it is aborted.
+    CHECKPOINTING_TIMEOUT: Duration = "execution.checkpointing.timeout", default "10 min", example "1 min",
+        |timeout| within(timeout, Duration::from_millis(1), Duration::from_secs(7 * 86_400));
+
+    /// The shortest time from the end of a checkpoint to the beginning of the next one.
+    CHECKPOINTING_MIN_PAUSE: Duration = "execution.checkpointing.min-pause", default "0", example "500 ms",
+        |pause| within(pause, Duration::ZERO, Duration::from_secs(7 * 86_400));
+
+    /// How many checkpoints may be under way at a time.
+    CHECKPOINTING_MAX_CONCURRENT: u32 = "execution.checkpointing.max-concurrent-checkpoints", default "1", example "1",
+        |count| within(count, 1, 64);
+
+    /// How many checkpoints in a row may fail before the job does.
+    CHECKPOINTING_TOLERABLE_FAILURES: u32 = "execution.checkpointing.tolerable-failed-checkpoints", default "0", example "3",
+        |_| Ok(());
+
+    /// How many completed checkpoints are kept.
+    CHECKPOINTING_NUM_RETAINED: u32 = "execution.checkpointing.num-retained", default "1", example "3",
+        |count| within(count, 1, 10_000);
+
+    /// Whether barriers are aligned (`EXACTLY_ONCE`) or records may be seen again after a restore (`AT_LEAST_ONCE`).
+    CHECKPOINTING_MODE: CheckpointingMode = "execution.checkpointing.mode", default "EXACTLY_ONCE", example "AT_LEAST_ONCE",
+        |_| Ok(());
+
+    /// What is left of the checkpoints of a job that is cancelled. Ours: they are kept by default, so that Ctrl-C loses nothing.
+    CHECKPOINTING_RETENTION: CheckpointRetention = "execution.checkpointing.externalized-checkpoint-retention",
+        default "RETAIN_ON_CANCELLATION", example "DELETE_ON_CANCELLATION",
+        |_| Ok(());
+
+    /// Whether checkpoints go on when some tasks have finished. Without it a bounded job has no final checkpoint.
+    CHECKPOINTING_AFTER_TASKS_FINISH: bool = "execution.checkpointing.checkpoints-after-tasks-finish", default "true", example "true",
+        |_| Ok(());
+
+    /// The folder in which each job has its folder of checkpoints. `auto`: none, so that no checkpoint can be taken.
+    CHECKPOINTING_DIRECTORY: Option<String> = "execution.checkpointing.dir", default "auto", example "checkpoints",
+        |_| Ok(());
+
+    /// The folder in which savepoints are made that name no folder of their own. `auto`: there is none.
+    SAVEPOINT_DIRECTORY: Option<String> = "execution.checkpointing.savepoint-dir", default "auto", example "savepoints",
+        |_| Ok(());
+
+    /// What follows a failure: `none`, `fixed-delay`, `exponential-delay` or `failure-rate`. `auto` is `exponential-delay`
+    /// with checkpoints and `none` without.
+    RESTART_STRATEGY: Option<RestartStrategyType> = "restart-strategy.type", default "auto", example "fixed-delay",
+        |_| Ok(());
+
+    /// Restarts in the life of a job.
+    RESTART_FIXED_ATTEMPTS: u32 = "restart-strategy.fixed-delay.attempts", default "1", example "3",
+        |_| Ok(());
+
+    /// From a failure to the restart.
+    RESTART_FIXED_DELAY: Duration = "restart-strategy.fixed-delay.delay", default "1 s", example "100 ms",
+        |_| Ok(());
+
+    /// From the first failure to the restart.
+    RESTART_INITIAL_BACKOFF: Duration = "restart-strategy.exponential-delay.initial-backoff", default "1 s", example "100 ms",
+        |_| Ok(());
+
+    /// The longest time from a failure to the restart.
+    RESTART_MAX_BACKOFF: Duration = "restart-strategy.exponential-delay.max-backoff", default "1 min", example "1 min",
+        |_| Ok(());
+
+    /// Each delay is the one before times this.
+    RESTART_BACKOFF_MULTIPLIER: f64 = "restart-strategy.exponential-delay.backoff-multiplier", default "1.5", example "2",
+        |factor| within(factor, 1.0, 1_000.0);
+
+    /// After so long without a failure the delays begin anew.
+    RESTART_RESET_THRESHOLD: Duration = "restart-strategy.exponential-delay.reset-backoff-threshold", default "1 h", example "10 min",
+        |_| Ok(());
+
+    /// The part of a delay that is random, so that jobs which fail together do not restart together.
+    RESTART_JITTER_FACTOR: f64 = "restart-strategy.exponential-delay.jitter-factor", default "0.1", example "0.1",
+        |factor| within(factor, 0.0, 1.0);
+
+    /// Restarts before the delays begin anew; one more failure is the end. `auto` is no limit.
+    RESTART_EXPONENTIAL_ATTEMPTS: Option<u32> = "restart-strategy.exponential-delay.attempts-before-reset-backoff", default "auto", example "10",
+        |_| Ok(());
+
+    /// Failures in `restart-strategy.failure-rate.failure-rate-interval` that are followed by a restart; one more is the end.
+    RESTART_RATE_MAX_FAILURES: u32 = "restart-strategy.failure-rate.max-failures-per-interval", default "1", example "3",
+        |_| Ok(());
+
+    /// The time in which failures are counted.
+    RESTART_RATE_INTERVAL: Duration = "restart-strategy.failure-rate.failure-rate-interval", default "1 min", example "5 min",
+        |_| Ok(());
+
+    /// From a failure to the restart.
+    RESTART_RATE_DELAY: Duration = "restart-strategy.failure-rate.delay", default "1 s", example "100 ms",
+        |_| Ok(());
 
     /// Slots of a TaskManager, each a shard with a thread of its own. `auto` is one per usable core, without those of
     /// `taskmanager.cpu.reserved`.
@@ -183,6 +280,29 @@ pipeline.max-parallelism = auto
 pipeline.auto-generate-uids = true
 pipeline.operator-chaining.enabled = true
 execution.buffer-timeout.interval = 1 ms
+execution.checkpointing.interval = 0
+execution.checkpointing.timeout = 10 min
+execution.checkpointing.min-pause = 0
+execution.checkpointing.max-concurrent-checkpoints = 1
+execution.checkpointing.tolerable-failed-checkpoints = 0
+execution.checkpointing.num-retained = 1
+execution.checkpointing.mode = EXACTLY_ONCE
+execution.checkpointing.externalized-checkpoint-retention = RETAIN_ON_CANCELLATION
+execution.checkpointing.checkpoints-after-tasks-finish = true
+execution.checkpointing.dir = auto
+execution.checkpointing.savepoint-dir = auto
+restart-strategy.type = auto
+restart-strategy.fixed-delay.attempts = 1
+restart-strategy.fixed-delay.delay = 1 s
+restart-strategy.exponential-delay.initial-backoff = 1 s
+restart-strategy.exponential-delay.max-backoff = 1 min
+restart-strategy.exponential-delay.backoff-multiplier = 1.5
+restart-strategy.exponential-delay.reset-backoff-threshold = 1 h
+restart-strategy.exponential-delay.jitter-factor = 0.1
+restart-strategy.exponential-delay.attempts-before-reset-backoff = auto
+restart-strategy.failure-rate.max-failures-per-interval = 1
+restart-strategy.failure-rate.failure-rate-interval = 1 min
+restart-strategy.failure-rate.delay = 1 s
 taskmanager.numberOfTaskSlots = auto
 taskmanager.cpu.reserved = 0
 taskmanager.cpu.pin = true

@@ -122,6 +122,29 @@ impl ConfigValue for u32 {
     }
 }
 
+/// A factor: not negative, finite.
+impl ConfigValue for f64 {
+    fn parse(text: &str) -> Result<Self, String> {
+        let parsed = text.parse().ok().filter(|value: &Self| value.is_finite() && *value >= 0.0);
+        parsed.ok_or_else(|| "must be a number such as 1.5".to_owned())
+    }
+
+    fn show(&self) -> String {
+        self.to_string()
+    }
+}
+
+/// Any text but none.
+impl ConfigValue for String {
+    fn parse(text: &str) -> Result<Self, String> {
+        if text.is_empty() { Err("must not be empty".to_owned()) } else { Ok(text.to_owned()) }
+    }
+
+    fn show(&self) -> String {
+        self.clone()
+    }
+}
+
 impl ConfigValue for bool {
     fn parse(text: &str) -> Result<Self, String> {
         match text.to_lowercase().as_str() {
@@ -186,6 +209,11 @@ mod tests {
             &["0", "4294967295", "4294967296", "-1", "1e3"],
             &["0", "4294967295", "-", "-", "-"],
         );
+        check::<f64>(
+            &["1.5", "2", "0", "-1", "NaN", "inf", "x"],
+            &["1.5", "2", "0", "-", "-", "-", "-"],
+        );
+        check::<Option<String>>(&["auto", "a/b", ""], &["auto", "a/b", "-"]);
         check::<bool>(&["true", "FALSE", "yes"], &["true", "false", "-"]);
         check::<Option<u32>>(&["auto", "Auto", "3", "three"], &["auto", "auto", "3", "-"]);
     }

@@ -1,0 +1,34 @@
+//! When a checkpoint begins, when it is complete, which are kept, what follows a failure, and who gets what on restore.
+//!
+//! ```text
+//!   events                         CheckpointCoordinator                       effects
+//!   Running, Tick ────────────────▶ pending: who has not acknowledged ───────▶ SnapshotEnumerators, Trigger
+//!   Acknowledge, Decline ─────────▶ one is stored at a time ─────────────────▶ Store, NotifyAbort, DiscardState
+//!   Stored, StoreFailed ──────────▶ completed: the newest `num-retained` ────▶ NotifyComplete, Discard, FailJob
+//!
+//!   a failure ──▶ RestartStrategy ──▶ a delay, or the end        parts of p subtasks ──▶ plan_restore ──▶ q subtasks
+//! ```
+//!
+//! # What is always true
+//!
+//! 1. Nothing here does I/O, reads a clock or starts a thread: events and a time go in, effects come out, in the order
+//!    in which they must be carried out.
+//! 2. An id is used once, also across restarts, so that a late message of an aborted checkpoint matches nothing.
+//! 3. A checkpoint is complete when its manifest is stored, never before; only then is anybody told so.
+
+mod config;
+mod coordinator;
+mod event;
+mod pending;
+mod restart;
+mod restore;
+mod topology;
+
+pub use config::CheckpointConfig;
+pub use coordinator::CheckpointCoordinator;
+pub use event::{
+    AbortReason, CheckpointId, CheckpointKind, DeclineReason, Effect, Event, RequestId,
+};
+pub use restart::{RestartConfig, RestartStrategy};
+pub use restore::{Part, Redistribution, RestoreError, RestorePlan, RestoreTarget, plan_restore};
+pub use topology::Topology;
