@@ -3,6 +3,7 @@
 use std::fmt;
 
 use wiesel_core::{ChannelIndex, KeyGroupRange, ShardId, TaskId};
+use wiesel_storage::FileEntry;
 
 /// A worker process, from 0 in a local cluster.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -43,24 +44,30 @@ pub struct TaskDeployment {
     pub key_groups: KeyGroupRange,
     /// The state that it continues from: that of all subtasks of its vertex, whatever their number was. Empty at a
     /// fresh start.
-    pub restore: Vec<StateHandle>,
+    pub restore: Vec<FileEntry>,
     /// One per input of the head, in order.
     pub gates: Vec<GateDeployment>,
     /// One per output of the chain, in order.
     pub partitions: Vec<PartitionDeployment>,
 }
 
-/// The state of one task as of one checkpoint: a file, and what its sinks have yet to commit.
+/// The state of one task, or of one enumerator, as of one checkpoint.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StateHandle {
-    /// The file, below the folder of the job's checkpoints; empty if the task has no state.
-    pub file: String,
-    /// Its length.
-    pub bytes: u64,
-    /// BLAKE3 of it.
-    pub hash: [u8; 32],
-    /// Opaque to all but the committer of the sink that wrote them.
+    /// Where a task's is.
+    pub files: Vec<FileEntry>,
+    /// An enumerator's.
+    pub inline: Vec<u8>,
+    /// What the sinks of a task have yet to commit; it is in the files as well. Opaque to all but the committer of
+    /// the sink that wrote it.
     pub committables: Vec<Vec<u8>>,
+}
+
+impl StateHandle {
+    /// Bytes of state.
+    pub fn bytes(&self) -> u64 {
+        self.files.iter().map(|file| file.len).sum::<u64>() + self.inline.len() as u64
+    }
 }
 
 /// One input of a task.

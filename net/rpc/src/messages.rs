@@ -55,8 +55,8 @@ pub enum ToJobMaster {
     Acknowledge(Attempt, CheckpointId, StateHandle),
     /// The task does not take part in the checkpoint.
     Decline(Attempt, CheckpointId, Declined),
-    /// What the task has pre-committed and no complete checkpoint holds yet. Sent before `Finished`.
-    PreCommitted(Attempt, Vec<Vec<u8>>),
+    /// The task has processed all its data and waits for a checkpoint that began after that.
+    EndOfData(Attempt),
     /// The TaskManager lives, and this is what its tasks have counted.
     Heartbeat(TaskManagerId, Vec<TaskMetricsReport>),
 }

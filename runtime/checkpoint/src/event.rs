@@ -1,18 +1,8 @@
 //! What the coordinator is told, and what it wants done.
 
-use std::{collections::BTreeMap, fmt};
+use std::collections::BTreeMap;
 
-use wiesel_core::{TaskId, VertexId};
-
-/// The number of a checkpoint or savepoint of one job. Displayed as a number; the folder is `chk-<number>`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct CheckpointId(pub u64);
-
-impl fmt::Display for CheckpointId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
+use wiesel_core::{CheckpointId, TaskId, VertexId};
 
 /// Names a request for a savepoint, so that its answer finds whoever asked. Chosen by the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -26,9 +26,8 @@ mod topology;
 
 pub use config::CheckpointConfig;
 pub use coordinator::CheckpointCoordinator;
-pub use event::{
-    AbortReason, CheckpointId, CheckpointKind, DeclineReason, Effect, Event, RequestId,
-};
+pub use event::{AbortReason, CheckpointKind, DeclineReason, Effect, Event, RequestId};
 pub use restart::{RestartConfig, RestartStrategy};
 pub use restore::{Part, Redistribution, RestoreError, RestorePlan, RestoreTarget, plan_restore};
 pub use topology::Topology;
+pub use wiesel_core::CheckpointId;

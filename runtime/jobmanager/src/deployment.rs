@@ -39,6 +39,7 @@ pub(crate) fn deployment_of(
         parallelism: vertex.parallelism,
         max_parallelism: vertex.max_parallelism,
         key_groups: subtask.key_groups,
+        restore: Vec::new(),
         gates: graph.inputs(task.vertex).into_iter().map(gate).collect(),
         partitions: graph.outputs(task.vertex).into_iter().map(partition).collect(),
     }

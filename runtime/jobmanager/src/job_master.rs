@@ -2,9 +2,10 @@
 //!
 //! ```text
 //!   Start ──▶ Deploy to all ──▶ every Deployed is in ──▶ Start to all ──▶ Running … Finished ──▶ job Finished
-//!                 │                                                          │
-//!                 └────────────── the first Failed, or Cancel ───────────────┘
-//!                                   └──▶ Cancel to all ──▶ all are over ──▶ job Failed, or Canceled
+//!        ▲        │                                                          │
+//!        │        └────────────── the first Failed, or Cancel ───────────────┘
+//!        │                          └──▶ Cancel to all ──▶ all are over ──▶ job Failed, or Canceled
+//!        └── Restarting, if the restart strategy allows ──────┘
 //! ```
 //!
 //! # What is always true
@@ -15,6 +16,8 @@
 //! 4. A message about another job or attempt changes nothing; one that crossed a `Cancel` does neither. Any other
 //!    that does not fit the state of its task fails the job, and the blame is ours.
 
+mod checkpointing;
+mod event;
 #[cfg(test)]
 mod random;
 #[cfg(test)]
@@ -22,7 +25,7 @@ mod tests;
 
 use std::{collections::BTreeMap, time::Duration};
 
-use wiesel_core::{Blame, JobId, Nanos, TaskFailure, TaskId, VertexId};
+use wiesel_core::{Blame, CheckpointId, JobId, Nanos, TaskFailure, TaskId, VertexId};
 use wiesel_graph::ExecutionGraph;
 use wiesel_rpc::{
     Attempt, Envelope, FailureReport, Location, TaskMetricsReport, TaskState, ToJobMaster,
@@ -35,35 +38,14 @@ use crate::{
     source_desk::{Answer, SourceDesk},
 };
 
+pub use checkpointing::{CheckpointEffect, CheckpointPlan, CheckpointStats, CompletedCheckpoint};
+pub use event::{Effect, Event};
+
+use checkpointing::Checkpointing;
+
 /// How long tasks may take to stop. Flink's `task.cancellation.timeout`; a turn is microseconds, so only a user
 /// function that never returns gets there.
 pub const CANCEL_TIMEOUT: Duration = Duration::from_secs(180);
-
-/// What happens to a job.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// Run it. Once.
-    Start,
-    /// Stop it. Does nothing once it is stopping or over.
-    Cancel,
-    /// Time has passed; see [`JobMaster::next_deadline`].
-    Tick,
-    /// A TaskManager says something.
-    Message(Envelope<ToJobMaster>),
-    /// A shard is gone, and with it what ran there.
-    ShardLost(Location, FailureReport),
-}
-
-/// What is to be done about it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Effect {
-    /// Send this to the TaskManager of that shard.
-    Send(Location, Envelope<ToTaskManager>),
-    /// A task is in another state now. To be logged.
-    Task(Attempt, TaskState),
-    /// The job has another status now. A terminal one is the last effect.
-    Job(JobStatus),
-}
 
 /// The master of one job.
 #[derive(Debug)]
@@ -81,6 +63,7 @@ pub struct JobMaster {
     failure: Option<FailureReport>,
     cancel_deadline: Option<Nanos>,
     retry_deadline: Option<Nanos>,
+    checkpointing: Option<Checkpointing>,
     effects: Vec<Effect>,
 }
 
@@ -138,6 +121,7 @@ impl JobMaster {
             failure: None,
             cancel_deadline: None,
             retry_deadline: None,
+            checkpointing: None,
             effects: Vec::new(),
         })
     }
@@ -157,14 +141,22 @@ impl JobMaster {
             }
             Event::Message(_) => {} // Invariant 4.
             Event::ShardLost(location, failure) => self.shard_lost(now, location, failure),
+            Event::Stored(checkpoint) => self.on_stored(now, checkpoint),
+            Event::StoreFailed { checkpoint, reason, ambiguous } => self.coordinate(
+                now,
+                wiesel_checkpoint::Event::StoreFailed { checkpoint, reason, ambiguous },
+            ),
+            Event::CommitFailed(failure) => self.fail(now, failure),
         }
-        self.end_if_all_are_over();
+        self.end_if_all_are_over(now);
         std::mem::take(&mut self.effects)
     }
 
     /// When [`Event::Tick`] is wanted next, if nothing else happens.
     pub fn next_deadline(&self) -> Option<Nanos> {
-        self.cancel_deadline.into_iter().chain(self.retry_deadline).min()
+        let of_checkpoints = self.checkpointing.as_ref().and_then(Checkpointing::next_deadline);
+        let ours = self.cancel_deadline.into_iter().chain(self.retry_deadline);
+        ours.chain(of_checkpoints.filter(|_| !self.status.is_terminal())).min()
     }
 
     /// The status of the job.
@@ -194,20 +186,32 @@ impl JobMaster {
 
     fn start(&mut self) {
         self.become_status(JobStatus::Running);
+        self.deploy_all();
+    }
+
+    fn deploy_all(&mut self) {
+        self.commit_latest();
+        self.note_restored();
         for index in 0..self.tasks.len() {
             let task = self.tasks[index].attempt.task;
             let attempts = |task| {
                 let index = self.graph.task_index(task).expect("channels end at tasks of the job");
                 self.tasks[index].attempt
             };
-            let deployment = deployment_of(&self.graph, task, &attempts, &self.locations);
+            let mut deployment = deployment_of(&self.graph, task, &attempts, &self.locations);
+            deployment.restore = self.state_of(task.vertex);
             self.become_state(index, TaskState::Deploying);
             self.send(index, ToTaskManager::Deploy(Box::new(deployment)));
         }
     }
 
     fn cancel(&mut self, now: Nanos) {
-        if matches!(self.status, JobStatus::Created | JobStatus::Running) {
+        let is_on = [JobStatus::Created, JobStatus::Running, JobStatus::Restarting];
+        if is_on.contains(&self.status) {
+            if self.status == JobStatus::Restarting {
+                self.failure = None; // Whoever cancels knows better than to wait for another try.
+            }
+            self.coordinate(now, wiesel_checkpoint::Event::Restart);
             self.become_status(JobStatus::Cancelling);
             self.stop_all(now);
         }
@@ -231,6 +235,7 @@ impl JobMaster {
         if self.cancel_deadline.is_some_and(|deadline| deadline <= now) {
             self.give_up_on_stopping();
         }
+        self.coordinate(now, wiesel_checkpoint::Event::Tick);
     }
 
     fn message(&mut self, now: Nanos, message: ToJobMaster) {
@@ -239,6 +244,18 @@ impl JobMaster {
             ToJobMaster::State(attempt, state) => self.on_state(now, attempt, state),
             ToJobMaster::Failed(attempt, failure) => self.on_failed(now, attempt, failure),
             ToJobMaster::RequestSplit(attempt) => self.on_request(now, attempt),
+            ToJobMaster::Acknowledge(attempt, checkpoint, handle) => {
+                self.on_acknowledge(now, attempt, checkpoint, handle);
+            }
+            ToJobMaster::Decline(attempt, checkpoint, declined) => {
+                self.on_declined(now, attempt, checkpoint, declined);
+            }
+            ToJobMaster::EndOfData(attempt) => {
+                if self.listening(attempt).is_some() {
+                    let task = attempt.task;
+                    self.coordinate(now, wiesel_checkpoint::Event::EndOfData { task });
+                }
+            }
             ToJobMaster::Heartbeat(_, reports) => {
                 for report in reports {
                     if let Some(index) = self.present(report.attempt) {
@@ -280,10 +297,18 @@ impl JobMaster {
             return self.does_not_fit(now, index, &state.to_string());
         }
         self.become_state(index, state);
-        if state == TaskState::Running
-            && let Some(desk) = self.desks.get_mut(&attempt.task.vertex)
-        {
-            desk.add_reader(attempt.task.subtask);
+        match state {
+            TaskState::Running => {
+                if let Some(desk) = self.desks.get_mut(&attempt.task.vertex) {
+                    desk.add_reader(attempt.task.subtask);
+                }
+                self.on_all_running(now);
+            }
+            TaskState::Finished => {
+                let task = attempt.task;
+                self.coordinate(now, wiesel_checkpoint::Event::TaskFinished { task });
+            }
+            _ => {}
         }
     }
 
@@ -328,8 +353,10 @@ impl JobMaster {
     /// The failure of the job, unless it is stopping already.
     fn fail(&mut self, now: Nanos, failure: FailureReport) {
         if self.status == JobStatus::Running {
+            let again = self.plan_restart(now, &failure);
+            self.coordinate(now, wiesel_checkpoint::Event::Restart);
             self.failure = Some(failure);
-            self.become_status(JobStatus::Failing);
+            self.become_status(if again { JobStatus::Restarting } else { JobStatus::Failing });
             self.stop_all(now);
         }
     }
@@ -344,6 +371,9 @@ impl JobMaster {
 
     fn give_up_on_stopping(&mut self) {
         self.cancel_deadline = None;
+        if self.status == JobStatus::Restarting {
+            self.become_status(JobStatus::Failing);
+        }
         for index in 0..self.tasks.len() {
             let Task { attempt, state, .. } = self.tasks[index];
             if state.is_terminal() {
@@ -383,8 +413,15 @@ impl JobMaster {
         }
     }
 
-    fn end_if_all_are_over(&mut self) {
+    fn end_if_all_are_over(&mut self, now: Nanos) {
         if self.status.is_terminal() || !self.tasks.iter().all(|task| task.state.is_terminal()) {
+            return;
+        }
+        if self.status == JobStatus::Restarting {
+            self.cancel_deadline = None;
+            if self.is_restart_due(now) {
+                self.restart(now);
+            }
             return;
         }
         let end = match self.status {

@@ -17,6 +17,9 @@ mod source_desk;
 mod status;
 
 pub use error::JobMasterError;
-pub use job_master::{CANCEL_TIMEOUT, Effect, Event, JobMaster};
+pub use job_master::{
+    CANCEL_TIMEOUT, CheckpointEffect, CheckpointPlan, CheckpointStats, CompletedCheckpoint, Effect,
+    Event, JobMaster,
+};
 pub use source_desk::{SPLIT_RETRY_INTERVAL, SourceEnumerator};
 pub use status::JobStatus;

@@ -13,7 +13,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use wiesel_connectors::{Assignment, SplitEnumerator};
-use wiesel_core::{SubtaskIndex, VertexId};
+use wiesel_core::{SubtaskIndex, TaskFailure, VertexId};
 
 /// How often an enumerator that said `Later` is asked again. A new file is then seen about as soon as a person
 /// could notice, and asking costs nothing else.
@@ -45,6 +45,17 @@ pub(crate) enum Answer {
 impl SourceDesk {
     pub(crate) fn new(enumerator: Box<dyn SplitEnumerator>) -> Self {
         Self { enumerator, waiting: BTreeSet::new() }
+    }
+
+    /// What has not been handed out, as bytes.
+    pub(crate) fn snapshot(&self) -> Vec<u8> {
+        self.enumerator.snapshot()
+    }
+
+    /// Starts again where `snapshot` was taken: nobody waits.
+    pub(crate) fn restore(&mut self, snapshot: &[u8]) -> Result<(), TaskFailure> {
+        self.waiting.clear();
+        self.enumerator.restore(snapshot)
     }
 
     /// A reader runs.

@@ -2,11 +2,13 @@
 
 use std::fmt;
 
-/// Flink's states of a job, but for those of restarts and suspension.
+/// Flink's states of a job, but for suspension.
 ///
 /// ```text
 ///   Created ──▶ Running ──▶ Finished
-///      │          │  └────▶ Failing ──▶ Failed
+///      │        ▲ │  └────▶ Failing ──▶ Failed
+///      │        │ │           ▲
+///      │     Restarting ──────┘                  a task failed, and the restart strategy allows another try
 ///      │          ▼                       ▲
 ///      └─────▶ Cancelling ──▶ Canceled    │
 ///                    └────────────────────┘  a task did not stop in time
@@ -17,6 +19,8 @@ pub enum JobStatus {
     Created,
     /// Tasks are being deployed or run.
     Running,
+    /// A task failed; the others are stopped, and all will be deployed again.
+    Restarting,
     /// A task failed; the others are stopped.
     Failing,
     /// Over: a task failed.
@@ -39,7 +43,10 @@ impl JobStatus {
     pub fn may_become(self, next: Self) -> bool {
         match self {
             Self::Created => matches!(next, Self::Running | Self::Cancelling),
-            Self::Running => matches!(next, Self::Finished | Self::Failing | Self::Cancelling),
+            Self::Running => {
+                matches!(next, Self::Finished | Self::Restarting | Self::Failing | Self::Cancelling)
+            }
+            Self::Restarting => matches!(next, Self::Running | Self::Failing | Self::Cancelling),
             Self::Failing => next == Self::Failed,
             Self::Cancelling => matches!(next, Self::Canceled | Self::Failed),
             Self::Failed | Self::Canceled | Self::Finished => false,
@@ -52,6 +59,7 @@ impl fmt::Display for JobStatus {
         f.write_str(match self {
             Self::Created => "CREATED",
             Self::Running => "RUNNING",
+            Self::Restarting => "RESTARTING",
             Self::Failing => "FAILING",
             Self::Failed => "FAILED",
             Self::Cancelling => "CANCELLING",

@@ -103,7 +103,7 @@ pub use row_list::{Elements, Stamped, Stamps, Unstamped};
 pub use session::{DynamicGap, FixedGap, Session, SessionGap, SessionStart, SessionWindows};
 pub use side::{SideOutput, side_output};
 pub use sliding::{SlidingStart, SlidingWindows};
-pub use snapshot::Snapshot;
+pub use snapshot::{COMMITTABLES, Snapshot};
 pub use state_cell::StateCell;
 pub use stopwatch::{SAMPLED_RECORD, Stage, Stopwatch};
 pub use tee::Tee;

@@ -7,6 +7,9 @@ use std::collections::BTreeMap;
 
 use wiesel_core::{KeyGroup, KeyGroupRange};
 
+/// The parts that say what the sinks of a chain have pre-committed. The JobMaster reads them too: it commits.
+pub const COMMITTABLES: &str = "committables";
+
 /// The state of one or several subtasks of one vertex.
 ///
 /// ```
@@ -34,6 +37,14 @@ impl Snapshot {
     pub fn keyed(&self, name: &str, range: KeyGroupRange) -> impl Iterator<Item = &[u8]> {
         let (from, to) = ((name.to_owned(), Some(range.first)), (name.to_owned(), Some(range.end)));
         self.parts.range(from..to).flat_map(|(_, parts)| parts.iter().map(Vec::as_slice))
+    }
+
+    /// All parts, by name and then by key group.
+    pub fn parts(&self) -> impl Iterator<Item = (&str, Option<KeyGroup>, &[u8])> {
+        self.parts.iter().flat_map(|((name, group), parts)| {
+            let group = group.map(KeyGroup);
+            parts.iter().map(move |bytes| (name.as_str(), group, bytes.as_slice()))
+        })
     }
 
     /// The names of keyed parts, in order, each once: what a test asks whether state was given back.

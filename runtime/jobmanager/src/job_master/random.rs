@@ -55,6 +55,11 @@ impl ShardModel {
             ToTaskManager::Cancel(attempt) => {
                 (attempt, vec![ToJobMaster::State(attempt, TaskState::Canceled)])
             }
+            ToTaskManager::Trigger(attempt, _)
+            | ToTaskManager::CheckpointAborted(attempt, _)
+            | ToTaskManager::CheckpointCompleted(attempt, _) => {
+                panic!("{attempt} heard of a checkpoint of a job that takes none")
+            }
         };
         if self.over.contains(&attempt) {
             return; // It was over when the message came.

@@ -107,6 +107,7 @@ fn event(step: &str, now: &mut Nanos) -> Event {
 
 fn show(effect: &Effect) -> String {
     match effect {
+        Effect::Checkpoint(effect) => format!("{effect:?}"),
         Effect::Job(status) => format!("job {status}"),
         Effect::Task(attempt, state) => format!("{} {state}", attempt.task),
         Effect::Send(to, Envelope { message, .. }) => {
@@ -118,6 +119,13 @@ fn show(effect: &Effect) -> String {
                 }
                 ToTaskManager::NoMoreSplits(attempt) => format!("no more to {}", attempt.task),
                 ToTaskManager::Cancel(attempt) => format!("cancel {}", attempt.task),
+                ToTaskManager::Trigger(attempt, id) => format!("trigger {id} at {}", attempt.task),
+                ToTaskManager::CheckpointCompleted(attempt, id) => {
+                    format!("completed {id} to {}", attempt.task)
+                }
+                ToTaskManager::CheckpointAborted(attempt, id) => {
+                    format!("aborted {id} to {}", attempt.task)
+                }
             };
             format!("@{} {text}", to.shard)
         }

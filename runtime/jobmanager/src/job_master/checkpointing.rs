@@ -1,0 +1,392 @@
+//! Checkpoints and restarts: the JobMaster between its coordinator, its tasks and the storage.
+//!
+//! ```text
+//!   coordinator ──Trigger──▶ enumerators are read, then barriers go to the sources
+//!               ◀─Acknowledge── every task
+//!               ──Store────▶ shell writes the manifest ──Stored──▶ coordinator ──▶ Commit, then all tasks are told
+//!
+//!   a failure ──▶ restart strategy ──delay──▶ Rewire, enumerators as of the latest checkpoint, Commit, Deploy again
+//! ```
+//!
+//! # What is always true
+//!
+//! 1. Enumerators are read, and barriers sent, within one event: what is assigned later is behind the barrier on every
+//!    channel, because messages to a shard arrive in order.
+//! 2. What a complete checkpoint holds is committed before a task hears that it is complete, and again before the
+//!    first task of a restored job runs. Committers bear that.
+//! 3. A restart begins when every task is over and no manifest is being written: so it knows what is the latest.
+//! 4. Without a restart strategy's leave a failure is the end of the job, as without checkpoints.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use wiesel_checkpoint::{
+    CheckpointConfig, CheckpointCoordinator, DeclineReason, Effect as ToDo, Event as Happened,
+    RestartConfig, RestartStrategy, Topology,
+};
+use wiesel_core::{Blame, CheckpointId, Nanos, TaskFailure, TaskId, VertexId};
+use wiesel_rpc::{Attempt, Declined, FailureReport, StateHandle, TaskState, ToTaskManager};
+use wiesel_storage::FileEntry;
+
+use super::{Effect, JobMaster};
+use crate::JobStatus;
+
+/// The state of a whole job as of one checkpoint.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CompletedCheckpoint {
+    /// Which.
+    pub id: CheckpointId,
+    /// The state of every task that had not finished. Of a job that ran with more subtasks there are more.
+    pub tasks: BTreeMap<TaskId, StateHandle>,
+    /// What the sources' enumerators had not handed out.
+    pub enumerators: BTreeMap<VertexId, Vec<u8>>,
+    /// Tasks that had finished.
+    pub finished: BTreeSet<TaskId>,
+}
+
+/// How a job takes checkpoints, and what it continues from.
+#[derive(Clone, Debug)]
+pub struct CheckpointPlan {
+    /// When, and how many are kept.
+    pub config: CheckpointConfig,
+    /// What follows a failure.
+    pub restart: RestartConfig,
+    /// Above every id that was ever given out for the job.
+    pub first_id: CheckpointId,
+    /// Completed ones of earlier runs that are there, oldest first.
+    pub retained: Vec<CheckpointId>,
+    /// What to continue from.
+    pub restored: Option<CompletedCheckpoint>,
+    /// Where jitter comes from.
+    pub seed: u64,
+}
+
+/// What is to be done for a checkpoint, in the order of the effects.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CheckpointEffect {
+    /// Reserve the id durably and make room for its files.
+    Begin(CheckpointId),
+    /// Write the manifest; answered by [`Event::Stored`](super::Event::Stored) or
+    /// [`Event::StoreFailed`](super::Event::StoreFailed).
+    Store(Arc<CompletedCheckpoint>),
+    /// Commit what the sinks of a vertex have pre-committed. If that fails: [`Event::CommitFailed`](super::Event).
+    Commit(VertexId, Vec<Vec<u8>>),
+    /// It is complete. To be logged.
+    Completed(CheckpointId),
+    /// It was given up, for this reason. To be logged.
+    Aborted(CheckpointId, String),
+    /// One was due and did not begin, for this reason. To be logged.
+    Skipped(String),
+    /// A complete one is not needed any more: remove its manifest and the files that no other refers to.
+    Discard(CheckpointId),
+    /// One that will not be complete has left this state: remove the files.
+    DiscardState(CheckpointId, Vec<StateHandle>),
+    /// All tasks are over and will be deployed again: new channels, and what their sinks have left behind goes.
+    Rewire,
+}
+
+/// What a job's checkpoints have come to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CheckpointStats {
+    /// `numberOfCompletedCheckpoints`.
+    pub completed: u64,
+    /// `numberOfFailedCheckpoints`.
+    pub failed: u64,
+    /// The last one that is complete.
+    pub last: CheckpointId,
+    /// `lastCheckpointFullSize`, in bytes.
+    pub last_bytes: u64,
+    /// `lastCheckpointDuration`.
+    pub last_duration: Duration,
+    /// `numRestarts`.
+    pub restarts: u64,
+    /// The checkpoint that the present try continues from.
+    pub restored: Option<CheckpointId>,
+}
+
+/// The part of a JobMaster that is there if its job takes checkpoints or restarts.
+#[derive(Debug)]
+pub(super) struct Checkpointing {
+    coordinator: CheckpointCoordinator<StateHandle>,
+    strategy: RestartStrategy,
+    /// The enumerators before anything was handed out.
+    pristine: BTreeMap<VertexId, Vec<u8>>,
+    storing: BTreeMap<CheckpointId, Arc<CompletedCheckpoint>>,
+    latest: Option<Arc<CompletedCheckpoint>>,
+    restart_at: Option<Nanos>,
+    random: u64,
+    stats: CheckpointStats,
+}
+
+impl Checkpointing {
+    pub(super) fn next_deadline(&self) -> Option<Nanos> {
+        self.coordinator.next_deadline().into_iter().chain(self.restart_at).min()
+    }
+
+    /// splitmix64, as a number in `0..1`.
+    fn random(&mut self) -> f64 {
+        self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let z = (self.random ^ (self.random >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        ((z ^ (z >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
+    }
+}
+
+impl JobMaster {
+    /// The same master, for a job that takes checkpoints and may restart.
+    ///
+    /// # Errors
+    ///
+    /// If an enumerator cannot continue from its part of the checkpoint.
+    pub fn with_checkpoints(mut self, plan: CheckpointPlan) -> Result<Self, TaskFailure> {
+        let topology = Topology::of(&self.graph);
+        let pristine = self.desks.iter().map(|(vertex, desk)| (*vertex, desk.snapshot())).collect();
+        let CheckpointPlan { config, restart, first_id, retained, restored, seed } = plan;
+        let coordinator = CheckpointCoordinator::new(config, topology, first_id, retained);
+        self.checkpointing = Some(Checkpointing {
+            coordinator,
+            strategy: RestartStrategy::new(restart),
+            pristine,
+            storing: BTreeMap::new(),
+            latest: restored.map(Arc::new),
+            restart_at: None,
+            random: seed,
+            stats: CheckpointStats::default(),
+        });
+        self.restore_enumerators()?;
+        Ok(self)
+    }
+
+    /// What the checkpoints have come to, if the job takes any.
+    pub fn checkpoint_stats(&self) -> Option<CheckpointStats> {
+        self.checkpointing.as_ref().map(|checkpointing| checkpointing.stats)
+    }
+
+    /// Tells the coordinator, and does what it wants done.
+    pub(super) fn coordinate(&mut self, now: Nanos, happened: Happened<StateHandle>) {
+        let Some(checkpointing) = &mut self.checkpointing else { return };
+        for to_do in checkpointing.coordinator.handle(now, happened) {
+            self.carry_out(now, to_do);
+        }
+    }
+
+    fn carry_out(&mut self, now: Nanos, to_do: ToDo<StateHandle>) {
+        match to_do {
+            ToDo::SnapshotEnumerators { checkpoint, .. } => {
+                self.emit(CheckpointEffect::Begin(checkpoint));
+                let handle = |bytes| StateHandle { inline: bytes, ..StateHandle::default() };
+                let states =
+                    self.desks.iter().map(|(vertex, desk)| (*vertex, handle(desk.snapshot())));
+                let states = states.collect();
+                self.coordinate(now, Happened::Enumerators { checkpoint, states });
+            }
+            ToDo::Trigger { checkpoint, tasks, .. } => {
+                for task in tasks {
+                    if let Some(index) = self.graph.task_index(task) {
+                        let attempt = self.tasks[index].attempt;
+                        self.send(index, ToTaskManager::Trigger(attempt, checkpoint));
+                    }
+                }
+            }
+            ToDo::Store { checkpoint, handles, enumerators, finished, .. } => {
+                let enumerators = enumerators.into_iter().map(|(id, handle)| (id, handle.inline));
+                let completed = Arc::new(CompletedCheckpoint {
+                    id: checkpoint,
+                    tasks: handles,
+                    enumerators: enumerators.collect(),
+                    finished: finished.into_iter().collect(),
+                });
+                if let Some(checkpointing) = &mut self.checkpointing {
+                    checkpointing.storing.insert(checkpoint, Arc::clone(&completed));
+                }
+                self.emit(CheckpointEffect::Store(completed));
+            }
+            ToDo::NotifyComplete { checkpoint, kind, duration_ns, bytes } => {
+                if let Some(checkpointing) = &mut self.checkpointing {
+                    let stats = &mut checkpointing.stats;
+                    stats.completed += 1;
+                    (stats.last, stats.last_bytes) = (checkpoint, bytes);
+                    stats.last_duration = Duration::from_nanos(duration_ns);
+                }
+                if kind.commits() {
+                    self.commit_latest();
+                }
+                self.tell_all(|attempt| ToTaskManager::CheckpointCompleted(attempt, checkpoint));
+                self.emit(CheckpointEffect::Completed(checkpoint));
+            }
+            ToDo::NotifyAbort { checkpoint, reason, .. } => {
+                if let Some(checkpointing) = &mut self.checkpointing {
+                    checkpointing.stats.failed += 1;
+                    checkpointing.storing.remove(&checkpoint);
+                }
+                self.tell_all(|attempt| ToTaskManager::CheckpointAborted(attempt, checkpoint));
+                self.emit(CheckpointEffect::Aborted(checkpoint, reason.to_string()));
+            }
+            ToDo::Discard { checkpoint } => self.emit(CheckpointEffect::Discard(checkpoint)),
+            ToDo::DiscardState { checkpoint, handles } => {
+                self.emit(CheckpointEffect::DiscardState(checkpoint, handles));
+            }
+            ToDo::Skipped { reason } => self.emit(CheckpointEffect::Skipped(reason.to_string())),
+            // Nobody can ask for a savepoint yet.
+            ToDo::SavepointDone { .. } | ToDo::SavepointFailed { .. } => {}
+            ToDo::FailJob { checkpoint, failures, reason } => {
+                let cause = format!("checkpoint {checkpoint}: {reason}");
+                let doing = format!("complete a checkpoint, {failures} times in a row");
+                let failure = TaskFailure::new(Blame::Environment, doing, cause);
+                self.fail(now, FailureReport::from(&failure));
+            }
+        }
+    }
+
+    fn emit(&mut self, effect: CheckpointEffect) {
+        self.effects.push(Effect::Checkpoint(effect));
+    }
+
+    fn tell_all(&mut self, message: impl Fn(Attempt) -> ToTaskManager) {
+        for index in 0..self.tasks.len() {
+            if self.tasks[index].state == TaskState::Running {
+                let attempt = self.tasks[index].attempt;
+                self.send(index, message(attempt));
+            }
+        }
+    }
+
+    /// Commits what the latest checkpoint holds. Invariant 2.
+    pub(super) fn commit_latest(&mut self) {
+        let latest =
+            self.checkpointing.as_ref().and_then(|checkpointing| checkpointing.latest.clone());
+        let Some(latest) = latest else { return };
+        let mut by_vertex = BTreeMap::<VertexId, Vec<Vec<u8>>>::new();
+        for (task, handle) in &latest.tasks {
+            if !handle.committables.is_empty() {
+                by_vertex
+                    .entry(task.vertex)
+                    .or_default()
+                    .extend(handle.committables.iter().cloned());
+            }
+        }
+        for (vertex, committables) in by_vertex {
+            self.emit(CheckpointEffect::Commit(vertex, committables));
+        }
+    }
+
+    /// A manifest is durable.
+    pub(super) fn on_stored(&mut self, now: Nanos, checkpoint: CheckpointId) {
+        if let Some(checkpointing) = &mut self.checkpointing
+            && let Some(stored) = checkpointing.storing.remove(&checkpoint)
+        {
+            checkpointing.latest = Some(stored);
+        }
+        self.coordinate(now, Happened::Stored { checkpoint });
+    }
+
+    pub(super) fn on_acknowledge(
+        &mut self,
+        now: Nanos,
+        attempt: Attempt,
+        checkpoint: CheckpointId,
+        handle: StateHandle,
+    ) {
+        if self.present(attempt).is_some() {
+            let (task, bytes) = (attempt.task, handle.bytes());
+            self.coordinate(now, Happened::Acknowledge { checkpoint, task, handle, bytes });
+        }
+    }
+
+    pub(super) fn on_declined(
+        &mut self,
+        now: Nanos,
+        attempt: Attempt,
+        checkpoint: CheckpointId,
+        declined: Declined,
+    ) {
+        if self.present(attempt).is_some() {
+            let reason = match declined {
+                Declined::NotReady => DeclineReason::NotReady,
+                Declined::Io(cause) => DeclineReason::Io(cause),
+            };
+            self.coordinate(now, Happened::Decline { checkpoint, task: attempt.task, reason });
+        }
+    }
+
+    /// A task has changed its state, or said that its data has ended.
+    pub(super) fn on_all_running(&mut self, now: Nanos) {
+        if self.tasks.iter().all(|task| task.state == TaskState::Running) {
+            self.coordinate(now, Happened::Running { finished: Vec::new() });
+        }
+    }
+
+    /// Whether this failure leads to another try; then it is prepared.
+    pub(super) fn plan_restart(&mut self, now: Nanos, failure: &FailureReport) -> bool {
+        let Some(checkpointing) = self.checkpointing.as_mut().filter(|_| failure.retryable) else {
+            return false;
+        };
+        let random = checkpointing.random();
+        let Some(delay) = checkpointing.strategy.on_failure(now, random) else { return false };
+        checkpointing.restart_at = Some(now + delay);
+        true
+    }
+
+    /// Whether the time of a planned restart has come. Invariant 3, but for the tasks.
+    pub(super) fn is_restart_due(&self, now: Nanos) -> bool {
+        self.checkpointing.as_ref().is_some_and(|checkpointing| {
+            checkpointing.restart_at.is_some_and(|at| at <= now)
+                && !checkpointing.coordinator.is_storing()
+        })
+    }
+
+    /// All tasks anew, from the latest checkpoint.
+    pub(super) fn restart(&mut self, now: Nanos) {
+        if let Some(checkpointing) = &mut self.checkpointing {
+            checkpointing.restart_at = None;
+            checkpointing.stats.restarts += 1;
+        }
+        self.failure = None;
+        self.is_started = false;
+        self.cancel_deadline = None;
+        for task in &mut self.tasks {
+            task.attempt.number += 1;
+            task.state = TaskState::Created;
+            task.is_deployed = false;
+        }
+        self.emit(CheckpointEffect::Rewire);
+        self.become_status(JobStatus::Running);
+        match self.restore_enumerators() {
+            Ok(()) => self.deploy_all(),
+            Err(failure) => self.fail(now, FailureReport::from(&failure)),
+        }
+    }
+
+    fn restore_enumerators(&mut self) -> Result<(), TaskFailure> {
+        let Some(checkpointing) = &self.checkpointing else { return Ok(()) };
+        for (vertex, desk) in &mut self.desks {
+            let latest = checkpointing.latest.as_ref();
+            let bytes = latest.and_then(|latest| latest.enumerators.get(vertex));
+            let Some(bytes) = bytes.or_else(|| checkpointing.pristine.get(vertex)) else {
+                continue;
+            };
+            let uid = &self.graph.vertices()[vertex.index()].uid;
+            desk.restore(bytes).map_err(|failure| failure.uid(uid))?;
+        }
+        Ok(())
+    }
+
+    /// The state that a task continues from: that of all subtasks of its vertex.
+    pub(super) fn state_of(&self, vertex: VertexId) -> Vec<FileEntry> {
+        let latest =
+            self.checkpointing.as_ref().and_then(|checkpointing| checkpointing.latest.as_ref());
+        let of_vertex = latest.into_iter().flat_map(|latest| &latest.tasks);
+        let of_vertex = of_vertex.filter(|(task, _)| task.vertex == vertex);
+        of_vertex.flat_map(|(_, handle)| handle.files.iter().cloned()).collect()
+    }
+
+    /// Notes what the tasks that start now continue from.
+    pub(super) fn note_restored(&mut self) {
+        if let Some(checkpointing) = &mut self.checkpointing {
+            checkpointing.stats.restored = checkpointing.latest.as_ref().map(|latest| latest.id);
+        }
+    }
+}
