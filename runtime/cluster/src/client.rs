@@ -120,8 +120,12 @@ impl Shared {
         let state = self.state();
         let output_closed =
             state.failure.as_ref().is_some_and(|failure| failure.doing == OUTPUT_CLOSED);
-        let empty =
-            JobProgress { status: state.status, elapsed: Default::default(), tasks: Vec::new() };
+        let empty = JobProgress {
+            status: state.status,
+            elapsed: Default::default(),
+            tasks: Vec::new(),
+            checkpoints: None,
+        };
         JobResult {
             status: state.status,
             failure: state.failure.clone(),
@@ -145,7 +149,9 @@ impl MiniCluster {
         config: &Configuration,
         options: SubmitOptions,
     ) -> Result<JobClient, ClusterError> {
-        let cluster = ClusterOptions::from_config(config, &graph)?;
+        let mut cluster = ClusterOptions::from_config(config, &graph)?;
+        cluster.checkpoints.fresh = options.fresh;
+        cluster.checkpoints.allow_non_restored = options.allow_non_restored;
         cluster.probe()?;
         let handle_signals = options.handle_signals;
         let Assembly { job, launch, shared } = assemble(graph, &cluster, options)?;

@@ -20,6 +20,48 @@ pub enum ClusterError {
     /// A shard could not be started.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// Checkpoints are on, and there is no folder for them.
+    #[error(
+        "checkpoints need a folder: set `execution.checkpointing.dir`, as in -D execution.checkpointing.dir=checkpoints"
+    )]
+    CheckpointFolder,
+    /// The folder of the checkpoints cannot be used, or what is in it is damaged.
+    #[error("checkpoints: {0}")]
+    Storage(#[from] wiesel_storage::StorageError),
+    /// The checkpoint is the last one of a job that has processed all its input.
+    #[error(
+        "job `{job}` has finished: all its input was processed, by the checkpoint in {}; to begin anew, say --fresh",
+        .folder.display()
+    )]
+    Finished {
+        /// The job.
+        job: String,
+        /// The folder of its checkpoints.
+        folder: std::path::PathBuf,
+    },
+    /// The checkpoint has state of an operator that the program has not.
+    #[error(
+        "the checkpoint has state of operator `{uid}` ({name}), and the program has no operator with this uid: give it \
+         back its uid, or drop the state with --allowNonRestoredState"
+    )]
+    NotRestored {
+        /// The uid.
+        uid: String,
+        /// What it was called.
+        name: String,
+    },
+    /// The key groups of the state are others than those of the job.
+    #[error(
+        "the checkpoint has {was} key groups for operator `{uid}`, the job {is}: set `pipeline.max-parallelism` to {was}"
+    )]
+    MaxParallelism {
+        /// The uid.
+        uid: String,
+        /// Of the checkpoint.
+        was: u32,
+        /// Of the job.
+        is: u32,
+    },
     /// The process has no file descriptors left.
     #[error("cannot make the doors of the shards: raise the limit on open files (ulimit -n)")]
     Doors(#[source] std::io::Error),

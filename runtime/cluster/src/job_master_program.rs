@@ -3,7 +3,8 @@
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use wiesel_core::{Nanos, ShardId};
-use wiesel_jobmanager::{Effect, Event, JobMaster};
+use wiesel_graph::ExecutionGraph;
+use wiesel_jobmanager::{CheckpointEffect, Effect, Event, JobMaster};
 use wiesel_rpc::{Envelope, Location, ToJobMaster, ToTaskManager};
 use wiesel_shard::{
     Door, Next, Program, Shard,
@@ -11,7 +12,10 @@ use wiesel_shard::{
     signals,
 };
 
+use wiesel_taskmanager::ChannelEnds;
+
 use crate::{
+    checkpoints::JobCheckpoints,
     client::Shared,
     progress::{JobProgress, TaskProgress},
 };
@@ -23,6 +27,8 @@ pub(crate) type Observer = Box<dyn FnMut(&JobProgress) + Send>;
 pub(crate) struct Peer {
     pub(crate) door: Door,
     pub(crate) to: Producer<Envelope<ToTaskManager>>,
+    /// For its channels after a restart.
+    pub(crate) rewired: Producer<ChannelEnds>,
     pub(crate) from: Consumer<Envelope<ToJobMaster>>,
     /// What the ring did not take.
     pub(crate) waiting: VecDeque<Envelope<ToTaskManager>>,
@@ -40,12 +46,38 @@ pub(crate) struct JobMasterProgram {
     pub(crate) sinks: Vec<bool>,
     pub(crate) started_at: Option<Nanos>,
     pub(crate) handle_signals: bool,
+    /// There if the job takes checkpoints.
+    pub(crate) checkpoints: Option<JobCheckpoints>,
+    /// Makes all channels of the job.
+    pub(crate) connect: Box<dyn Fn(&ExecutionGraph) -> Vec<ChannelEnds> + Send>,
 }
 
 impl JobMasterProgram {
-    fn apply(&mut self, now: Nanos, event: Event) {
-        for effect in self.brain.handle(now, event) {
+    /// Tells the brain and does what it wants, and what it wants because of that, in order.
+    fn apply(&mut self, shard: &Shard, now: Nanos, event: Event) {
+        let mut events = VecDeque::from([event]);
+        while let Some(event) = events.pop_front() {
+            let effects = self.brain.handle(now, event);
+            self.carry_out(shard, effects, &mut events);
+        }
+    }
+
+    fn carry_out(&mut self, shard: &Shard, effects: Vec<Effect>, events: &mut VecDeque<Event>) {
+        for effect in effects {
             match effect {
+                Effect::Checkpoint(effect) => {
+                    if effect == CheckpointEffect::Rewire {
+                        let ends = (self.connect)(self.brain.graph());
+                        for (peer, ends) in self.peers.iter_mut().zip(ends) {
+                            // One slot, and the worker has emptied it when all its tasks were deployed before.
+                            let full = peer.rewired.push(ends).is_err();
+                            debug_assert!(!full, "a restart is over before the next begins");
+                        }
+                    }
+                    let wall = shard.wall_time();
+                    let checkpoints = self.checkpoints.as_mut();
+                    events.extend(checkpoints.and_then(|c| c.carry_out(wall, effect)));
+                }
                 Effect::Send(location, envelope) => {
                     let shard = location.shard;
                     self.peers[shard.index()].waiting.push_back(envelope);
@@ -96,7 +128,8 @@ impl JobMasterProgram {
             }
         });
         let elapsed = self.started_at.map_or(Duration::ZERO, |started| now.since(started));
-        JobProgress { status: self.brain.status(), elapsed, tasks: tasks.collect() }
+        let (status, checkpoints) = (self.brain.status(), self.brain.checkpoint_stats());
+        JobProgress { status, elapsed, tasks: tasks.collect(), checkpoints }
     }
 
     fn observe(&mut self, now: Nanos) {
@@ -108,7 +141,7 @@ impl JobMasterProgram {
     }
 
     /// A worker whose ring is gone has ended, by a panic of its own: what ran there is lost.
-    fn find_lost_shards(&mut self, now: Nanos) {
+    fn find_lost_shards(&mut self, shard: &Shard, now: Nanos) {
         for index in 0..self.peers.len() {
             if self.peers[index].from.is_closed() && self.peers[index].from.is_empty() {
                 let location = self.locations.iter().find(|l| l.shard == ShardId(index as u32));
@@ -118,7 +151,7 @@ impl JobMasterProgram {
                     format!("run shard {index}"),
                     "its worker has ended",
                 );
-                self.apply(now, Event::ShardLost(location, (&failure).into()));
+                self.apply(shard, now, Event::ShardLost(location, (&failure).into()));
             }
         }
     }
@@ -130,27 +163,27 @@ impl Program for JobMasterProgram {
         if self.started_at.is_none() {
             self.started_at = Some(now);
             self.observe_at = now + self.observe_every;
-            self.apply(now, Event::Start);
+            self.apply(shard, now, Event::Start);
         }
         if self.handle_signals
             && let Some(signal) = signals::raised()
             && self.shared.note_signal(signal)
         {
-            self.apply(now, Event::Cancel);
+            self.apply(shard, now, Event::Cancel);
         }
         if self.shared.is_cancel_wanted() {
-            self.apply(now, Event::Cancel);
+            self.apply(shard, now, Event::Cancel);
         }
         let mut worked = false;
         for index in 0..self.peers.len() {
             while let Some(envelope) = self.peers[index].from.pop() {
                 worked = true;
-                self.apply(now, Event::Message(envelope));
+                self.apply(shard, now, Event::Message(envelope));
             }
         }
-        self.find_lost_shards(now);
+        self.find_lost_shards(shard, now);
         if self.brain.next_deadline().is_some_and(|deadline| deadline <= now) {
-            self.apply(now, Event::Tick);
+            self.apply(shard, now, Event::Tick);
         }
         worked |= self.send();
         if self.brain.status().is_terminal() {

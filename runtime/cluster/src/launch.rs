@@ -10,7 +10,7 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use wiesel_connectors::MachineDiscovery;
 use wiesel_core::{
-    JobId, Nanos, ShardId, TaskId,
+    JobId, Nanos, ShardId, TaskId, VertexId,
     config::{Configuration, options},
 };
 use wiesel_datastream::VertexCode;
@@ -18,14 +18,15 @@ use wiesel_graph::{EdgeId, ExecutionGraph, JobGraph, JobVertex};
 use wiesel_jobmanager::{JobMaster, SourceEnumerator};
 use wiesel_operators::RowSources;
 use wiesel_rpc::{Location, TaskManagerId};
-use wiesel_shard::{Launch, ShardSpec, available_cores, probe, ring::ring};
-use wiesel_task::{Checkpoints, TaskFactory, TaskOptions};
+use wiesel_shard::{Door, Launch, ShardSpec, available_cores, probe, ring::ring};
+use wiesel_task::{TaskFactory, TaskOptions};
 use wiesel_taskmanager::{
-    ChannelId, LocalChannels, PoolMetrics, Worker, WorkerOptions, WorkerSpec,
+    ChannelEnds, ChannelId, LocalChannels, PoolMetrics, Worker, WorkerOptions, WorkerSpec,
 };
 
 use crate::{
-    ClusterError,
+    CheckpointSettings, ClusterError,
+    checkpoints::JobCheckpoints,
     client::Shared,
     job_master_program::{JobMasterProgram, Observer, Peer},
 };
@@ -35,6 +36,10 @@ const MAILBOX_SLOTS: usize = 256;
 
 /// How a job is watched.
 pub struct SubmitOptions {
+    /// Begin without the checkpoints that are there, which are removed.
+    pub fresh: bool,
+    /// State that no operator takes is dropped.
+    pub allow_non_restored: bool,
     /// The first SIGINT or SIGTERM cancels the job, the second ends the process.
     pub handle_signals: bool,
     /// How often `observer` is called.
@@ -45,7 +50,13 @@ pub struct SubmitOptions {
 
 impl Default for SubmitOptions {
     fn default() -> Self {
-        Self { handle_signals: false, observe_every: Duration::from_millis(200), observer: None }
+        Self {
+            fresh: false,
+            allow_non_restored: false,
+            handle_signals: false,
+            observe_every: Duration::from_millis(200),
+            observer: None,
+        }
     }
 }
 
@@ -60,6 +71,8 @@ pub struct ClusterOptions {
     pub worker: WorkerOptions,
     /// What stands behind state tables, for tests with rows that are absent.
     pub row_sources: Option<fn(TaskId) -> RowSources>,
+    /// Whether the job takes checkpoints, and whether it restarts.
+    pub checkpoints: CheckpointSettings,
 }
 
 /// The slots that a local cluster offers by this configuration: the parallelism of a job that sets none.
@@ -91,18 +104,19 @@ impl ClusterOptions {
         if let Some(spin) = config.get(&options::SHARD_SPIN) {
             shards.iter_mut().for_each(|shard| shard.spin = spin);
         }
+        let checkpoints = CheckpointSettings::of(config)?;
         let worker = WorkerOptions {
             task: TaskOptions {
                 quantum: config.get(&options::SHARD_QUANTUM),
                 frame_age_max: config.get(&options::BUFFER_TIMEOUT),
-                checkpoints: Checkpoints::Off,
+                checkpoints: checkpoints.of_tasks(),
             },
             overdraft_bytes_max: config.get(&options::MAX_OVERDRAFT_SIZE).bytes() as usize,
             record_bytes_max: config.get(&options::RECORD_BYTES_MAX).bytes() as usize,
             heartbeat_every: Duration::from_millis(500),
         };
         let credits = config.get(&options::NETWORK_BUFFERS_PER_CHANNEL) as usize;
-        Ok(Self { shards, credits, worker, row_sources: None })
+        Ok(Self { shards, credits, worker, row_sources: None, checkpoints })
     }
 
     /// Looks whether this machine can run these shards.
@@ -165,30 +179,46 @@ pub fn assemble(
                 source.enumerator(vertex.parallelism, &MachineDiscovery).map_err(named)?;
             enumerators.push(SourceEnumerator { vertex: vertex.id, enumerator });
         }
-        if let Some(sink) = &vertex.factory.sink {
+        if let Some(sink) =
+            vertex.factory.sink.as_ref().filter(|_| cluster.checkpoints.folder.is_none())
+        {
             sink.prepare(&MachineDiscovery).map_err(named)?;
         }
     }
     let job = JobId(execution.fingerprint().0);
+    let folder = cluster.checkpoints.folder.as_ref();
+    let opened =
+        folder.map(|folder| JobCheckpoints::open(&cluster.checkpoints, folder, job, &graph));
+    let (checkpoints, plan) = opened.transpose()?.unzip();
+    let plan = plan.or_else(|| cluster.checkpoints.restarts_only());
     let sinks = graph.vertices.iter().map(|vertex| vertex.is_sink).collect();
     let mut launch = Launch::new(cluster.shards.clone()).map_err(ClusterError::Doors)?;
-    let doors = launch.ids().into_iter().map(|id| launch.door(id)).collect();
-    let brain = JobMaster::new(job, execution, locations.clone(), enumerators)?;
-    let channels = connect(brain.graph(), &graph, cluster.credits, doors);
+    let doors: Vec<_> = launch.ids().into_iter().map(|id| launch.door(id)).collect();
+    let mut brain = JobMaster::new(job, execution, locations.clone(), enumerators)?;
+    if let Some(plan) = plan {
+        brain = brain.with_checkpoints(plan).map_err(ClusterError::Prepare)?;
+    }
+    let (edges, credits) =
+        (graph.edges.iter().map(|edge| edge.source).collect::<Vec<_>>(), cluster.credits);
+    let connect = move |execution: &ExecutionGraph| connect(execution, &edges, credits, &doors);
+    let channels = connect(brain.graph());
     let frames = frames_by_shard(brain.graph(), &graph, cluster);
     let graph = tasks_only(graph);
     let pools: Vec<_> = cluster.shards.iter().map(|_| Arc::new(PoolMetrics::default())).collect();
     let shared = Arc::new(Shared::new(pools.clone()));
     let mut peers = Vec::with_capacity(cluster.shards.len());
-    let ends = channels.into_ends().into_iter().zip(frames).zip(pools);
+    let ends = channels.into_iter().zip(frames).zip(pools);
     for (id, ((channels, frames), pool)) in launch.ids().into_iter().zip(ends) {
         let (to, mailbox) = ring(MAILBOX_SLOTS);
         let (outbox, from) = ring(MAILBOX_SLOTS);
+        let (rewires, rewired) = ring(1);
         let spec = WorkerSpec {
             task_manager: TaskManagerId(0),
             job,
             graph: graph.clone(),
             channels,
+            rewired,
+            checkpoints: checkpoints.as_ref().map(|c: &JobCheckpoints| c.folder().to_owned()),
             frames,
             mailbox,
             outbox,
@@ -197,7 +227,8 @@ pub fn assemble(
             row_sources: cluster.row_sources,
             pool,
         };
-        peers.push(Peer { door: launch.door(id), to, from, waiting: VecDeque::new() });
+        let (door, waiting) = (launch.door(id), VecDeque::new());
+        peers.push(Peer { door, to, rewired: rewires, from, waiting });
         launch.program(id, move |shard| Box::new(Worker::new(spec, shard)));
     }
     let program = JobMasterProgram {
@@ -211,22 +242,24 @@ pub fn assemble(
         sinks,
         started_at: None,
         handle_signals: options.handle_signals,
+        checkpoints,
+        connect: Box::new(connect),
     };
     launch.control(move |_shard| Box::new(program));
     Ok(Assembly { job, launch, shared })
 }
 
-/// All channels of the job.
-fn connect<F>(
+/// All channels of the job, by shard. `edges`: the source of each edge.
+fn connect(
     execution: &ExecutionGraph,
-    graph: &JobGraph<F>,
+    edges: &[VertexId],
     credits: usize,
-    doors: Vec<wiesel_shard::Door>,
-) -> LocalChannels {
-    let mut channels = LocalChannels::new(credits, doors);
+    doors: &[Door],
+) -> Vec<ChannelEnds> {
+    let mut channels = LocalChannels::new(credits, doors.to_vec());
     let slot_of = |task| execution.subtask(task).slot.0 as usize;
-    for (edge, job_edge) in (0..).zip(&graph.edges) {
-        for subtask in execution.subtasks().iter().filter(|s| s.task.vertex == job_edge.source) {
+    for (edge, source) in (0..).zip(edges) {
+        for subtask in execution.subtasks().iter().filter(|s| s.task.vertex == *source) {
             for channel in execution.channels_from(EdgeId(edge), subtask.task) {
                 let (producer, consumer) = (channel.producer, channel.consumer);
                 let id = ChannelId { edge, producer, consumer };
@@ -234,7 +267,7 @@ fn connect<F>(
             }
         }
     }
-    channels
+    channels.into_ends()
 }
 
 /// Frames per shard; invariant 1 has the sum.

@@ -14,12 +14,14 @@
 //! 2. The job is over when its JobMaster says so; then every mailbox is closed and every worker ends.
 //! 3. The same launch runs on the machine and in simulation.
 
+mod checkpoints;
 mod client;
 mod error;
 mod job_master_program;
 mod launch;
 mod progress;
 
+pub use checkpoints::CheckpointSettings;
 pub use client::{JobClient, JobResult, MiniCluster};
 pub use error::ClusterError;
 pub use launch::{

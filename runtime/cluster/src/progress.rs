@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use wiesel_core::{ShardId, TaskId};
-use wiesel_jobmanager::JobStatus;
+use wiesel_jobmanager::{CheckpointStats, JobStatus};
 use wiesel_rpc::TaskMetricsReport;
 
 /// A job at one moment, as far as its JobMaster knows.
@@ -15,6 +15,8 @@ pub struct JobProgress {
     pub elapsed: Duration,
     /// Its tasks, in the order of the graph.
     pub tasks: Vec<TaskProgress>,
+    /// Its checkpoints, if it takes any.
+    pub checkpoints: Option<CheckpointStats>,
 }
 
 /// One task at one moment.

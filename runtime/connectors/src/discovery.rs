@@ -1,4 +1,5 @@
-//! What enumerators and sinks may ask of the world before a job runs. In the JobMaster only: these calls wait.
+//! What enumerators and sinks may ask of the world before a job runs, and committers while it does. In the JobMaster
+//! only: these calls wait.
 
 use std::{
     io,
@@ -45,6 +46,20 @@ pub trait Discovery {
     /// If it cannot be removed.
     fn remove_file(&self, path: &Path) -> io::Result<()>;
 
+    /// Renames a file within its folder; what had the new name is gone.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be renamed.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Makes the names in a folder survive a crash of the machine.
+    ///
+    /// # Errors
+    ///
+    /// If they may not.
+    fn sync_dir(&self, path: &Path) -> io::Result<()>;
+
     /// The addresses of `host:port`.
     ///
     /// # Errors
@@ -76,6 +91,14 @@ impl Discovery for MachineDiscovery {
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
         fs::remove_file(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        fs::sync_dir(path)
     }
 
     fn resolve(&self, address: &str) -> io::Result<Vec<SocketAddr>> {

@@ -6,9 +6,9 @@ use wiesel_connectors::{
     AsJson, AsLines, CollectSink, CollectedRecords, Discovery, Encode, EncodeError, FileSink, Sink,
     SinkWriter, StdoutSink, WriterContext, WriterStatus,
 };
-use wiesel_core::{Blame, Meta, Nanos, TaskFailure, Timestamp};
+use wiesel_core::{Blame, CheckpointId, Meta, Nanos, TaskFailure, Timestamp};
 use wiesel_operators::{
-    Chain, Control, Link, OutputPort, Progress, Snapshot, Start, Status, TaskContext,
+    COMMITTABLES, Chain, Control, Link, OutputPort, Progress, Snapshot, Start, Status, TaskContext,
 };
 use wiesel_record::{Item, Record};
 use wiesel_task::BuildContext;
@@ -27,6 +27,24 @@ pub trait SinkPreparation: Send {
     /// If the ground is not fit, with what to do.
     fn prepare(&self, discovery: &dyn Discovery) -> Result<(), TaskFailure>;
 
+    /// See [`Sink::commit`].
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be committed.
+    fn commit(
+        &self,
+        committables: &[Vec<u8>],
+        discovery: &dyn Discovery,
+    ) -> Result<(), TaskFailure>;
+
+    /// See [`Sink::clean_up`].
+    ///
+    /// # Errors
+    ///
+    /// If something cannot be removed.
+    fn clean_up(&self, discovery: &dyn Discovery) -> Result<(), TaskFailure>;
+
     /// Another one like this.
     fn clone_box(&self) -> Box<dyn SinkPreparation>;
 }
@@ -43,6 +61,18 @@ struct Preparation<S>(S);
 impl<S: Sink> SinkPreparation for Preparation<S> {
     fn prepare(&self, discovery: &dyn Discovery) -> Result<(), TaskFailure> {
         self.0.prepare(discovery)
+    }
+
+    fn commit(
+        &self,
+        committables: &[Vec<u8>],
+        discovery: &dyn Discovery,
+    ) -> Result<(), TaskFailure> {
+        self.0.commit(committables, discovery)
+    }
+
+    fn clean_up(&self, discovery: &dyn Discovery) -> Result<(), TaskFailure> {
+        self.0.clean_up(discovery)
     }
 
     fn clone_box(&self) -> Box<dyn SinkPreparation> {
@@ -123,6 +153,19 @@ impl<T: Record, W: SinkWriter<T>> OutputPort for WriterPort<T, W> {
         self.flush();
     }
 
+    fn barrier(&mut self, checkpoint: CheckpointId) {
+        self.writer.pre_commit(checkpoint);
+        self.step();
+    }
+
+    fn is_pre_committed(&self) -> bool {
+        self.writer.is_pre_committed()
+    }
+
+    fn completed(&mut self, checkpoint: CheckpointId) {
+        self.writer.completed(checkpoint);
+    }
+
     fn end(&mut self) {
         self.writer.finish();
         self.step();
@@ -161,7 +204,11 @@ impl<T: Record, W: SinkWriter<T>> Control for SinkEnd<T, W> {
         visit(&mut self.port);
     }
 
-    fn snapshot(&mut self, _snapshot: &mut Snapshot) {}
+    fn snapshot(&mut self, snapshot: &mut Snapshot) {
+        for committable in self.port.writer.committables() {
+            snapshot.put(COMMITTABLES, None, committable);
+        }
+    }
 
     fn restore(&mut self, _snapshot: &Snapshot) -> Result<(), TaskFailure> {
         Ok(())
@@ -219,6 +266,7 @@ impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
                 subtask: task.id().subtask,
                 parallelism: task.parallelism(),
                 shard: task.shard().clone(),
+                takes_checkpoints: task.takes_checkpoints(),
             };
             Ok(SinkEnd::new(sink.writer(&context), task))
         });

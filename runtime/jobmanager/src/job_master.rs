@@ -64,6 +64,8 @@ pub struct JobMaster {
     cancel_deadline: Option<Nanos>,
     retry_deadline: Option<Nanos>,
     checkpointing: Option<Checkpointing>,
+    /// The first checkpoint that began when all data had been processed.
+    final_from: Option<CheckpointId>,
     effects: Vec<Effect>,
 }
 
@@ -73,6 +75,8 @@ struct Task {
     attempt: Attempt,
     state: TaskState,
     is_deployed: bool,
+    /// It has processed all its data.
+    has_ended: bool,
     metrics: Option<TaskMetricsReport>,
 }
 
@@ -108,6 +112,7 @@ impl JobMaster {
             attempt: Attempt { task: subtask.task, number: 0 },
             state: TaskState::Created,
             is_deployed: false,
+            has_ended: false,
             metrics: None,
         });
         Ok(Self {
@@ -122,6 +127,7 @@ impl JobMaster {
             cancel_deadline: None,
             retry_deadline: None,
             checkpointing: None,
+            final_from: None,
             effects: Vec::new(),
         })
     }
@@ -251,7 +257,8 @@ impl JobMaster {
                 self.on_declined(now, attempt, checkpoint, declined);
             }
             ToJobMaster::EndOfData(attempt) => {
-                if self.listening(attempt).is_some() {
+                if let Some(index) = self.listening(attempt) {
+                    self.tasks[index].has_ended = true;
                     let task = attempt.task;
                     self.coordinate(now, wiesel_checkpoint::Event::EndOfData { task });
                 }

@@ -1,6 +1,13 @@
 //! What an operator knows about the task it runs in.
 
-use std::{any::Any, cell::RefCell, collections::BTreeMap, fmt::Display, rc::Rc, sync::Arc};
+use std::{
+    any::Any,
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    fmt::Display,
+    rc::Rc,
+    sync::Arc,
+};
 
 use wiesel_core::{Blame, KeyGroupRange, StopFlag, TaskFailure, TaskId, metrics::TaskMetrics};
 use wiesel_record::Record;
@@ -25,6 +32,7 @@ struct Inner {
     failure: RefCell<Option<TaskFailure>>,
     /// Side outputs by slot, until the operators that own them are built.
     sides: RefCell<BTreeMap<usize, Box<dyn Any>>>,
+    takes_checkpoints: Cell<bool>,
     /// What stands behind the tables of this task, if rows can be missing.
     row_sources: RefCell<Option<RowSources>>,
 }
@@ -53,6 +61,7 @@ impl TaskContext {
             metrics,
             failure: RefCell::new(None),
             sides: RefCell::default(),
+            takes_checkpoints: Cell::new(false),
             row_sources: RefCell::new(None),
         }))
     }
@@ -80,6 +89,16 @@ impl TaskContext {
     /// The key groups of this subtask.
     pub fn key_groups(&self) -> KeyGroupRange {
         KeyGroupRange::of_subtask(self.0.id.subtask.0, self.0.parallelism, self.0.max_parallelism)
+    }
+
+    /// Whether the job takes checkpoints. Sinks commit with them.
+    pub fn takes_checkpoints(&self) -> bool {
+        self.0.takes_checkpoints.get()
+    }
+
+    /// Says that the job takes checkpoints.
+    pub fn set_takes_checkpoints(&self) {
+        self.0.takes_checkpoints.set(true);
     }
 
     /// The services of the shard: clock, timers, randomness, files.

@@ -17,6 +17,8 @@ mod channels;
 mod pool_metrics;
 mod precedence;
 mod slot;
+mod state_reader;
+mod state_writer;
 mod stepped;
 mod worker;
 

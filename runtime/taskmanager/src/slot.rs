@@ -8,10 +8,10 @@ use std::{
     sync::Arc,
 };
 
-use wiesel_core::{Blame, TaskFailure, metrics::TaskMetrics};
+use wiesel_core::{Blame, CheckpointId, TaskFailure, metrics::TaskMetrics};
 use wiesel_operators::{Mail, Snapshot};
 use wiesel_rpc::Attempt;
-use wiesel_task::{Task, Turn};
+use wiesel_task::{Cut, Task, Turn};
 
 /// A task in its slot.
 pub(crate) struct Slot {
@@ -60,6 +60,29 @@ impl Slot {
         self.task.snapshot(snapshot);
     }
 
+    /// Begins a checkpoint; says whether the task takes part.
+    pub(crate) fn trigger(&mut self, checkpoint: CheckpointId) -> bool {
+        self.is_started && self.task.trigger(checkpoint)
+    }
+
+    /// A checkpoint was given up.
+    pub(crate) fn abort_checkpoint(&mut self, checkpoint: CheckpointId) -> Result<(), TaskFailure> {
+        self.guarded(|task| task.abort(checkpoint))?
+    }
+
+    /// A checkpoint is complete.
+    pub(crate) fn completed_checkpoint(
+        &mut self,
+        checkpoint: CheckpointId,
+    ) -> Result<(), TaskFailure> {
+        self.guarded(|task| task.completed(checkpoint))
+    }
+
+    /// State that is ready to be written.
+    pub(crate) fn take_cut(&mut self) -> Option<Cut> {
+        self.task.take_cut()
+    }
+
     /// Gives everything back. A panic on the way is part of what is being cleaned up.
     pub(crate) fn dispose(self) {
         let task = self.task;
@@ -71,7 +94,8 @@ impl Slot {
         let task = &mut self.task;
         catch_unwind(AssertUnwindSafe(|| run(task))).map_err(|panic| {
             let cause = format!("panicked: {}", panic_text(panic.as_ref()));
-            let failure = TaskFailure::new(Blame::Job, "run a task", cause);
+            let mut failure = TaskFailure::new(Blame::Job, "run a task", cause);
+            failure.retryable = true; // As Flink: who knows what it met.
             // The position is read from what the panic left behind: guarded as well.
             let unnamed = TaskFailure::new(Blame::Job, "run a task", "panicked");
             catch_unwind(AssertUnwindSafe(|| task.name(failure))).unwrap_or(unnamed)

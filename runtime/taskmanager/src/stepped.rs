@@ -149,6 +149,7 @@ impl SteppedTasks {
                         slot.mail(Mail::NoMoreSplits)?;
                         has_worked = true;
                     }
+                    Turn::EndOfData => has_worked = true, // Only where checkpoints are on.
                     Turn::Finished => (*is_finished, has_worked) = (true, true),
                     Turn::Failed(failure) => return Err(failure),
                 }

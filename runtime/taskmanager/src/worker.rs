@@ -5,16 +5,18 @@
 //! 1. A report is never lost: what the ring does not take waits, in order. Only heartbeats are skipped.
 //! 2. Messages for another job, or for an attempt that is not here, are dropped (fencing).
 //! 3. The worker is done when the JobMaster's end of its mailbox is gone and no task is left.
+//! 4. Tasks of two attempts are never here at once: with the first deployment of a newer attempt come new channels
+//!    and new frames.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{collections::VecDeque, path::PathBuf, sync::Arc, time::Duration};
 
 use wiesel_core::{Blame, JobId, Nanos, TaskFailure, TaskId, metrics::TaskMetrics};
 use wiesel_exchange::{InputGate, Overdraft, PartitionOptions, Partitioner};
 use wiesel_graph::{JobGraph, Partitioning};
 use wiesel_operators::{Mail, RowSources, TaskContext};
 use wiesel_rpc::{
-    Attempt, Envelope, FailureReport, TaskDeployment, TaskManagerId, TaskMetricsReport, TaskState,
-    ToJobMaster, ToTaskManager,
+    Attempt, Declined, Envelope, FailureReport, TaskDeployment, TaskManagerId, TaskMetricsReport,
+    TaskState, ToJobMaster, ToTaskManager,
 };
 use wiesel_shard::{
     Door, Next, Program, Shard,
@@ -23,7 +25,10 @@ use wiesel_shard::{
 use wiesel_task::{BuildContext, PartitionPlan, Task, TaskFactory, TaskOptions, Turn};
 use wiesel_wire::FramePool;
 
-use crate::{ChannelEnds, ChannelId, PoolMetrics, precedence::Precedence, slot::Slot};
+use crate::{
+    ChannelEnds, ChannelId, PoolMetrics, precedence::Precedence, slot::Slot,
+    state_reader::read_state, state_writer::StateWriter,
+};
 
 /// How a worker runs its tasks.
 #[derive(Clone, Copy, Debug)]
@@ -46,8 +51,12 @@ pub struct WorkerSpec {
     pub job: JobId,
     /// This worker's own copy of the graph, with the code of the tasks.
     pub graph: JobGraph<Box<dyn TaskFactory>>,
-    /// The channel ends of this shard.
+    /// The channel ends of this shard, for the first attempts of its tasks.
     pub channels: ChannelEnds,
+    /// Those for later attempts: a set for each restart of the job.
+    pub rewired: Consumer<ChannelEnds>,
+    /// The folder of the job's checkpoints, if it takes any.
+    pub checkpoints: Option<PathBuf>,
     /// Frames of this shard's pool: the sum of what its partitions reserve, and what floats.
     pub frames: usize,
     /// From the JobMaster.
@@ -70,6 +79,10 @@ pub struct Worker {
     shard: Shard,
     pool: FramePool,
     slots: Vec<Slot>,
+    /// State on its way to the disk.
+    writers: Vec<StateWriter>,
+    /// Of the tasks that are here.
+    attempt: u32,
     reports: VecDeque<ToJobMaster>,
     heartbeat_at: Nanos,
     precedence: Precedence,
@@ -85,6 +98,8 @@ impl Worker {
             shard,
             pool,
             slots: Vec::new(),
+            writers: Vec::new(),
+            attempt: 0,
             reports: VecDeque::new(),
             heartbeat_at,
             precedence: Precedence::default(),
@@ -112,6 +127,25 @@ impl Worker {
             }
             ToTaskManager::Split(attempt, split) => self.mail(attempt, Mail::Split(split)),
             ToTaskManager::NoMoreSplits(attempt) => self.mail(attempt, Mail::NoMoreSplits),
+            ToTaskManager::Trigger(attempt, checkpoint) => {
+                let Some(at) = self.slot_of(attempt) else { return };
+                if !self.slots[at].trigger(checkpoint) {
+                    let declined = ToJobMaster::Decline(attempt, checkpoint, Declined::NotReady);
+                    self.reports.push_back(declined);
+                }
+            }
+            ToTaskManager::CheckpointAborted(attempt, checkpoint) => {
+                let Some(at) = self.slot_of(attempt) else { return };
+                if let Err(failure) = self.slots[at].abort_checkpoint(checkpoint) {
+                    self.end(at, Some(&failure), TaskState::Failed);
+                }
+            }
+            ToTaskManager::CheckpointCompleted(attempt, checkpoint) => {
+                let Some(at) = self.slot_of(attempt) else { return };
+                if let Err(failure) = self.slots[at].completed_checkpoint(checkpoint) {
+                    self.end(at, Some(&failure), TaskState::Failed);
+                }
+            }
             ToTaskManager::Cancel(attempt) => {
                 if let Some(at) = self.slot_of(attempt) {
                     self.end(at, None, TaskState::Canceled);
@@ -138,6 +172,7 @@ impl Worker {
         if deployment.fingerprint != self.spec.graph.fingerprint().0 {
             return Err(named("this worker was built from another program".to_owned()));
         }
+        self.become_attempt(attempt.number);
         let vertex = self.spec.graph.vertex(attempt.task.vertex);
         let metrics = Arc::new(TaskMetrics::default());
         let context = TaskContext::new(
@@ -148,6 +183,9 @@ impl Worker {
             self.shard.clone(),
             Arc::clone(&metrics),
         );
+        if self.spec.checkpoints.is_some() {
+            context.set_takes_checkpoints();
+        }
         if let Some(row_sources) = self.spec.row_sources {
             context.set_row_sources(row_sources(attempt.task));
         }
@@ -192,8 +230,57 @@ impl Worker {
             .factory
             .build(&mut build)
             .map_err(|failure| failure.uid(context.uid()).subtask(attempt.task.subtask))?;
-        let task = Task::new(context, head, gates, self.spec.options.task);
+        let mut task = Task::new(context, head, gates, self.spec.options.task);
+        if let Some(folder) =
+            self.spec.checkpoints.as_ref().filter(|_| !deployment.restore.is_empty())
+        {
+            let state = read_state(folder, &deployment.restore, deployment.key_groups)?;
+            // What cannot be read as it was written cannot be read the next time either.
+            let restored = task.restore(&state);
+            restored.map_err(|failure| TaskFailure { retryable: false, ..failure })?;
+        }
         Ok(Slot::new(attempt, metrics, task))
+    }
+
+    /// Makes room for the tasks of another attempt. Invariant 4.
+    fn become_attempt(&mut self, number: u32) {
+        if number == self.attempt {
+            return;
+        }
+        debug_assert!(self.slots.is_empty(), "all tasks are over before one is deployed again");
+        self.attempt = number;
+        self.writers.clear();
+        while let Some(ends) = self.spec.rewired.pop() {
+            self.spec.channels = ends;
+        }
+        // What is left of the old channels holds frames of the old pool, and they keep each other.
+        self.pool = FramePool::new(self.spec.frames, self.spec.options.record_bytes_max);
+    }
+
+    /// Takes the state that tasks have ready, and moves what is on its way; says whether anything moved.
+    fn write_state(&mut self) -> bool {
+        let Some(folder) = &self.spec.checkpoints else { return false };
+        let mut moved = false;
+        for slot in &mut self.slots {
+            while let Some(cut) = slot.take_cut() {
+                moved = true;
+                self.writers.push(StateWriter::new(&self.shard, folder, slot.attempt, cut));
+            }
+        }
+        let reports = &mut self.reports;
+        self.writers.retain_mut(|writer| {
+            let (has_moved, end) = writer.poll();
+            moved |= has_moved;
+            let Some(end) = end else { return true };
+            let (attempt, checkpoint) = (writer.attempt, writer.checkpoint);
+            moved = true;
+            reports.push_back(match end {
+                Ok(handle) => ToJobMaster::Acknowledge(attempt, checkpoint, handle),
+                Err(declined) => ToJobMaster::Decline(attempt, checkpoint, declined),
+            });
+            false
+        });
+        moved
     }
 
     /// Gives each task a turn; says whether one worked, and if none did when the next wants one at the latest.
@@ -227,6 +314,10 @@ impl Worker {
                 Turn::NeedsSplit => {
                     worked = true;
                     self.reports.push_back(ToJobMaster::RequestSplit(attempt));
+                }
+                Turn::EndOfData => {
+                    worked = true;
+                    self.reports.push_back(ToJobMaster::EndOfData(attempt));
                 }
                 Turn::Finished => {
                     worked = true;
@@ -308,7 +399,8 @@ impl Program for Worker {
         }
         let (tasks_worked, until) = self.run_tasks();
         self.heartbeat();
-        worked |= tasks_worked | self.send_reports();
+        worked |= tasks_worked | self.write_state();
+        worked |= self.send_reports();
         if worked {
             return Next::Again;
         }

@@ -19,6 +19,10 @@ pub(crate) struct Arguments {
     pub(crate) config: Option<PathBuf>,
     /// `key=value`, in order.
     pub(crate) settings: Vec<String>,
+    /// Begin without the checkpoints that are there.
+    pub(crate) fresh: bool,
+    /// State that no operator takes is dropped.
+    pub(crate) allow_non_restored: bool,
     /// What follows `--`.
     pub(crate) program: Vec<String>,
 }
@@ -91,7 +95,16 @@ impl UsageError {
 }
 
 /// All flags, for hints.
-const FLAGS: &[&str] = &["--parallelism", "--explain", "--help", "--version", "--config", "-D"];
+const FLAGS: &[&str] = &[
+    "--parallelism",
+    "--explain",
+    "--fresh",
+    "--allowNonRestoredState",
+    "--help",
+    "--version",
+    "--config",
+    "-D",
+];
 
 /// How similar (Jaro-Winkler, 0 to 1) a name must be to be offered.
 const SIMILARITY_MIN: f64 = 0.8;
@@ -126,6 +139,10 @@ pub(crate) fn parse(
                     None => PlanFormat::Text,
                     Some(format) => plan_format(text(format)?)?,
                 });
+            }
+            Arg::Long("fresh") => parsed.fresh = true,
+            Arg::Long("allowNonRestoredState") | Arg::Short('n') => {
+                parsed.allow_non_restored = true;
             }
             Arg::Long("help") | Arg::Short('h') => parsed.wish = Wish::Help,
             Arg::Long("version") | Arg::Short('V') => parsed.wish = Wish::Version,
@@ -176,9 +193,12 @@ mod tests {
         let words = line.split_whitespace().map(OsString::from);
         let found = match parse(words) {
             Err(error) => error.to_string(),
-            Ok(Arguments { wish, config, settings, program }) => {
+            Ok(Arguments { wish, config, settings, fresh, allow_non_restored, program }) => {
                 let config = config.map_or(String::new(), |path| format!(" {}", path.display()));
-                format!("{wish:?}{config} [{}] [{}]", settings.join(" "), program.join(" "))
+                let fresh = if fresh { " fresh" } else { "" };
+                let drop = if allow_non_restored { " drop" } else { "" };
+                let (settings, program) = (settings.join(" "), program.join(" "));
+                format!("{wish:?}{config}{fresh}{drop} [{settings}] [{program}]")
             }
         };
         assert_eq!(found, expected, "{line}");
@@ -196,6 +216,8 @@ mod tests {
         check("--help --nonsense", "Help [] []");
         check("-h", "Help [] []");
         check("--version", "Version [] []");
+        check("--fresh -n", "Run fresh drop [] []");
+        check("--allowNonRestoredState", "Run drop [] []");
     }
 
     #[test]

@@ -14,7 +14,7 @@
 //! 2. A job that failed is returned in both cases, so a program may react. Left to `main`, it is printed, and the
 //!    process ends with 1.
 
-use std::{env, ops::Deref, path::Path, process};
+use std::{env, ops::Deref, path::Path, process, time::Duration};
 
 use wiesel_cluster::{JobClient, JobResult, MiniCluster, SubmitOptions, slots_of};
 use wiesel_core::config::{ConfigError, Configuration, options};
@@ -144,6 +144,17 @@ impl StreamExecutionEnvironment {
         self.accepted(set)
     }
 
+    /// Takes a checkpoint every `interval`, into the folder that `execution.checkpointing.dir` names: after a failure
+    /// the job continues from the latest, and so does the same program when it is started again.
+    ///
+    /// # Errors
+    ///
+    /// If the interval is no duration that the option takes. A command then ends with 2.
+    pub fn enable_checkpointing(&mut self, interval: Duration) -> Result<&mut Self> {
+        let set = self.config.set(&options::CHECKPOINTING_INTERVAL, interval);
+        self.accepted(set)
+    }
+
     fn accepted(&mut self, set: Result<(), ConfigError>) -> Result<&mut Self> {
         self.settle(set.map_err(Error::from))?;
         Ok(self)
@@ -205,6 +216,8 @@ impl StreamExecutionEnvironment {
                 Wish::Run | Wish::Help | Wish::Version => {}
             }
             submit.handle_signals = true;
+            submit.fresh = arguments.fresh;
+            submit.allow_non_restored = arguments.allow_non_restored;
             if print::err_is_terminal() && (self.print_summary || !print::out_is_terminal()) {
                 let mut line = ProgressLine::new(name);
                 submit.observer = Some(Box::new(move |progress| line.draw(progress)));

@@ -14,6 +14,9 @@ flags
   -D KEY=VALUE      sets an option; may be repeated
   --config FILE     reads options from a TOML file; else config.toml in the folder WIESEL_CONF_DIR
   --explain[=json]  prints the plan of the job and does not run it
+  --fresh           begins anew: the checkpoints that are there are removed
+  -n, --allowNonRestoredState
+                    drops state of the checkpoint that no operator has the uid of
   --help            prints this
   --version         prints the version
 

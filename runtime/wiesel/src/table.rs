@@ -19,6 +19,24 @@ pub(crate) fn closing(job: &str, progress: &JobProgress) -> String {
     if progress.text_replaced() > 0 {
         row(&mut text, "lines not UTF-8", &grouped(progress.text_replaced()));
     }
+    if let Some(stats) = progress.checkpoints {
+        row(&mut text, "checkpoints", &grouped(stats.completed));
+        row(
+            &mut text,
+            "last checkpoint",
+            &format!("{} KiB", grouped(stats.last_bytes.div_ceil(1024))),
+        );
+        row(&mut text, "  took", &format!("{:.1} ms", stats.last_duration.as_secs_f64() * 1e3));
+        if stats.failed > 0 {
+            row(&mut text, "  failed", &grouped(stats.failed));
+        }
+        if let Some(restored) = stats.restored {
+            row(&mut text, "continued from", &restored.to_string());
+        }
+        if stats.restarts > 0 {
+            row(&mut text, "restarts", &grouped(stats.restarts));
+        }
+    }
     for (shard, busy) in progress.busy_by_shard() {
         let busy_s = format!("{:.2} s, {} %", busy.as_secs_f64(), percent(busy, elapsed));
         row(&mut text, &format!("shard {shard} busy"), &busy_s);

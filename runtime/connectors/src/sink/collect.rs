@@ -133,6 +133,7 @@ mod tests {
                 subtask: SubtaskIndex(subtask),
                 parallelism: 2,
                 shard: Shard::detached(),
+                takes_checkpoints: false,
             })
         };
         let mut writers = [writer(0), writer(1)];

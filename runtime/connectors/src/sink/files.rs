@@ -1,14 +1,16 @@
-//! Files in a folder: one part for each subtask.
+//! Files in a folder: one part for each subtask, or for each subtask and checkpoint.
 //!
 //! ```text
-//!   out/part-0   out/part-1   …      complete and on the disk when the job has finished; before that, a beginning
+//!   out/part-0   out/part-1   …      without checkpoints: complete and on the disk when the job has finished; before
+//!                                    that, a beginning
+//!   out/part-0-7 out/part-1-7 …      with checkpoints: complete from the moment that they are there (`transaction`)
 //! ```
 //!
 //! # What is always true
 //!
 //! 1. A folder that holds something is refused, unless `overwrite` is set; then its `part-*` files are removed, and
-//!    nothing else. That is decided once, in `prepare`.
-//! 2. Every subtask writes its part, if only an empty one.
+//!    nothing else. That is decided once, in `prepare`, and never for a job that continues.
+//! 2. Without checkpoints every subtask writes its part, if only an empty one. With them there are no empty ones.
 
 use std::{
     io,
@@ -17,14 +19,13 @@ use std::{
 };
 
 use serde::Serialize;
-use wiesel_core::{Blame, TaskFailure};
+use wiesel_core::{Blame, CheckpointId, TaskFailure};
 use wiesel_record::{Item, Record};
 use wiesel_shard::Shard;
 
 use super::{
-    AsCsv, AsJson, AsLines, Encode, Sink, SinkWriter, WriterContext, WriterStatus,
-    outbox::Outbox,
-    stdout::{LineWriter, writes_lines},
+    AsCsv, AsJson, AsLines, Encode, Sink, SinkWriter, WriterContext, WriterStatus, outbox::Outbox,
+    stdout::LineWriter, transaction,
 };
 use crate::Discovery;
 
@@ -109,6 +110,7 @@ impl<T: Record, E: Encode<T>> Sink for FileSink<T, E> {
             }
             Err(error) => return Err(system(error)),
         }
+        transaction::clean_up(folder, discovery)?;
         let held = discovery.read_dir(folder).map_err(system)?;
         if !held.is_empty() && !self.overwrite {
             let hint = "choose another, or replace its part files with .overwrite(true)";
@@ -121,8 +123,37 @@ impl<T: Record, E: Encode<T>> Sink for FileSink<T, E> {
     }
 
     fn writer(&self, context: &WriterContext) -> FileWriter<E> {
-        let path = self.folder.join(format!("part-{}", context.subtask));
-        FileWriter { lines: LineWriter::new(self.encode.clone(), Outbox::file(path)) }
+        let encode = self.encode.clone();
+        if !context.takes_checkpoints {
+            let path = self.folder.join(format!("part-{}", context.subtask));
+            return FileWriter {
+                lines: LineWriter::new(encode, Outbox::file(path)),
+                transactions: None,
+            };
+        }
+        let mut transactions = Transactions {
+            folder: self.folder.clone(),
+            subtask: context.subtask.0,
+            encode: self.encode.clone(),
+            started: 0,
+            closing: Vec::new(),
+            pending: Vec::new(),
+            has_ended: false,
+        };
+        let lines = transactions.begin();
+        FileWriter { lines, transactions: Some(transactions) }
+    }
+
+    fn commit(
+        &self,
+        committables: &[Vec<u8>],
+        discovery: &dyn Discovery,
+    ) -> Result<(), TaskFailure> {
+        transaction::commit(&self.folder, committables, discovery)
+    }
+
+    fn clean_up(&self, discovery: &dyn Discovery) -> Result<(), TaskFailure> {
+        transaction::clean_up(&self.folder, discovery)
     }
 
     fn describe(&self) -> String {
@@ -131,17 +162,122 @@ impl<T: Record, E: Encode<T>> Sink for FileSink<T, E> {
 }
 
 fn is_part(path: &Path) -> bool {
-    let name = path.file_name().map(|name| name.to_string_lossy());
-    let number = name.as_ref().and_then(|name| name.strip_prefix("part-"));
-    number.is_some_and(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
+    transaction::name_of(path).is_some_and(transaction::is_visible)
 }
 
 /// See [`FileSink`].
 pub struct FileWriter<E> {
     lines: LineWriter<E>,
+    /// There if the job takes checkpoints.
+    transactions: Option<Transactions<E>>,
 }
 
-writes_lines!(FileWriter);
+/// The files of a subtask that become visible with checkpoints.
+struct Transactions<E> {
+    folder: PathBuf,
+    subtask: u32,
+    /// Before it has written anything.
+    encode: E,
+    /// Files that were begun.
+    started: u64,
+    /// Files behind which a barrier lies and that are not durable yet.
+    closing: Vec<LineWriter<E>>,
+    /// What no complete checkpoint has committed, as far as this writer has heard.
+    pending: Vec<(CheckpointId, Vec<u8>)>,
+    has_ended: bool,
+}
+
+impl<E: Clone> Transactions<E> {
+    /// The next file. It is not there until something is written.
+    fn begin(&mut self) -> LineWriter<E> {
+        self.started += 1;
+        let path = self.folder.join(self.hidden());
+        LineWriter::new(self.encode.clone(), Outbox::file_with_content(path))
+    }
+
+    /// The name of the file that is being written.
+    fn hidden(&self) -> String {
+        transaction::hidden_name(self.subtask, self.started)
+    }
+}
+
+impl<T: Record, E: Encode<T>> SinkWriter<T> for FileWriter<E> {
+    #[inline]
+    fn write<I: Item<T>>(&mut self, item: I) {
+        self.lines.write(item);
+    }
+
+    #[inline]
+    fn wants_pause(&self) -> bool {
+        self.lines.wants_pause()
+    }
+
+    fn flush(&mut self) {
+        self.lines.flush();
+    }
+
+    fn pre_commit(&mut self, checkpoint: CheckpointId) {
+        let Some(transactions) = self.transactions.as_mut() else { return self.lines.flush() };
+        if self.lines.is_untouched() {
+            return;
+        }
+        let hidden = transactions.hidden();
+        let committable = transaction::committable(&hidden, transactions.subtask, checkpoint);
+        transactions.pending.push((checkpoint, committable));
+        let mut full = std::mem::replace(&mut self.lines, transactions.begin());
+        full.finish();
+        transactions.closing.push(full);
+    }
+
+    fn is_pre_committed(&self) -> bool {
+        self.transactions.as_ref().is_none_or(|transactions| transactions.closing.is_empty())
+    }
+
+    fn committables(&self) -> Vec<Vec<u8>> {
+        let pending = self.transactions.iter().flat_map(|transactions| &transactions.pending);
+        pending.map(|(_, committable)| committable.clone()).collect()
+    }
+
+    fn completed(&mut self, checkpoint: CheckpointId) {
+        if let Some(transactions) = &mut self.transactions {
+            transactions.pending.retain(|(pending, _)| *pending > checkpoint);
+        }
+    }
+
+    fn poll(&mut self, shard: &Shard) -> Result<WriterStatus, TaskFailure> {
+        let Some(transactions) = &mut self.transactions else { return self.lines.poll(shard) };
+        let mut moved = false;
+        let mut at = 0;
+        while at < transactions.closing.len() {
+            match transactions.closing[at].poll(shard)? {
+                WriterStatus::Finished => {
+                    transactions.closing.remove(at);
+                    moved = true;
+                }
+                status => {
+                    moved |= status == WriterStatus::Moved;
+                    at += 1;
+                }
+            }
+        }
+        if transactions.has_ended && transactions.closing.is_empty() && self.lines.is_untouched() {
+            return Ok(WriterStatus::Finished);
+        }
+        match self.lines.poll(shard)? {
+            WriterStatus::Waiting | WriterStatus::Idle if moved => Ok(WriterStatus::Moved),
+            WriterStatus::Idle if !transactions.closing.is_empty() => Ok(WriterStatus::Waiting),
+            status => Ok(status),
+        }
+    }
+
+    /// What was written behind the last barrier waits for the last one.
+    fn finish(&mut self) {
+        match &mut self.transactions {
+            Some(transactions) => transactions.has_ended = true,
+            None => self.lines.finish(),
+        }
+    }
+}
 
 #[cfg(all(test, not(sim)))]
 #[allow(clippy::disallowed_methods)] // The tests look at the files behind the seam's back.
@@ -160,6 +296,7 @@ mod tests {
             subtask: SubtaskIndex(subtask),
             parallelism: 2,
             shard: Shard::detached(),
+            takes_checkpoints: false,
         };
         let mut writer = sink.writer(&context);
         let mut pauses = 0;

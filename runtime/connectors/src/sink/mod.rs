@@ -1,24 +1,29 @@
-//! The roles of a sink: what prepares the ground, and the writers on the shards.
+//! The roles of a sink: what prepares the ground, the writers on the shards, and what commits.
 //!
 //! ```text
 //!   JobMaster                        a shard
 //!   Sink::prepare ── once, before ─▶ Sink::writer ─▶ SinkWriter: write, write … ─▶ buffer ─poll─▶ file
-//!      looks at the world                                wants_pause ◀── full ──┘
+//!      looks at the world                 │              wants_pause ◀── full ──┘
+//!                          a barrier ──▶ pre_commit ─▶ committables, in the state of this checkpoint
+//!   Sink::commit ◀── the checkpoint is complete ───────────┘
 //! ```
 //!
 //! # What is always true
 //!
 //! 1. `write` never waits: it appends to a buffer. `poll` moves bytes, with one operation on its way.
 //! 2. A writer that wants a pause still takes what it is given; whoever goes on regardless pays with memory.
-//! 3. After `finish`, `poll` says [`WriterStatus::Finished`] only when everything is where it belongs.
+//! 3. A job whose checkpoint is complete has committed all that was written before its barrier, or will when it is
+//!    restored; nothing else of a sink that takes part in checkpoints is visible.
+//! 4. After `finish`, `poll` says [`WriterStatus::Finished`] only when everything is where it belongs.
 
 mod collect;
 mod encode;
 mod files;
 mod outbox;
 mod stdout;
+mod transaction;
 
-use wiesel_core::{SubtaskIndex, TaskFailure};
+use wiesel_core::{CheckpointId, SubtaskIndex, TaskFailure};
 use wiesel_record::{Item, Record};
 use wiesel_shard::Shard;
 
@@ -50,6 +55,33 @@ pub trait Sink: Clone + Send + 'static {
     /// Makes the writer of one subtask, on its shard.
     fn writer(&self, context: &WriterContext) -> Self::Writer;
 
+    /// Makes visible what writers have pre-committed. Called in the JobMaster when the checkpoint that holds it is
+    /// complete, and again, with the same, whenever the job is restored from that checkpoint: what was committed
+    /// before is committed. A sink whose writers hand in nothing is never asked.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be committed, or is neither pre-committed nor committed any more.
+    fn commit(
+        &self,
+        committables: &[Vec<u8>],
+        discovery: &dyn Discovery,
+    ) -> Result<(), TaskFailure> {
+        let _ = (committables, discovery);
+        Ok(())
+    }
+
+    /// Removes what writers that are gone have left and nobody will commit. Called in the JobMaster before writers
+    /// are made that continue from a checkpoint, behind its commits; then instead of `prepare`.
+    ///
+    /// # Errors
+    ///
+    /// If something that was left cannot be removed.
+    fn clean_up(&self, discovery: &dyn Discovery) -> Result<(), TaskFailure> {
+        let _ = discovery;
+        Ok(())
+    }
+
     /// What `explain` calls it: `CSV files in out/`.
     fn describe(&self) -> String;
 }
@@ -63,6 +95,8 @@ pub struct WriterContext {
     pub parallelism: u32,
     /// The shard that it writes on: its clock.
     pub shard: Shard,
+    /// Whether the job takes checkpoints: what is written is committed with them.
+    pub takes_checkpoints: bool,
 }
 
 /// What a writer did when it was polled.
@@ -98,6 +132,27 @@ pub trait SinkWriter<T: Record>: 'static {
     /// If a record could not be encoded or bytes not be written. The writer must not be used again.
     fn poll(&mut self, shard: &Shard) -> Result<WriterStatus, TaskFailure>;
 
-    /// Nothing will follow. To be polled until it is [`WriterStatus::Finished`].
+    /// A checkpoint lies between what was written and what will be. By default what was written is flushed.
+    fn pre_commit(&mut self, checkpoint: CheckpointId) {
+        let _ = checkpoint;
+        self.flush();
+    }
+
+    /// Whether all that was written before the last `pre_commit` is where it survives.
+    fn is_pre_committed(&self) -> bool {
+        true
+    }
+
+    /// What is pre-committed and, as far as the writer has heard, not committed: state of the checkpoint.
+    fn committables(&self) -> Vec<Vec<u8>> {
+        Vec::new()
+    }
+
+    /// `checkpoint` and all before it are complete, and committed.
+    fn completed(&mut self, checkpoint: CheckpointId) {
+        let _ = checkpoint;
+    }
+
+    /// Nothing will follow but checkpoints, if the job takes any. To be polled until it is [`WriterStatus::Finished`].
     fn finish(&mut self);
 }

@@ -29,6 +29,8 @@ pub(super) const BUFFER_BYTES: usize = 64 << 10;
 const ATOMIC_BYTES: usize = 4096;
 
 enum State {
+    /// To be created when something is appended.
+    Waiting,
     /// To be created.
     Planned,
     Opening(Token),
@@ -47,10 +49,14 @@ pub(super) struct Outbox {
     /// The file to create and to sync; none for a stream.
     path: Option<PathBuf>,
     offset: u64,
+    /// Bytes that had been appended at the last mark.
+    mark: u64,
     whole_lines: bool,
     open: Vec<u8>,
     spare: Vec<u8>,
     writing: Option<Token>,
+    /// Bytes of the write under way.
+    in_flight: usize,
     flush: bool,
     finish: bool,
 }
@@ -59,6 +65,11 @@ impl Outbox {
     /// To a file that is created, or emptied, at the first poll.
     pub(super) fn file(path: PathBuf) -> Self {
         Self::new(State::Planned, Some(path), false)
+    }
+
+    /// To a file that is created when there is something to write.
+    pub(super) fn file_with_content(path: PathBuf) -> Self {
+        Self::new(State::Waiting, Some(path), false)
     }
 
     /// To a stream. `whole_lines`: others write to it as well.
@@ -72,10 +83,12 @@ impl Outbox {
             state,
             path,
             offset: 0,
+            mark: 0,
             whole_lines,
             open: Vec::with_capacity(BUFFER_BYTES),
             spare: Vec::new(),
             writing: None,
+            in_flight: 0,
             flush: false,
             finish: false,
         }
@@ -94,6 +107,27 @@ impl Outbox {
 
     pub(super) fn flush(&mut self) {
         self.flush = true;
+    }
+
+    /// Bytes that were appended and are not written: those of the write under way are in neither buffer.
+    fn unwritten(&self) -> u64 {
+        (self.open.len() + self.in_flight) as u64
+    }
+
+    /// Whether nothing was ever appended.
+    pub(super) fn is_untouched(&self) -> bool {
+        self.offset == 0 && self.unwritten() == 0
+    }
+
+    /// What has been appended so far is what [`is_past_mark`](Self::is_past_mark) asks for.
+    pub(super) fn mark(&mut self) {
+        self.mark = self.offset + self.unwritten();
+        self.flush = true;
+    }
+
+    /// Whether all that was appended before the mark is written.
+    pub(super) fn is_past_mark(&self) -> bool {
+        self.offset >= self.mark
     }
 
     pub(super) fn finish(&mut self) {
@@ -119,7 +153,8 @@ impl Outbox {
 
     fn step(&mut self, io: &Io) -> io::Result<WriterStatus> {
         match &self.state {
-            State::Planned => {
+            State::Waiting if self.open.is_empty() => Ok(WriterStatus::Idle),
+            State::Waiting | State::Planned => {
                 let path = self.path.as_ref().expect("only a file is planned");
                 self.state = State::Opening(io.create(path, CreateMode::Truncate));
                 Ok(WriterStatus::Moved)
@@ -162,6 +197,7 @@ impl Outbox {
         if let Some(token) = self.writing {
             let Some(written) = io.take(token) else { return Ok(WriterStatus::Waiting) };
             self.writing = None;
+            self.in_flight = 0;
             let (mut buffer, count) = written?.into_bytes();
             self.offset += count as u64;
             buffer.clear();
@@ -171,6 +207,7 @@ impl Outbox {
         let due = self.flush || self.finish || self.open.len() >= BUFFER_BYTES;
         if due && !self.open.is_empty() {
             let piece = self.take_piece();
+            self.in_flight = piece.len();
             self.flush &= !self.open.is_empty();
             self.writing = Some(match self.path {
                 Some(_) => io.write(file, self.offset, piece),

@@ -4,7 +4,7 @@
 
 use std::{fmt, marker::PhantomData};
 
-use wiesel_core::{Blame, TaskFailure};
+use wiesel_core::{Blame, CheckpointId, TaskFailure};
 use wiesel_record::{Item, Record};
 use wiesel_shard::{File, Shard};
 
@@ -131,36 +131,50 @@ impl<E> LineWriter<E> {
     pub(super) fn finish(&mut self) {
         self.outbox.finish();
     }
+
+    /// Whether nothing was ever written.
+    pub(super) fn is_untouched(&self) -> bool {
+        self.outbox.is_untouched() && self.failure.is_none()
+    }
+
+    /// What was written so far has to be where its reader can see it: at least once.
+    pub(super) fn mark(&mut self) {
+        self.outbox.mark();
+    }
+
+    pub(super) fn is_past_mark(&self) -> bool {
+        self.outbox.is_past_mark()
+    }
 }
 
-/// The methods of a writer that is a [`LineWriter`] in its field `lines`.
-macro_rules! writes_lines {
-    ($writer:ident) => {
-        impl<T: Record, E: Encode<T>> SinkWriter<T> for $writer<E> {
-            #[inline]
-            fn write<I: Item<T>>(&mut self, item: I) {
-                self.lines.write(item);
-            }
+impl<T: Record, E: Encode<T>> SinkWriter<T> for StdoutWriter<E> {
+    #[inline]
+    fn write<I: Item<T>>(&mut self, item: I) {
+        self.lines.write(item);
+    }
 
-            #[inline]
-            fn wants_pause(&self) -> bool {
-                self.lines.wants_pause()
-            }
+    #[inline]
+    fn wants_pause(&self) -> bool {
+        self.lines.wants_pause()
+    }
 
-            fn flush(&mut self) {
-                self.lines.flush();
-            }
+    fn flush(&mut self) {
+        self.lines.flush();
+    }
 
-            fn poll(&mut self, shard: &Shard) -> Result<WriterStatus, TaskFailure> {
-                self.lines.poll(shard)
-            }
+    fn pre_commit(&mut self, _checkpoint: CheckpointId) {
+        self.lines.mark();
+    }
 
-            fn finish(&mut self) {
-                self.lines.finish();
-            }
-        }
-    };
+    fn is_pre_committed(&self) -> bool {
+        self.lines.is_past_mark()
+    }
+
+    fn poll(&mut self, shard: &Shard) -> Result<WriterStatus, TaskFailure> {
+        self.lines.poll(shard)
+    }
+
+    fn finish(&mut self) {
+        self.lines.finish();
+    }
 }
-pub(super) use writes_lines;
-
-writes_lines!(StdoutWriter);

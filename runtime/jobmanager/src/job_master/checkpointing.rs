@@ -45,6 +45,8 @@ pub struct CompletedCheckpoint {
     pub enumerators: BTreeMap<VertexId, Vec<u8>>,
     /// Tasks that had finished.
     pub finished: BTreeSet<TaskId>,
+    /// Whether all data had been processed: there is nothing to continue with.
+    pub is_final: bool,
 }
 
 /// How a job takes checkpoints, and what it continues from.
@@ -177,6 +179,11 @@ impl JobMaster {
         match to_do {
             ToDo::SnapshotEnumerators { checkpoint, .. } => {
                 self.emit(CheckpointEffect::Begin(checkpoint));
+                let has_ended =
+                    |task: &super::Task| task.has_ended || task.state == TaskState::Finished;
+                if self.tasks.iter().all(has_ended) {
+                    self.final_from.get_or_insert(checkpoint);
+                }
                 let handle = |bytes| StateHandle { inline: bytes, ..StateHandle::default() };
                 let states =
                     self.desks.iter().map(|(vertex, desk)| (*vertex, handle(desk.snapshot())));
@@ -198,6 +205,7 @@ impl JobMaster {
                     tasks: handles,
                     enumerators: enumerators.collect(),
                     finished: finished.into_iter().collect(),
+                    is_final: self.final_from.is_some_and(|first| first <= checkpoint),
                 });
                 if let Some(checkpointing) = &mut self.checkpointing {
                     checkpointing.storing.insert(checkpoint, Arc::clone(&completed));
@@ -351,7 +359,9 @@ impl JobMaster {
             task.attempt.number += 1;
             task.state = TaskState::Created;
             task.is_deployed = false;
+            task.has_ended = false;
         }
+        self.final_from = None;
         self.emit(CheckpointEffect::Rewire);
         self.become_status(JobStatus::Running);
         match self.restore_enumerators() {

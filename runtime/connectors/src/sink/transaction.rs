@@ -1,0 +1,149 @@
+//! Files that become visible with a checkpoint: their names, and how they are committed.
+//!
+//! ```text
+//!   out/.part-0-4.inprogress        being written by subtask 0, its fourth file; hidden
+//!        │ barrier 7: closed, synced; `.part-0-4.inprogress → part-0-7` is state of checkpoint 7
+//!        ▼ checkpoint 7 is complete: renamed, the folder synced
+//!   out/part-0-7
+//! ```
+//!
+//! # What is always true
+//!
+//! 1. A visible file is whole, and no record of it is in another one: it is what subtask 0 wrote between two barriers.
+//! 2. A commit may be made again, also after it was interrupted: a file that has its visible name is committed.
+//! 3. What is cleaned up are hidden files with names of this form, and nothing else.
+
+use std::{io, path::Path};
+
+use wiesel_core::{Blame, CheckpointId, TaskFailure};
+
+use crate::Discovery;
+
+const IN_PROGRESS: &str = ".inprogress";
+
+/// The hidden name of the file `number` of a subtask.
+pub(super) fn hidden_name(subtask: u32, number: u64) -> String {
+    format!(".part-{subtask}-{number}{IN_PROGRESS}")
+}
+
+/// The name under which a file is visible.
+fn visible_name(subtask: u32, checkpoint: CheckpointId) -> String {
+    format!("part-{subtask}-{checkpoint}")
+}
+
+/// Whether numbers and nothing else follow `part-`, `least` to 2 of them.
+fn is_numbered(name: &str, least: usize) -> bool {
+    let Some(numbers) = name.strip_prefix("part-") else { return false };
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let count = numbers.split('-').count();
+    numbers.split('-').all(is_number) && (least..=2).contains(&count)
+}
+
+/// Whether a file is one that this sink makes visible, with checkpoints or without.
+pub(super) fn is_visible(name: &str) -> bool {
+    is_numbered(name, 1)
+}
+
+/// Whether a file is one that this sink hides.
+pub(super) fn is_hidden(name: &str) -> bool {
+    let name = name.strip_prefix('.').and_then(|name| name.strip_suffix(IN_PROGRESS));
+    name.is_some_and(|name| is_numbered(name, 2))
+}
+
+/// What has to be renamed, as bytes.
+pub(super) fn committable(hidden: &str, subtask: u32, checkpoint: CheckpointId) -> Vec<u8> {
+    format!("{hidden}\n{}", visible_name(subtask, checkpoint)).into_bytes()
+}
+
+/// The hidden and the visible name.
+fn names_of(committable: &[u8]) -> Option<(&str, &str)> {
+    let (hidden, visible) = std::str::from_utf8(committable).ok()?.split_once('\n')?;
+    (is_hidden(hidden) && is_numbered(visible, 2)).then_some((hidden, visible))
+}
+
+fn failure(folder: &Path, blame: Blame, cause: impl Into<String>) -> TaskFailure {
+    TaskFailure::new(blame, format!("commit files in {}", folder.display()), cause.into())
+}
+
+/// Whether there is a file.
+fn exists(discovery: &dyn Discovery, path: &Path) -> io::Result<bool> {
+    match discovery.metadata(path) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Makes the files visible.
+pub(super) fn commit(
+    folder: &Path,
+    committables: &[Vec<u8>],
+    discovery: &dyn Discovery,
+) -> Result<(), TaskFailure> {
+    let system = |error: io::Error| failure(folder, Blame::Environment, error.to_string());
+    for committable in committables {
+        let (hidden, visible) = names_of(committable).ok_or_else(|| {
+            let shown = String::from_utf8_lossy(committable);
+            failure(folder, Blame::Runtime, format!("`{shown}` are not the names of a file"))
+        })?;
+        let (from, to) = (folder.join(hidden), folder.join(visible));
+        if exists(discovery, &from).map_err(system)? {
+            discovery.rename(&from, &to).map_err(system)?;
+        } else if !exists(discovery, &to).map_err(system)? {
+            let cause = format!(
+                "neither {hidden} nor {visible} is there: somebody has removed output that a complete checkpoint \
+                 counts on; bring the file back, or start anew with --fresh"
+            );
+            let lost = failure(folder, Blame::Environment, cause);
+            return Err(TaskFailure { retryable: false, ..lost });
+        }
+    }
+    discovery.sync_dir(folder).map_err(system)
+}
+
+/// Removes hidden files that nobody will commit.
+pub(super) fn clean_up(folder: &Path, discovery: &dyn Discovery) -> Result<(), TaskFailure> {
+    let system = |error: io::Error| failure(folder, Blame::Environment, error.to_string());
+    if !exists(discovery, folder).map_err(system)? {
+        return discovery.create_dir_all(folder).map_err(system);
+    }
+    let held = discovery.read_dir(folder).map_err(system)?;
+    let hidden = held.iter().filter(|path| name_of(path).is_some_and(is_hidden));
+    hidden.into_iter().try_for_each(|path| discovery.remove_file(path)).map_err(system)
+}
+
+/// The last part of a path, if it is text.
+pub(super) fn name_of(path: &Path) -> Option<&str> {
+    path.file_name()?.to_str()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_of_this_form_are_ours() {
+        let hidden = hidden_name(3, 12);
+        assert_eq!(hidden, ".part-3-12.inprogress");
+        let bytes = committable(&hidden, 3, CheckpointId(7));
+        assert_eq!(names_of(&bytes), Some((".part-3-12.inprogress", "part-3-7")));
+        for ours in ["part-0", "part-12-7"] {
+            assert!(is_visible(ours), "{ours}");
+        }
+        for other in
+            ["part-", "part-x", "part-1-2-3", "part-1-", ".part-1-2", "part-1-2.inprogress"]
+        {
+            assert!(!is_visible(other) && !is_hidden(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn names_from_a_checkpoint_stay_in_the_folder() {
+        for strange in
+            [".part-0-1.inprogress\n../part-0-1", "/etc/passwd\npart-0-1", "part-0-1", "\u{fffd}\n"]
+        {
+            assert_eq!(names_of(strange.as_bytes()), None, "{strange}");
+        }
+        assert_eq!(names_of(&[0xff, b'\n']), None);
+    }
+}
