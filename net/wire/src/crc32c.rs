@@ -8,7 +8,7 @@
 //! 1. Both ways, by instruction and by table, give the same sum for the same bytes.
 
 /// The sum of `bytes`, going on from `before`: 0 at first.
-pub(crate) fn crc32c(before: u32, bytes: &[u8]) -> u32 {
+pub fn crc32c(before: u32, bytes: &[u8]) -> u32 {
     #[cfg(target_arch = "x86_64")]
     if std::arch::is_x86_feature_detected!("sse4.2") {
         // SAFETY: this processor has SSE 4.2.

@@ -17,6 +17,7 @@ mod untrusted;
 mod view;
 mod writer;
 
+pub use crc32c::crc32c;
 pub use frame::Frame;
 pub use layout::{
     BLOCK_RECORDS, FRAME_BYTES, FrameShape, HEADER_BYTES, JUMBO_BYTES_LIMIT, JUMBO_BYTES_MIN,

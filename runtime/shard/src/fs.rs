@@ -129,3 +129,65 @@ pub fn remove_dir_all(path: impl AsRef<Path>) -> io::Result<()> {
 pub fn rename(from: impl AsRef<Path>, to: impl AsRef<Path>) -> io::Result<()> {
     on("rename", from.as_ref(), files::rename(from.as_ref(), to.as_ref()))
 }
+
+/// Replaces or creates a file and makes its bytes, not its name, survive a crash of the machine. After an error there
+/// is no such file: a full disk keeps nothing of it.
+///
+/// # Errors
+///
+/// The system's, naming the path.
+pub fn write_synced(path: impl AsRef<Path>, bytes: impl AsRef<[u8]>) -> io::Result<()> {
+    let written = files::write_synced(path.as_ref(), bytes.as_ref());
+    if written.is_err() {
+        // The first error is the one that says why.
+        let _ = files::remove_file(path.as_ref());
+    }
+    on("write", path.as_ref(), written)
+}
+
+/// Makes the names in a folder survive a crash of the machine.
+///
+/// # Errors
+///
+/// The system's, naming the path.
+pub fn sync_dir(path: impl AsRef<Path>) -> io::Result<()> {
+    on("sync", path.as_ref(), files::sync_dir(path.as_ref()))
+}
+
+/// `len` bytes of a file from `offset`, or fewer where it ends before. Nothing is reserved that the file does not have.
+///
+/// # Errors
+///
+/// The system's, naming the path.
+pub fn read_at(path: impl AsRef<Path>, offset: u64, len: u64) -> io::Result<Vec<u8>> {
+    on("read", path.as_ref(), files::read_at(path.as_ref(), offset, len))
+}
+
+/// Removes a folder, which must be empty.
+///
+/// # Errors
+///
+/// The system's, naming the path.
+pub fn remove_dir(path: impl AsRef<Path>) -> io::Result<()> {
+    on("remove", path.as_ref(), files::remove_dir(path.as_ref()))
+}
+
+/// A file that this process alone has locked, until this is dropped or the process is gone, however it goes.
+#[derive(Debug)]
+pub struct FileLock(#[expect(dead_code, reason = "dropping it unlocks")] files::Lock);
+
+/// Locks a file, which is created if there is none, and writes `text` into it. `Ok(Err(text))`: another one has it
+/// locked, and this is what that one wrote; `Ok(Ok((lock, text)))`: what stood there before, of a process that is gone.
+///
+/// # Errors
+///
+/// The system's, naming the path.
+pub fn lock(path: impl AsRef<Path>, text: &str) -> io::Result<Result<(FileLock, String), String>> {
+    let locked = on("lock", path.as_ref(), files::lock(path.as_ref(), text))?;
+    Ok(locked.map(|(lock, before)| (FileLock(lock), before)))
+}
+
+/// The number of this process; in a simulation 1.
+pub fn process_id() -> u32 {
+    files::process_id()
+}

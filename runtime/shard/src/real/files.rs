@@ -1,10 +1,11 @@
 //! The file system for `crate::fs`: the standard library's.
 
 pub(crate) use std::fs::{
-    create_dir_all, read, read_to_string, remove_dir_all, remove_file, rename, write,
+    create_dir_all, read, read_to_string, remove_dir, remove_dir_all, remove_file, rename, write,
 };
 use std::{
-    fs, io,
+    fs,
+    io::{self, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
     time::UNIX_EPOCH,
 };
@@ -33,4 +34,52 @@ pub(crate) fn metadata(path: &Path) -> io::Result<Metadata> {
 
 pub(crate) fn read_dir(path: &Path) -> io::Result<Vec<PathBuf>> {
     fs::read_dir(path)?.map(|entry| Ok(entry?.path())).collect()
+}
+
+pub(crate) fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = fs::File::create(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+pub(crate) fn sync_dir(path: &Path) -> io::Result<()> {
+    fs::File::open(path)?.sync_all()
+}
+
+pub(crate) fn read_at(path: &Path, offset: u64, len: u64) -> io::Result<Vec<u8>> {
+    let mut file = fs::File::open(path)?;
+    let there = file.metadata()?.len().saturating_sub(offset).min(len);
+    let mut bytes = Vec::with_capacity(usize::try_from(there).unwrap_or(0));
+    file.seek(SeekFrom::Start(offset))?;
+    file.take(len).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// The system unlocks it when the last descriptor is closed.
+pub(crate) type Lock = fs::File;
+
+pub(crate) fn lock(path: &Path, text: &str) -> io::Result<Result<(Lock, String), String>> {
+    let mut options = fs::File::options();
+    let mut file = options.read(true).write(true).create(true).truncate(false).open(path)?;
+    let locked = file.try_lock();
+    let mut before = Vec::new();
+    // Whatever is there is for a message.
+    (&file).take(LOCK_TEXT_MAX).read_to_end(&mut before)?;
+    let before = String::from_utf8_lossy(&before).into_owned();
+    match locked {
+        Err(fs::TryLockError::WouldBlock) => return Ok(Err(before)),
+        Err(fs::TryLockError::Error(error)) => return Err(error),
+        Ok(()) => {}
+    }
+    file.set_len(0)?;
+    file.seek(SeekFrom::Start(0))?;
+    file.write_all(text.as_bytes())?;
+    Ok(Ok((file, before)))
+}
+
+/// A line or two.
+const LOCK_TEXT_MAX: u64 = 4_096;
+
+pub(crate) fn process_id() -> u32 {
+    std::process::id()
 }

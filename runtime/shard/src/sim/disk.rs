@@ -23,6 +23,7 @@ pub struct SimDisk(Shared<Disk>);
 pub(super) struct Disk {
     files: BTreeMap<PathBuf, Content>,
     folders: BTreeSet<PathBuf>,
+    locked: BTreeSet<PathBuf>,
     pub(super) stdin: VecDeque<u8>,
     /// Standard output and standard error.
     pub(super) out: [Vec<u8>; 2],
@@ -35,6 +36,12 @@ thread_local! {
 
 fn plain(path: &Path) -> PathBuf {
     path.components().filter(|part| !matches!(part, Component::CurDir)).collect()
+}
+
+impl std::fmt::Debug for SimDisk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SimDisk")
+    }
 }
 
 impl Default for SimDisk {
@@ -260,6 +267,57 @@ pub(crate) mod files {
         disk.files.retain(|file, _| !file.starts_with(&path));
         disk.folders.retain(|folder| !folder.starts_with(&path));
         Ok(())
+    }
+
+    pub(crate) fn remove_dir(path: &Path) -> io::Result<()> {
+        if !read_dir(path)?.is_empty() {
+            return Err(io::ErrorKind::DirectoryNotEmpty.into());
+        }
+        remove_dir_all(path)
+    }
+
+    /// Nothing is lost here: what is written is there.
+    pub(crate) fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
+        write(path, bytes)
+    }
+
+    pub(crate) fn sync_dir(path: &Path) -> io::Result<()> {
+        SimDisk::installed().lock().folder(path)
+    }
+
+    pub(crate) fn read_at(path: &Path, offset: u64, len: u64) -> io::Result<Vec<u8>> {
+        let bytes = read(path)?;
+        let place = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(bytes.len());
+        Ok(bytes[place(offset)..place(offset.saturating_add(len))].to_vec())
+    }
+
+    /// Unlocks when it is dropped.
+    #[derive(Debug)]
+    pub(crate) struct Lock {
+        disk: SimDisk,
+        path: PathBuf,
+    }
+
+    impl Drop for Lock {
+        fn drop(&mut self) {
+            self.disk.lock().locked.remove(&self.path);
+        }
+    }
+
+    pub(crate) fn lock(path: &Path, text: &str) -> io::Result<Result<(Lock, String), String>> {
+        let disk = SimDisk::installed();
+        let path = plain(path);
+        let content = disk.lock().create(&path, false, false)?;
+        let before = String::from_utf8_lossy(&content.lock()).into_owned();
+        if !disk.lock().locked.insert(path.clone()) {
+            return Ok(Err(before));
+        }
+        *content.lock() = text.as_bytes().to_vec();
+        Ok(Ok((Lock { disk, path }, before)))
+    }
+
+    pub(crate) fn process_id() -> u32 {
+        1
     }
 
     pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {

@@ -1,0 +1,212 @@
+//! A file of parts: blocks, each with its checksum.
+//!
+//! ```text
+//!   header       block                          block                     …
+//!   magic, crc   len │ crc │ bytes of part 0    len │ crc │ part 0, on    one part never shares a block with another
+//! ```
+//!
+//! # What is always true
+//!
+//! 1. The checksum of a block covers its place in the file too: a block that stands elsewhere is found.
+//! 2. A part is read by its place, without the rest of the file; the hash covers all of it.
+//! 3. The writer keeps bytes only until they are taken.
+
+use std::sync::Arc;
+
+use wiesel_wire::crc32c;
+
+use crate::{Damage, FileEntry, Hash, PartEntry, PartKind, StorageError};
+
+/// The first bytes of every data file.
+const MAGIC: [u8; 8] = *b"WSLDATA1";
+
+/// Magic and its checksum.
+const HEADER_BYTES: usize = 12;
+
+/// Length and checksum.
+const BLOCK_HEADER_BYTES: usize = 8;
+
+/// The most bytes of a part in one block: what is read in vain when one bit is wrong, and 0.01 % of overhead.
+pub const BLOCK_BYTES: usize = 64 << 10;
+
+fn header() -> [u8; HEADER_BYTES] {
+    let mut header = [0; HEADER_BYTES];
+    header[..8].copy_from_slice(&MAGIC);
+    header[8..].copy_from_slice(&crc32c(0, &MAGIC).to_le_bytes());
+    header
+}
+
+fn block_sum(offset: u64, len: [u8; 4], payload: &[u8]) -> u32 {
+    crc32c(crc32c(crc32c(0, &offset.to_le_bytes()), &len), payload)
+}
+
+/// Makes the bytes of a data file, a part at a time.
+///
+/// ```
+/// use wiesel_core::KeyGroup;
+/// use wiesel_storage::{DataFileWriter, PartKind, read_part};
+///
+/// let mut writer = DataFileWriter::new();
+/// writer.part("counts", PartKind::Keyed(KeyGroup(3)), b"rows of group 3");
+/// let mut file = writer.take();                     // written while the next part is made
+/// writer.part("counts", PartKind::Keyed(KeyGroup(4)), b"rows of group 4");
+/// let (rest, entry) = writer.finish("chk-7/1-0.data");
+/// file.extend(rest);
+///
+/// let part = &entry.parts[1];
+/// let stored = &file[part.offset as usize..][..part.stored_len as usize];
+/// assert_eq!(read_part(&entry.path, part, stored)?, b"rows of group 4");
+/// # Ok::<(), wiesel_storage::Damage>(())
+/// ```
+#[derive(Debug)]
+pub struct DataFileWriter {
+    bytes: Vec<u8>,
+    /// Where `bytes` begins in the file.
+    base: u64,
+    hasher: blake3::Hasher,
+    parts: Vec<PartEntry>,
+}
+
+impl Default for DataFileWriter {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl DataFileWriter {
+    /// A file without parts.
+    pub fn new() -> Self {
+        let bytes = header().to_vec();
+        Self { bytes, base: 0, hasher: blake3::Hasher::new(), parts: Vec::new() }
+    }
+
+    /// Adds a part.
+    pub fn part(&mut self, name: &str, kind: PartKind, bytes: &[u8]) {
+        let offset = self.len();
+        for payload in bytes.chunks(BLOCK_BYTES) {
+            let at = self.len();
+            let len = (payload.len() as u32).to_le_bytes();
+            self.bytes.extend(len);
+            self.bytes.extend(block_sum(at, len, payload).to_le_bytes());
+            self.bytes.extend_from_slice(payload);
+        }
+        // Most parts have the name of the part before.
+        let last = self.parts.last().map(|part| &part.name).filter(|last| ***last == *name);
+        let name = last.map_or_else(|| Arc::from(name), Arc::clone);
+        let (stored_len, len) = (self.len() - offset, bytes.len() as u64);
+        self.parts.push(PartEntry { name, kind, offset, stored_len, len });
+    }
+
+    /// The length of the file so far.
+    pub fn len(&self) -> u64 {
+        self.base + self.bytes.len() as u64
+    }
+
+    /// Whether there is no part.
+    pub fn is_empty(&self) -> bool {
+        self.parts.is_empty()
+    }
+
+    /// The bytes that were not taken yet: they follow those that were.
+    pub fn take(&mut self) -> Vec<u8> {
+        self.hasher.update(&self.bytes);
+        self.base = self.len();
+        std::mem::take(&mut self.bytes)
+    }
+
+    /// The last bytes, and what the manifest says of the file.
+    pub fn finish(mut self, path: &str) -> (Vec<u8>, FileEntry) {
+        let rest = self.take();
+        let hash = Hash(*self.hasher.finalize().as_bytes());
+        (rest, FileEntry { path: path.to_owned(), len: self.base, hash, parts: self.parts })
+    }
+}
+
+/// The bytes of a part, from those of its blocks.
+///
+/// # Errors
+///
+/// When a bit is not what was written.
+pub fn read_part(path: &str, part: &PartEntry, stored: &[u8]) -> Result<Vec<u8>, Damage> {
+    let field = || format!("part `{}`, {}", part.name, part.kind);
+    let damage =
+        |at: usize, what: String| Damage::new(path, part.offset + at as u64, field(), what);
+    if stored.len() as u64 != part.stored_len {
+        let what = format!("{} of {} bytes are there", stored.len(), part.stored_len);
+        return Err(damage(stored.len(), what));
+    }
+    if part.len > part.stored_len {
+        return Err(damage(0, format!("{} bytes cannot be in {}", part.len, part.stored_len)));
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(part.len).unwrap_or(0));
+    let mut rest = stored;
+    while !rest.is_empty() {
+        let at = stored.len() - rest.len();
+        let Some((head, tail)) = rest.split_first_chunk::<BLOCK_HEADER_BYTES>() else {
+            return Err(damage(at, "its last block has no whole head".to_owned()));
+        };
+        let [a, b, c, d, sum @ ..] = *head;
+        let len = u32::from_le_bytes([a, b, c, d]) as usize;
+        if len > BLOCK_BYTES || len > tail.len() {
+            return Err(damage(at, format!("a block of {len} bytes, {} are left", tail.len())));
+        }
+        let (payload, next) = tail.split_at(len);
+        if block_sum(part.offset + at as u64, [a, b, c, d], payload) != u32::from_le_bytes(sum) {
+            return Err(damage(at, format!("the checksum of a block of {len} bytes differs")));
+        }
+        bytes.extend_from_slice(payload);
+        rest = next;
+    }
+    if bytes.len() as u64 != part.len {
+        return Err(damage(0, format!("has {} bytes instead of {}", bytes.len(), part.len)));
+    }
+    Ok(bytes)
+}
+
+/// How much of a file is in memory while it is verified.
+const VERIFY_BYTES: u64 = 4 << 20;
+
+/// Whether a file is the one that the manifest names. If not, the first place that is wrong. `read` gives so many bytes
+/// (the second number) from a place (the first), or fewer at the end of the file.
+///
+/// # Errors
+///
+/// [`StorageError::Damaged`] when a bit is not what was written; what `read` says.
+pub fn verify_file(
+    entry: &FileEntry,
+    mut read: impl FnMut(u64, u64) -> Result<Vec<u8>, StorageError>,
+) -> Result<(), StorageError> {
+    let mut hasher = blake3::Hasher::new();
+    let mut at = 0;
+    loop {
+        // One byte more than there should be: a longer file is another one.
+        let wanted = VERIFY_BYTES.min((entry.len + 1).saturating_sub(at));
+        let bytes = read(at, wanted)?;
+        hasher.update(&bytes);
+        at += bytes.len() as u64;
+        if bytes.is_empty() || at > entry.len {
+            break;
+        }
+    }
+    if at != entry.len {
+        let what = if at > entry.len {
+            "is longer than".to_owned()
+        } else {
+            format!("is {at} instead of")
+        };
+        let what = format!("{what} {} bytes", entry.len);
+        return Err(Damage::new(&entry.path, at.min(entry.len), "length", what).into());
+    }
+    if *hasher.finalize().as_bytes() == entry.hash.0 {
+        return Ok(());
+    }
+    // Which part it is says whose state it was.
+    if read(0, HEADER_BYTES as u64)? != header() {
+        return Err(Damage::new(&entry.path, 0, "header", "is not that of a data file").into());
+    }
+    for part in &entry.parts {
+        read_part(&entry.path, part, &read(part.offset, part.stored_len)?)?;
+    }
+    Err(Damage::new(&entry.path, 0, "hash", "differs, though each part is as it was written")
+        .into())
+}
