@@ -23,11 +23,11 @@ use wiesel_checkpoint::{CheckpointConfig, RestartConfig};
 use wiesel_connectors::MachineDiscovery;
 use wiesel_core::{
     CheckpointId, JobId, SubtaskIndex, TaskFailure, TaskId, Timestamp, VertexId,
-    config::{CheckpointingMode, Configuration, options},
+    config::{CheckpointRetention, CheckpointingMode, Configuration, options},
 };
 use wiesel_datastream::{SinkPreparation, VertexCode};
 use wiesel_graph::JobGraph;
-use wiesel_jobmanager::{CheckpointEffect, CheckpointPlan, CompletedCheckpoint, Event};
+use wiesel_jobmanager::{CheckpointEffect, CheckpointPlan, CompletedCheckpoint, Event, JobStatus};
 use wiesel_rpc::StateHandle;
 use wiesel_shard::fs;
 use wiesel_storage::{
@@ -128,6 +128,7 @@ pub(crate) struct JobCheckpoints {
     vertices: Vec<VertexName>,
     /// When barriers were sent, by the wall clock.
     begun: BTreeMap<CheckpointId, Timestamp>,
+    retention: CheckpointRetention,
     _owner: OwnerLock,
 }
 
@@ -169,6 +170,7 @@ impl JobCheckpoints {
             directory,
             vertices: vertices.collect(),
             begun: BTreeMap::new(),
+            retention: settings.config.retention,
             _owner: owner,
         };
         let restored = checkpoints.find(settings)?;
@@ -352,6 +354,26 @@ impl JobCheckpoints {
                     }
                 }
                 None
+            }
+        }
+    }
+
+    /// The job is over: what is to be deleted then goes.
+    pub(crate) fn close(&self, status: JobStatus) {
+        let keeps = match self.retention {
+            // A job that has finished keeps its last one, which says so.
+            _ if status == JobStatus::Finished => true,
+            CheckpointRetention::RetainOnCancellation => true,
+            CheckpointRetention::DeleteOnCancellation => status != JobStatus::Canceled,
+            CheckpointRetention::NoExternalizedCheckpoints => false,
+        };
+        if keeps {
+            return;
+        }
+        let ids = self.directory.list().unwrap_or_default();
+        for id in ids {
+            if let Err(error) = self.directory.discard(id, &BTreeSet::new()) {
+                tracing::warn!(checkpoint = id, "not removed: {error}");
             }
         }
     }

@@ -188,6 +188,9 @@ impl Program for JobMasterProgram {
         worked |= self.send();
         if self.brain.status().is_terminal() {
             self.shared.set_failure(self.brain.failure().cloned());
+            if let Some(checkpoints) = &self.checkpoints {
+                checkpoints.close(self.brain.status());
+            }
             self.observe(now);
             // Dropping this program closes every mailbox, and the machine knocks on every door.
             return Next::Done;
