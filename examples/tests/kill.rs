@@ -56,7 +56,8 @@ fn killed_and_started_again_it_has_every_trend_once() {
         random =
             random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let delay = Duration::from_millis(20 + (random >> 33) % 400);
-        let mut child = start("2").spawn().expect("the program was built");
+        let parallelism = ["1", "2", "3"][(random >> 61) as usize % 3];
+        let mut child = start(parallelism).spawn().expect("the program was built");
         let until = Instant::now() + delay;
         while Instant::now() < until && child.try_wait().expect("a child").is_none() {
             thread::sleep(Duration::from_millis(1));

@@ -140,6 +140,15 @@ pub trait SourceReader<T: Record>: 'static {
     /// If it is not a split of this source.
     fn add_split(&mut self, split: SplitPayload) -> Result<(), TaskFailure>;
 
+    /// Puts splits of several readers into the order in which they were handed out, as far as it matters to event time:
+    /// after a restore a reader gets what several had begun.
+    fn sort(splits: &mut [SplitPayload])
+    where
+        Self: Sized,
+    {
+        let _ = splits;
+    }
+
     /// There will be no more splits.
     fn no_more_splits(&mut self);
 

@@ -228,15 +228,17 @@ impl<T: Record, R: SourceReader<T>, D: Link<T>> Head for SourceHead<T, R, D> {
         self.next.snapshot(snapshot);
     }
 
-    /// Splits are dealt out round robin: which reader had them does not matter.
+    /// Splits are dealt out round robin, in order: which reader had them does not matter, but each has to read them in
+    /// the order of their event times.
     fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {
         let parallelism = self.context.parallelism().max(1) as usize;
         let mine = self.context.id().subtask.index();
-        let splits: Vec<_> =
-            snapshot.operator(SPLITS).skip(mine).step_by(parallelism).map(<[u8]>::to_vec).collect();
-        for split in splits {
+        let splits = snapshot.operator(SPLITS).map(|split| SplitPayload(split.to_vec()));
+        let mut splits: Vec<_> = splits.collect();
+        R::sort(&mut splits);
+        for split in splits.into_iter().skip(mine).step_by(parallelism) {
             self.reader
-                .add_split(SplitPayload(split))
+                .add_split(split)
                 .map_err(|failure| TaskFailure { blame: Blame::Environment, ..failure })?;
         }
         self.next.restore(snapshot)

@@ -117,6 +117,10 @@ impl<F: Format> SourceReader<F::Record> for TextReader<F> {
         Ok(())
     }
 
+    fn sort(splits: &mut [SplitPayload]) {
+        splits.sort_by_cached_key(|split| TextSplit::decode(split).map(|split| split.order()));
+    }
+
     fn no_more_splits(&mut self) {
         self.no_more_splits = true;
     }

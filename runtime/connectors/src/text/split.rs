@@ -77,6 +77,11 @@ impl TextSplit {
         SplitPayload(bytes)
     }
 
+    /// Splits of one pass lie side by side, those of one file behind each other.
+    pub(crate) fn order(&self) -> (u64, String, u64) {
+        (self.pass, self.place.name(), self.start)
+    }
+
     pub(crate) fn decode(payload: &SplitPayload) -> Option<Self> {
         let mut words = Words(&payload.0);
         let place = match words.u64()? {
