@@ -59,6 +59,7 @@ const LEVEL_ARROWS: &[(&str, &str, &str)] = &[
     ("runtime/record", "runtime/core", "a timestamp is a record"),
     ("runtime/record", "runtime/record-derive", "a derive is one half of its trait"),
     ("runtime/operators", "net/exchange", "its tests merge watermarks as a task does"),
+    ("net/rpc", "state/storage", "an acknowledgement names the files of the task's state"),
 ];
 
 /// Folder, package, reason: packages that are not named `wiesel-<folder>`.

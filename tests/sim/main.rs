@@ -11,7 +11,8 @@
 //! 1. Seeds are fresh in every run, and the first is printed; `SEED=x` replays one. A seed says everything.
 //! 2. Each seed is run again in another process, whose trace hash must be the same.
 //! 3. A run that finds nothing has first found every seeded fault ([`wiesel_task::Mutant`]).
-//! 4. The exit code is 1 if anything was violated, and the last line sums up.
+//! 4. One seed in four is a crash: a job with checkpoints, on a machine that goes down at random.
+//! 5. The exit code is 1 if anything was violated, and the last line sums up.
 //!
 //! `--canary` lets seeded faults happen and must exit with 1.
 #![allow(
@@ -23,6 +24,8 @@
 mod args;
 #[cfg(sim)]
 mod case;
+#[cfg(sim)]
+mod crash;
 #[cfg(sim)]
 mod flood;
 #[cfg(sim)]

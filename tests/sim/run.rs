@@ -2,7 +2,7 @@
 
 use std::{cell::Cell, time::Duration};
 
-use wiesel_cluster::{ClusterOptions, JobResult, SubmitOptions, assemble};
+use wiesel_cluster::{CheckpointSettings, ClusterOptions, JobResult, SubmitOptions, assemble};
 use wiesel_core::TaskId;
 use wiesel_datastream::Environment;
 use wiesel_graph::{ExecutionGraph, GraphDefaults};
@@ -15,6 +15,7 @@ use wiesel_taskmanager::WorkerOptions;
 
 use crate::{
     case::{Case, Draw, Stage},
+    crash::{self, Crash},
     flood::Flood,
     job::{self, Tally},
     meeting,
@@ -29,6 +30,8 @@ const ROWS_EVERY: Duration = Duration::from_millis(2);
 const STEPS_MAX: u64 = 200_000;
 /// One seed in so many is a flood.
 const FLOOD_ONE_IN: u64 = 8;
+/// And of the others one in so many crashes.
+const CRASH_ONE_IN: u64 = 4;
 
 /// What a seed came to.
 pub(crate) struct Ran {
@@ -65,17 +68,27 @@ pub(crate) fn is_flood(seed: u64) -> bool {
     Draw::new(!seed).one_in(FLOOD_ONE_IN)
 }
 
+/// Whether this seed crashes.
+pub(crate) fn is_crash(seed: u64) -> bool {
+    !is_flood(seed) && Draw::new(seed ^ 0x5EED).one_in(CRASH_ONE_IN)
+}
+
 /// What a seed draws, for people.
 pub(crate) fn describe(seed: u64) -> String {
-    match is_flood(seed) {
-        true => format!("{:?}", Flood::of(seed)),
-        false => format!("{:?}", Case::of(seed)),
+    match (is_flood(seed), is_crash(seed)) {
+        (true, _) => format!("{:?}", Flood::of(seed)),
+        (_, true) => format!("{:?}", Crash::of(seed)),
+        _ => format!("{:?}", Case::of(seed)),
     }
 }
 
 /// Runs a seed and compares.
 pub(crate) fn run(seed: u64) -> Result<Ran, String> {
-    if is_flood(seed) { run_flood(seed) } else { run_case(seed) }
+    match (is_flood(seed), is_crash(seed)) {
+        (true, _) => run_flood(seed),
+        (_, true) => crash::run(seed),
+        _ => run_case(seed),
+    }
 }
 
 fn run_case(seed: u64) -> Result<Ran, String> {
@@ -189,6 +202,7 @@ fn simulate(
             heartbeat_every,
         },
         row_sources: limits.absent_one_in.map(|_| absent_rows as fn(TaskId) -> RowSources),
+        checkpoints: CheckpointSettings::off(),
     };
     let options = SubmitOptions { observe_every: NEVER, ..SubmitOptions::default() };
     let assembly = assemble(graph, &cluster, options).map_err(|error| error.to_string())?;

@@ -23,6 +23,9 @@ use crate::{
 /// What is called with the progress of the job.
 pub(crate) type Observer = Box<dyn FnMut(&JobProgress) + Send>;
 
+/// Makes all channels of a job and sorts their ends by shard.
+pub(crate) type Connect = Box<dyn Fn(&ExecutionGraph) -> Vec<ChannelEnds> + Send>;
+
 /// One shard, seen from the JobMaster.
 pub(crate) struct Peer {
     pub(crate) door: Door,
@@ -49,7 +52,7 @@ pub(crate) struct JobMasterProgram {
     /// There if the job takes checkpoints.
     pub(crate) checkpoints: Option<JobCheckpoints>,
     /// Makes all channels of the job.
-    pub(crate) connect: Box<dyn Fn(&ExecutionGraph) -> Vec<ChannelEnds> + Send>,
+    pub(crate) connect: Connect,
 }
 
 impl JobMasterProgram {

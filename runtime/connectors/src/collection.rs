@@ -127,6 +127,10 @@ impl<T: Record + Sync> SourceReader<T> for CollectionReader<T> {
         Ok(())
     }
 
+    fn sort(splits: &mut [SplitPayload]) {
+        splits.sort_by_key(|split| Words(&split.0).u64());
+    }
+
     fn no_more_splits(&mut self) {
         self.no_more_splits = true;
     }

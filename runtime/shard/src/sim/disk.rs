@@ -1,9 +1,18 @@
 //! A disk in memory, which tests fill before a simulation and look at after it.
+//!
+//! ```text
+//!   write ─▶ bytes        create, rename, remove ─▶ names        what programs see
+//!   fsync ─▶ synced       fsync of the folder ────▶ durable      what a crash of the machine leaves for certain
+//! ```
+//!
+//! A crash leaves, of what was not synced, whatever it likes: bytes as they were, as they are, or torn; the names of a
+//! folder as they were or as they are, all of them, as a journal does it. Folders themselves stay.
 
 use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet, VecDeque},
     io,
+    ops::{Deref, DerefMut},
     path::{Component, Path, PathBuf},
     sync::MutexGuard,
 };
@@ -11,7 +20,63 @@ use std::{
 use super::stream::{Shared, shared};
 
 /// The bytes of a file, which an open file shares with its name.
-pub(super) type Content = Shared<Vec<u8>>;
+pub(super) type Content = Shared<Body>;
+
+/// The bytes of a file; they are what it dereferences to.
+#[derive(Clone, Default)]
+pub(super) struct Body {
+    bytes: Vec<u8>,
+    /// As of the last sync.
+    synced: Vec<u8>,
+}
+
+impl Body {
+    fn durable(bytes: Vec<u8>) -> Self {
+        Self { synced: bytes.clone(), bytes }
+    }
+
+    /// Makes the bytes survive a crash.
+    pub(super) fn sync(&mut self) {
+        self.synced.clone_from(&self.bytes);
+    }
+
+    /// What a crash leaves.
+    fn after_crash(&self, draw: &mut impl FnMut(u64) -> u64) -> Self {
+        if self.bytes == self.synced {
+            return self.clone();
+        }
+        Self::durable(match draw(3) {
+            0 => self.bytes.clone(),
+            1 => self.synced.clone(),
+            _ => {
+                // The length may be there without the bytes.
+                let mut torn = self.bytes.clone();
+                let common =
+                    self.bytes.iter().zip(&self.synced).take_while(|(a, b)| a == b).count();
+                let from = common + draw((torn.len() - common).max(1) as u64) as usize;
+                match draw(2) {
+                    0 => torn.truncate(from),
+                    _ => torn.iter_mut().skip(from).for_each(|byte| *byte = 0),
+                }
+                torn
+            }
+        })
+    }
+}
+
+impl Deref for Body {
+    type Target = Vec<u8>;
+
+    fn deref(&self) -> &Vec<u8> {
+        &self.bytes
+    }
+}
+
+impl DerefMut for Body {
+    fn deref_mut(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+}
 
 /// Files, folders and the standard streams of a simulation. Clones are the same disk.
 ///
@@ -22,6 +87,8 @@ pub struct SimDisk(Shared<Disk>);
 #[derive(Default)]
 pub(super) struct Disk {
     files: BTreeMap<PathBuf, Content>,
+    /// As of the last sync of each folder.
+    durable: BTreeMap<PathBuf, Content>,
     folders: BTreeSet<PathBuf>,
     locked: BTreeSet<PathBuf>,
     pub(super) stdin: VecDeque<u8>,
@@ -75,12 +142,38 @@ impl SimDisk {
         let path = plain(path.as_ref());
         let mut disk = self.lock();
         disk.folders.extend(path.ancestors().skip(1).map(Path::to_owned));
-        disk.files.insert(path, shared(bytes.into()));
+        let content = shared(Body::durable(bytes.into()));
+        disk.durable.insert(path.clone(), content.clone());
+        disk.files.insert(path, content);
+    }
+
+    /// The machine goes down and comes up again: what was not synced is there, or not, or half, as `seed` draws it.
+    /// No program may be running; files that are open stay with what is lost.
+    pub fn crash(&self, seed: u64) {
+        let mut state = seed;
+        let mut draw = |below: u64| {
+            state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+            let z = (state ^ (state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+            (z ^ (z >> 27)) % below
+        };
+        let mut disk = self.lock();
+        let names = disk.files.keys().chain(disk.durable.keys());
+        let folders: BTreeSet<PathBuf> = names.map(|path| folder_of(path)).collect();
+        let mut left = BTreeMap::new();
+        for folder in folders {
+            let names = if draw(2) == 0 { &disk.files } else { &disk.durable };
+            for (path, content) in names.iter().filter(|(path, _)| folder_of(path) == folder) {
+                left.insert(path.clone(), shared(content.lock().after_crash(&mut draw)));
+            }
+        }
+        disk.durable.clone_from(&left);
+        disk.files = left;
+        disk.locked.clear();
     }
 
     /// What a file holds, if there is one.
     pub fn get(&self, path: impl AsRef<Path>) -> Option<Vec<u8>> {
-        self.lock().files.get(&plain(path.as_ref())).map(|content| content.lock().clone())
+        self.lock().files.get(&plain(path.as_ref())).map(|content| content.lock().to_vec())
     }
 
     /// The paths of all files, sorted.
@@ -146,7 +239,7 @@ impl Disk {
             }
             return Ok(content.clone());
         }
-        let content = shared(Vec::new());
+        let content = shared(Body::default());
         self.files.insert(path, content.clone());
         Ok(content)
     }
@@ -176,9 +269,25 @@ impl Disk {
         Ok(())
     }
 
+    /// Makes the names in a folder survive a crash.
+    pub(super) fn sync_folder(&mut self, path: &Path) -> io::Result<()> {
+        self.folder(path)?;
+        let folder = plain(path);
+        let Self { files, durable, .. } = self;
+        durable.retain(|path, _| folder_of(path) != folder);
+        let now = files.iter().filter(|(path, _)| folder_of(path) == folder);
+        durable.extend(now.map(|(path, content)| (path.clone(), content.clone())));
+        Ok(())
+    }
+
     pub(super) fn folder(&self, path: &Path) -> io::Result<()> {
         self.is_folder(&plain(path)).then_some(()).ok_or_else(missing)
     }
+}
+
+/// The folder that a file is in.
+fn folder_of(path: &Path) -> PathBuf {
+    path.parent().unwrap_or(Path::new("")).to_owned()
 }
 
 fn missing() -> io::Error {
@@ -221,7 +330,7 @@ pub(crate) mod files {
 
     pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
         let content = SimDisk::installed().lock().open(path)?;
-        Ok(content.lock().clone())
+        Ok(content.lock().to_vec())
     }
 
     pub(crate) fn read_to_string(path: &Path) -> io::Result<String> {
@@ -276,13 +385,14 @@ pub(crate) mod files {
         remove_dir_all(path)
     }
 
-    /// Nothing is lost here: what is written is there.
     pub(crate) fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
-        write(path, bytes)
+        write(path, bytes)?;
+        SimDisk::installed().lock().open(path)?.lock().sync();
+        Ok(())
     }
 
     pub(crate) fn sync_dir(path: &Path) -> io::Result<()> {
-        SimDisk::installed().lock().folder(path)
+        SimDisk::installed().lock().sync_folder(path)
     }
 
     pub(crate) fn read_at(path: &Path, offset: u64, len: u64) -> io::Result<Vec<u8>> {
@@ -312,7 +422,7 @@ pub(crate) mod files {
         if !disk.lock().locked.insert(path.clone()) {
             return Ok(Err(before));
         }
-        *content.lock() = text.as_bytes().to_vec();
+        **content.lock() = text.as_bytes().to_vec();
         Ok(Ok((Lock { disk, path }, before)))
     }
 

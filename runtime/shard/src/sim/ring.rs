@@ -223,8 +223,13 @@ impl Op {
                 let created = disk.create(path, new, truncate);
                 Some(created.map(|file| Effect::content(file, append)))
             }
-            Request::Sync { .. } => done(Ok(())),
-            Request::SyncDirectory { path } => done(disk.folder(path)),
+            Request::Sync { file } => {
+                if let Kind::Content(content, _) = &file.0.handle.0 {
+                    content.lock().sync();
+                }
+                done(Ok(()))
+            }
+            Request::SyncDirectory { path } => done(disk.sync_folder(path)),
             Request::Rename { from, to } => done(disk.rename(from, to)),
             Request::Remove { path } => done(disk.remove(path)),
             Request::MakeDirectory { path } => done(disk.make_folder(path)),
