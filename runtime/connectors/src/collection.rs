@@ -9,9 +9,10 @@ use wiesel_record::Record;
 use wiesel_shard::Shard;
 
 use crate::{
-    Discovery, Ordered, ReaderContext, ReaderStatus, Source, SourceOutput, SourceReader,
-    SplitEnumerator, SplitPayload,
+    Discovery, ReaderContext, ReaderStatus, Source, SourceOutput, SourceReader, SplitEnumerator,
+    SplitPayload,
     codec::{Words, malformed, put_u64},
+    enumerators::{Ordered, SplitPlan},
 };
 
 /// A source of records in memory. They are emitted by reference: none is cloned.
@@ -56,9 +57,7 @@ impl<T: Record + Sync> Source for Collection<T> {
         _discovery: &dyn Discovery,
     ) -> Result<Box<dyn SplitEnumerator>, TaskFailure> {
         let (length, count) = (self.records.len() as u64, u64::from(parallelism));
-        Ok(Box::new(Ordered::new(count, move |index| {
-            encode(index * length / count..(index + 1) * length / count)
-        })))
+        Ok(Box::new(Ordered::new(Runs { length, count })))
     }
 
     fn reader(&self, _context: &ReaderContext) -> CollectionReader<T> {
@@ -76,6 +75,35 @@ impl<T: Record + Sync> Source for Collection<T> {
 
     fn is_bounded(&self) -> bool {
         true
+    }
+}
+
+/// So many runs of about the same length.
+struct Runs {
+    length: u64,
+    count: u64,
+}
+
+impl SplitPlan for Runs {
+    fn count(&self) -> u64 {
+        self.count
+    }
+
+    fn split(&self, index: u64) -> SplitPayload {
+        let at =
+            |index| (u128::from(self.length) * u128::from(index) / u128::from(self.count)) as u64;
+        encode(at(index)..at(index + 1))
+    }
+
+    fn write(&self, bytes: &mut Vec<u8>) {
+        put_u64(bytes, self.length);
+        put_u64(bytes, self.count);
+    }
+
+    /// Only of a collection that is as long.
+    fn read(&self, words: &mut Words<'_>) -> Option<Self> {
+        let runs = Self { length: words.u64()?, count: words.u64()? };
+        (runs.length == self.length && runs.count > 0).then_some(runs)
     }
 }
 

@@ -18,9 +18,10 @@ use wiesel_record::{Owned, Record};
 use wiesel_shard::Shard;
 
 use crate::{
-    Discovery, Ordered, Pinned, ReaderContext, ReaderStatus, Source, SourceOutput, SourceReader,
+    Discovery, Pinned, ReaderContext, ReaderStatus, Source, SourceOutput, SourceReader,
     SplitEnumerator, SplitPayload,
     codec::{Words, malformed, put_u64},
+    enumerators::{Ordered, SplitPlan},
 };
 
 /// What a record is made from.
@@ -152,11 +153,7 @@ impl<T: Record, G: Generate<T>> Source for DataGen<T, G> {
         _discovery: &dyn Discovery,
     ) -> Result<Box<dyn SplitEnumerator>, TaskFailure> {
         if let (Some(records), None) = (self.split_records, self.per_second) {
-            let count = self.count;
-            return Ok(Box::new(Ordered::new(count.div_ceil(records), move |index| {
-                let next = index * records;
-                Split { next, stride: 1, end: next.saturating_add(records).min(count) }.encode()
-            })));
+            return Ok(Box::new(Ordered::new(Chunks { count: self.count, records })));
         }
         let stride = u64::from(parallelism);
         let splits = (0..stride).map(|next| Split { next, stride, end: self.count }.encode());
@@ -184,6 +181,34 @@ impl<T: Record, G: Generate<T>> Source for DataGen<T, G> {
 
     fn is_bounded(&self) -> bool {
         self.count < u64::MAX
+    }
+}
+
+/// Splits of so many of all numbers.
+struct Chunks {
+    count: u64,
+    records: u64,
+}
+
+impl SplitPlan for Chunks {
+    fn count(&self) -> u64 {
+        self.count.div_ceil(self.records)
+    }
+
+    fn split(&self, index: u64) -> SplitPayload {
+        let next = index * self.records;
+        let end = next.saturating_add(self.records).min(self.count);
+        Split { next, stride: 1, end }.encode()
+    }
+
+    fn write(&self, bytes: &mut Vec<u8>) {
+        put_u64(bytes, self.count);
+        put_u64(bytes, self.records);
+    }
+
+    fn read(&self, words: &mut Words<'_>) -> Option<Self> {
+        let chunks = Self { count: words.u64()?, records: words.u64()? };
+        (chunks.records > 0).then_some(chunks)
     }
 }
 

@@ -6,6 +6,8 @@
 //!    given back. So a reader that takes another split takes one that lies after all it has read, and the
 //!    watermark that it kept still holds.
 //! 2. `Pinned`: split `i` goes to reader `i`. For splits that run side by side in time.
+//! 3. A snapshot says what the splits were, and a restored enumerator hands out those: whatever the parallelism is now,
+//!    and whatever has been put beside the files since.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -16,37 +18,47 @@ use crate::{
     codec::{Words, malformed, put_bytes, put_u64},
 };
 
-/// Split number `index`, from 0.
-type PayloadOf = Box<dyn Fn(u64) -> SplitPayload + Send>;
+/// All splits of a source, in order, without lying in memory: a replay of a large folder has many.
+pub(crate) trait SplitPlan: Sized + Send + 'static {
+    /// How many there are.
+    fn count(&self) -> u64;
 
-/// Hands out splits in order, to whoever asks. They are made when they are asked for: a replay of a large folder has
-/// more of them than should lie in memory.
-pub struct Ordered {
-    payload_of: PayloadOf,
-    count: u64,
+    /// Number `index`, from 0.
+    fn split(&self, index: u64) -> SplitPayload;
+
+    /// Appends the plan to a snapshot.
+    fn write(&self, bytes: &mut Vec<u8>);
+
+    /// The plan of a snapshot. `None` if it is not one of this source.
+    fn read(&self, words: &mut Words<'_>) -> Option<Self>;
+}
+
+/// Hands out splits in order, to whoever asks. They are made when they are asked for.
+pub(crate) struct Ordered<P> {
+    plan: P,
     next: u64,
     back: VecDeque<SplitPayload>,
 }
 
-impl Ordered {
-    /// `count` splits.
-    pub fn new(count: u64, payload_of: impl Fn(u64) -> SplitPayload + Send + 'static) -> Self {
-        Self { payload_of: Box::new(payload_of), count, next: 0, back: VecDeque::new() }
+impl<P: SplitPlan> Ordered<P> {
+    /// All splits of `plan`.
+    pub(crate) fn new(plan: P) -> Self {
+        Self { plan, next: 0, back: VecDeque::new() }
     }
 }
 
-impl SplitEnumerator for Ordered {
+impl<P: SplitPlan> SplitEnumerator for Ordered<P> {
     fn add_reader(&mut self, _subtask: SubtaskIndex) {}
 
     fn request_split(&mut self, _subtask: SubtaskIndex) -> Assignment {
         if let Some(split) = self.back.pop_front() {
             return Assignment::Split(split);
         }
-        if self.next == self.count {
+        if self.next == self.plan.count() {
             return Assignment::NoMoreSplits;
         }
         self.next += 1;
-        Assignment::Split((self.payload_of)(self.next - 1))
+        Assignment::Split(self.plan.split(self.next - 1))
     }
 
     fn add_splits_back(&mut self, _subtask: SubtaskIndex, splits: Vec<SplitPayload>) {
@@ -58,6 +70,7 @@ impl SplitEnumerator for Ordered {
         put_u64(&mut bytes, self.next);
         put_u64(&mut bytes, self.back.len() as u64);
         self.back.iter().for_each(|split| put_bytes(&mut bytes, &split.0));
+        self.plan.write(&mut bytes);
         bytes
     }
 
@@ -66,19 +79,21 @@ impl SplitEnumerator for Ordered {
         let mut read = || {
             let next = words.u64()?;
             let back = (0..words.u64()?).map(|_| Some(SplitPayload(words.bytes()?.to_vec())));
-            Some((next, back.collect::<Option<VecDeque<_>>>()?))
+            let back = back.collect::<Option<VecDeque<_>>>()?;
+            let plan = self.plan.read(&mut words).filter(|plan| next <= plan.count())?;
+            Some(Self { plan, next, back })
         };
-        let state = read().and_then(|state| words.end(state));
-        let (next, back) = state
-            .filter(|(next, _)| *next <= self.count)
+        let state = read();
+        *self = state
+            .and_then(|state| words.end(state))
             .ok_or_else(|| malformed("an enumerator's snapshot"))?;
-        (self.next, self.back) = (next, back);
         Ok(())
     }
 }
 
 /// Hands split `i` to reader `i`.
 pub struct Pinned {
+    readers: u32,
     splits: BTreeMap<u32, VecDeque<SplitPayload>>,
 }
 
@@ -86,6 +101,7 @@ impl Pinned {
     /// One split for each reader.
     pub fn new(splits: Vec<SplitPayload>) -> Self {
         Self {
+            readers: splits.len() as u32,
             splits: (0..).zip(splits.into_iter().map(|split| VecDeque::from([split]))).collect(),
         }
     }
@@ -122,6 +138,8 @@ impl SplitEnumerator for Pinned {
             let (Some(subtask), Some(split)) = (subtask, words.bytes()) else {
                 return Err(malformed("an enumerator's snapshot"));
             };
+            // What nobody had asked for goes to those who are there now.
+            let subtask = subtask % self.readers.max(1);
             splits.entry(subtask).or_default().push_back(SplitPayload(split.to_vec()));
         }
         self.splits = splits;
@@ -135,6 +153,24 @@ mod tests {
 
     fn split(byte: u8) -> SplitPayload {
         SplitPayload(vec![byte])
+    }
+
+    /// So many splits of a byte.
+    struct Bytes(u64);
+
+    impl SplitPlan for Bytes {
+        fn count(&self) -> u64 {
+            self.0
+        }
+        fn split(&self, index: u64) -> SplitPayload {
+            split(index as u8)
+        }
+        fn write(&self, bytes: &mut Vec<u8>) {
+            put_u64(bytes, self.0);
+        }
+        fn read(&self, words: &mut Words<'_>) -> Option<Self> {
+            words.u64().map(Self)
+        }
     }
 
     /// Each step: `?n` reader n asks, and what it got; `n<b` reader n gives b back. Restored before every step.
@@ -163,7 +199,7 @@ mod tests {
     #[test]
     fn ordered_hands_out_in_order() {
         check(
-            || Box::new(Ordered::new(3, |index| split(index as u8))),
+            || Box::new(Ordered::new(Bytes(3))),
             &[
                 ("?0", "0"),
                 ("?1", "1"),
@@ -194,12 +230,31 @@ mod tests {
     }
 
     #[test]
+    fn what_the_splits_were_is_in_the_snapshot() {
+        let mut before = Ordered::new(Bytes(3));
+        before.request_split(SubtaskIndex(0));
+        let mut after = Ordered::new(Bytes(7));
+        after.restore(&before.snapshot()).expect("a snapshot of the same source");
+        let rest = (0..2).map(|_| after.request_split(SubtaskIndex(0)));
+        assert_eq!(Vec::from_iter(rest), [1, 2].map(|byte| Assignment::Split(split(byte))));
+        assert_eq!(after.request_split(SubtaskIndex(0)), Assignment::NoMoreSplits);
+        // Nobody has number 3 any more.
+        let mut pinned = Pinned::new(vec![split(0)]);
+        pinned
+            .restore(&Pinned::new((0..4).map(split).collect()).snapshot())
+            .expect("a snapshot of the same source");
+        let all = (0..4).map(|_| pinned.request_split(SubtaskIndex(0)));
+        assert_eq!(Vec::from_iter(all), [0, 1, 2, 3].map(|byte| Assignment::Split(split(byte))));
+    }
+
+    #[test]
     fn a_strange_snapshot_is_refused() {
-        let mut ordered = Ordered::new(1, |_| split(0));
+        let mut ordered = Ordered::new(Bytes(1));
         assert!(ordered.restore(&[1, 2, 3]).is_err());
         let mut beyond = Vec::new();
         put_u64(&mut beyond, 2);
         put_u64(&mut beyond, 0);
+        put_u64(&mut beyond, 1);
         assert!(ordered.restore(&beyond).is_err());
         assert!(Pinned::new(Vec::new()).restore(&[0; 9]).is_err());
     }

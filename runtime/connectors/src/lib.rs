@@ -27,7 +27,7 @@ mod text;
 pub use collection::{Collection, CollectionReader};
 pub use datagen::{DataGen, DataGenReader, Filling, Generate, Making, Tick};
 pub use discovery::{Discovery, MachineDiscovery};
-pub use enumerators::{Ordered, Pinned};
+pub use enumerators::Pinned;
 pub use sink::{
     AsCsv, AsDebug, AsJson, AsLines, CollectSink, CollectWriter, CollectedRecords, Encode,
     EncodeError, FileSink, FileWriter, Formatted, Sink, SinkWriter, StdoutSink, StdoutWriter,

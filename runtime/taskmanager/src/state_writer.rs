@@ -39,6 +39,8 @@ pub(crate) struct StateWriter {
     entry: Option<FileEntry>,
     committables: Vec<Vec<u8>>,
     step: Step,
+    /// Its task is gone: nobody will hear of it.
+    is_abandoned: bool,
 }
 
 /// How a write ended.
@@ -61,7 +63,18 @@ impl StateWriter {
             }
             None => (None, Step::Written),
         };
-        Self { attempt, checkpoint, io, path, entry, committables, step }
+        let is_abandoned = false;
+        Self { attempt, checkpoint, io, path, entry, committables, step, is_abandoned }
+    }
+
+    /// The task is gone. What is under way comes to its end, and then the file is removed.
+    pub(crate) fn abandon(&mut self) {
+        self.is_abandoned = true;
+    }
+
+    /// Whether the task is gone; the end of this write is nobody's business.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.is_abandoned
     }
 
     /// Goes on; gives the end of it, once. Says whether anything moved.
@@ -69,11 +82,18 @@ impl StateWriter {
         let mut moved = false;
         loop {
             match self.advance() {
-                Ok(true) => moved = true,
+                Ok(true) => {
+                    moved = true;
+                    let leaves_file = matches!(self.step, Step::Writing(..) | Step::Syncing(_));
+                    let is_written = matches!(self.step, Step::Written) && self.entry.is_some();
+                    if self.is_abandoned && (leaves_file || is_written) {
+                        self.remove("its task is gone".to_owned());
+                    }
+                }
                 Ok(false) => break,
                 Err(error) => {
                     moved = true;
-                    self.step = Step::Removing(self.io.remove(&self.path), error.to_string());
+                    self.remove(error.to_string());
                 }
             }
         }
@@ -87,6 +107,14 @@ impl StateWriter {
             _ => None,
         };
         (moved, end)
+    }
+
+    /// Gives the write under way up, if one is, and removes the file.
+    fn remove(&mut self, cause: String) {
+        if let Step::Writing(token, _) | Step::Syncing(token) = self.step {
+            self.io.forget(token);
+        }
+        self.step = Step::Removing(self.io.remove(&self.path), cause);
     }
 
     /// One step; `Ok(false)` if there is nothing to do now.

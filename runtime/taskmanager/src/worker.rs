@@ -4,7 +4,8 @@
 //!
 //! 1. A report is never lost: what the ring does not take waits, in order. Only heartbeats are skipped.
 //! 2. Messages for another job, or for an attempt that is not here, are dropped (fencing).
-//! 3. The worker is done when the JobMaster's end of its mailbox is gone and no task is left.
+//! 3. The worker is done when the JobMaster's end of its mailbox is gone, and what was written for tasks that are gone
+//!    is removed.
 //! 4. Tasks of two attempts are never here at once: with the first deployment of a newer attempt come new channels
 //!    and new frames.
 
@@ -249,7 +250,6 @@ impl Worker {
         }
         debug_assert!(self.slots.is_empty(), "all tasks are over before one is deployed again");
         self.attempt = number;
-        self.writers.clear();
         while let Some(ends) = self.spec.rewired.pop() {
             self.spec.channels = ends;
         }
@@ -274,6 +274,9 @@ impl Worker {
             let Some(end) = end else { return true };
             let (attempt, checkpoint) = (writer.attempt, writer.checkpoint);
             moved = true;
+            if writer.is_abandoned() {
+                return false;
+            }
             reports.push_back(match end {
                 Ok(handle) => ToJobMaster::Acknowledge(attempt, checkpoint, handle),
                 Err(declined) => ToJobMaster::Decline(attempt, checkpoint, declined),
@@ -338,6 +341,8 @@ impl Worker {
     /// Ends a task: last figures, then the report, then everything goes back.
     fn end(&mut self, at: usize, failure: Option<&TaskFailure>, state: TaskState) {
         let slot = self.slots.remove(at);
+        let writers = self.writers.iter_mut().filter(|writer| writer.attempt == slot.attempt);
+        writers.for_each(StateWriter::abandon);
         let report = TaskMetricsReport::read(slot.attempt, &slot.metrics);
         self.reports.push_back(ToJobMaster::Heartbeat(self.spec.task_manager, vec![report]));
         match failure {
@@ -403,6 +408,9 @@ impl Program for Worker {
         worked |= self.send_reports();
         if worked {
             return Next::Again;
+        }
+        if self.spec.mailbox.is_closed() && !self.writers.is_empty() {
+            return Next::Idle { until: None }; // Files are on their way out.
         }
         if self.spec.mailbox.is_closed() {
             // Nobody is left to hear about the tasks: they go when this is dropped.

@@ -15,7 +15,11 @@ use super::{
     options::TextOptions,
     split::{Place, TextSplit},
 };
-use crate::{Discovery, Ordered, ReaderContext, Source, SplitEnumerator};
+use crate::{
+    Discovery, ReaderContext, Source, SplitEnumerator, SplitPayload,
+    codec::{Words, put_bytes, put_u64},
+    enumerators::{Ordered, SplitPlan},
+};
 
 /// Lines of files, standard input or a socket, in a format.
 #[derive(Clone, Debug)]
@@ -111,6 +115,38 @@ impl<F> TextSource<F> {
     }
 }
 
+/// The same splits again and again.
+struct Passes {
+    splits: Vec<TextSplit>,
+    passes: u64,
+}
+
+impl SplitPlan for Passes {
+    fn count(&self) -> u64 {
+        self.splits.len() as u64 * self.passes
+    }
+
+    fn split(&self, index: u64) -> SplitPayload {
+        let per_pass = self.splits.len() as u64;
+        let split = self.splits[(index % per_pass) as usize].clone();
+        TextSplit { pass: index / per_pass, ..split }.encode()
+    }
+
+    fn write(&self, bytes: &mut Vec<u8>) {
+        put_u64(bytes, self.passes);
+        put_u64(bytes, self.splits.len() as u64);
+        self.splits.iter().for_each(|split| put_bytes(bytes, &split.encode().0));
+    }
+
+    fn read(&self, words: &mut Words<'_>) -> Option<Self> {
+        let (passes, count) = (words.u64()?, words.u64()?);
+        let splits = (0..count).map(|_| TextSplit::decode(&SplitPayload(words.bytes()?.to_vec())));
+        let splits = splits.collect::<Option<Vec<_>>>()?;
+        let is_bounded = passes.checked_mul(count).is_some();
+        is_bounded.then_some(Self { splits, passes })
+    }
+}
+
 impl<F: Format> Source for TextSource<F> {
     type Record = F::Record;
     type Reader = TextReader<F>;
@@ -139,12 +175,7 @@ impl<F: Format> Source for TextSource<F> {
                 (whole(Place::Socket { name: name.clone(), addresses }), 1)
             }
         };
-        let per_pass = splits.len() as u64;
-        let enumerator = Ordered::new(per_pass * passes, move |index| {
-            let pass = index / per_pass;
-            TextSplit { pass, ..splits[(index % per_pass) as usize].clone() }.encode()
-        });
-        Ok(Box::new(enumerator))
+        Ok(Box::new(Ordered::new(Passes { splits, passes })))
     }
 
     fn reader(&self, context: &ReaderContext) -> TextReader<F> {
