@@ -74,8 +74,10 @@ pub struct CheckpointCoordinator<H> {
     finished: BTreeSet<TaskId>,
     /// Those that wait for the final checkpoint.
     ended: BTreeSet<TaskId>,
-    /// All tasks have ended and no checkpoint has begun since.
+    /// All tasks have ended, and the final checkpoint is to begin at once.
     final_is_due: bool,
+    /// It has begun; if it fails the interval brings the next one.
+    final_has_begun: bool,
     pending: BTreeMap<CheckpointId, Pending<H>>,
     /// Who had not acknowledged when it was aborted.
     aborted: BTreeMap<CheckpointId, BTreeSet<TaskId>>,
@@ -121,6 +123,7 @@ impl<H: Clone> CheckpointCoordinator<H> {
             finished: BTreeSet::new(),
             ended: BTreeSet::new(),
             final_is_due: false,
+            final_has_begun: false,
             pending: BTreeMap::new(),
             aborted: BTreeMap::new(),
             completed: retained.into_iter().collect(),
@@ -225,7 +228,7 @@ impl<H: Clone> CheckpointCoordinator<H> {
         self.finished = finished.into_iter().filter(|task| self.topology.has(*task)).collect();
         self.running = self.topology.tasks().filter(|task| !self.finished.contains(task)).collect();
         self.ended.clear();
-        self.final_is_due = false;
+        (self.final_is_due, self.final_has_begun) = (false, false);
         self.failures = 0;
         self.status = Status::Up;
         self.next_trigger = self.config.interval.map(|interval| now + interval);
@@ -292,7 +295,7 @@ impl<H: Clone> CheckpointCoordinator<H> {
     /// When all that run have processed all their input, the final checkpoint is due.
     fn look_for_the_end(&mut self) {
         let all = !self.running.is_empty() && self.ended == self.running;
-        self.final_is_due |= all && self.config.interval.is_some();
+        self.final_is_due |= all && !self.final_has_begun && self.config.interval.is_some();
     }
 
     fn stored(&mut self, now: Nanos, checkpoint: CheckpointId) {

@@ -6,7 +6,7 @@
 //!     chk-7/_metadata                   the manifest, written last         1-0.data
 //!     chk-7/1-0.data                    parts of vertex 1, subtask 0
 //!
-//!   a task:  DataFileWriter ──bytes──▶ file, synced ──▶ FileEntry ──acknowledgement──▶ the JobMaster
+//!   a task:  DataFileWriter ──bytes──▶ RingFile ──▶ FileEntry ──acknowledgement──▶ the JobMaster
 //!   JobMaster:  Manifest ──▶ CheckpointDirectory::store ──▶ complete
 //!   restore:    CheckpointDirectory::newest ──▶ Manifest ──▶ read_part ──▶ bytes
 //! ```
@@ -31,6 +31,7 @@ mod error;
 mod lock;
 mod manifest;
 mod report;
+mod ring_file;
 mod storage;
 
 pub use data_file::{BLOCK_BYTES, DataFileWriter, read_part, verify_file};
@@ -45,4 +46,5 @@ pub use manifest::{
     FORMAT_VERSION, FileEntry, Hash, Kind, Manifest, PartEntry, PartKind, SubtaskState, VertexState,
 };
 pub use report::{diff, inspect};
+pub use ring_file::{RingFile, Written};
 pub use storage::{CheckpointStorage, LocalStorage, Object, PutMode};

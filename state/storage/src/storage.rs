@@ -137,13 +137,14 @@ impl<D: Disk> LocalStorage<D> {
     /// When it cannot be made.
     pub fn with_disk(root: impl Into<PathBuf>, disk: D) -> Result<Self, StorageError> {
         let root = root.into();
-        let missing: Vec<_> =
-            root.ancestors().take_while(|above| disk.metadata(above).is_err()).collect();
         disk.create_dir_all(&root)?;
-        // A folder survives a crash when the one above knows it.
-        for made in missing {
-            if let Some(above) = made.parent() {
-                disk.sync_dir(or_here(above))?;
+        // A folder survives a crash when the one above knows it; who made these may have gone down before saying so.
+        let above: Vec<_> = root.ancestors().skip(1).map(or_here).collect();
+        for (depth, folder) in above.into_iter().enumerate() {
+            match disk.sync_dir(folder) {
+                // Further up are folders of others, which this process need not be allowed to open.
+                Err(error) if depth > 0 && error.kind() == io::ErrorKind::PermissionDenied => break,
+                synced => synced?,
             }
         }
         Ok(Self { root, disk })

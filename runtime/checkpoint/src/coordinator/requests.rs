@@ -67,6 +67,7 @@ impl<H: Clone> CheckpointCoordinator<H> {
     fn begin(&mut self, now: Nanos, kind: CheckpointKind, request: Option<RequestId>) {
         let checkpoint = self.next_id;
         self.next_id = CheckpointId(checkpoint.0 + 1);
+        self.final_has_begun |= kind.commits() && self.ended == self.running;
         let pending = Pending::new(kind, request, &self.running, &self.finished);
         let pending = pending.began(self.execution, now, self.config.timeout);
         self.pending.insert(checkpoint, pending);
