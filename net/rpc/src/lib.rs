@@ -7,6 +7,8 @@
 //!             ◀──── State(Running) ───
 //!             ◀─────── RequestSplit ──                    a source's reader pulls
 //!             ── Split | NoMoreSplits ▶
+//!             ◀────────── Watermark ──                    a source that is aligned with others, once an interval
+//!             ── WatermarkLimit ──────▶                   to those of its group
 //!             ── Cancel ──────────────▶
 //!             ◀──── State(Finished | Canceled | Failed)
 //!             ◀──────────── Heartbeat ──                  with the metrics of its tasks

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use wiesel_core::{
-    JobId, Timestamp,
+    AlignmentReport, JobId, Timestamp,
     metrics::{StageMetrics, TaskMetrics},
 };
 
@@ -29,6 +29,8 @@ pub enum ToTaskManager {
     Split(Attempt, Vec<u8>),
     /// The answer to a source that has asked: there will be no more.
     NoMoreSplits(Attempt),
+    /// Splits of this source whose watermark is greater wait for others of their group.
+    WatermarkLimit(Attempt, Timestamp),
     /// Stop and give everything back. Answered by a terminal state, whichever comes first.
     Cancel(Attempt),
 }
@@ -44,6 +46,8 @@ pub enum ToJobMaster {
     Failed(Attempt, FailureReport),
     /// A source's reader has nothing to read. Sent once per need.
     RequestSplit(Attempt),
+    /// Where a source is whose watermark is aligned with others.
+    Watermark(Attempt, AlignmentReport),
     /// The TaskManager lives, and this is what its tasks have counted.
     Heartbeat(TaskManagerId, Vec<TaskMetricsReport>),
 }

@@ -31,6 +31,7 @@ use wiesel_rpc::{
 
 use crate::{
     JobMasterError, JobStatus, SPLIT_RETRY_INTERVAL, SourceEnumerator,
+    alignment::Alignment,
     deployment::deployment_of,
     source_desk::{Answer, SourceDesk},
 };
@@ -75,6 +76,7 @@ pub struct JobMaster {
     /// Like the subtasks of the graph.
     tasks: Vec<Task>,
     desks: BTreeMap<VertexId, SourceDesk>,
+    alignment: Alignment,
     status: JobStatus,
     /// All tasks were told to run.
     is_started: bool,
@@ -133,6 +135,7 @@ impl JobMaster {
             graph,
             locations,
             desks,
+            alignment: Alignment::default(),
             status: JobStatus::Created,
             is_started: false,
             failure: None,
@@ -164,7 +167,8 @@ impl JobMaster {
 
     /// When [`Event::Tick`] is wanted next, if nothing else happens.
     pub fn next_deadline(&self) -> Option<Nanos> {
-        self.cancel_deadline.into_iter().chain(self.retry_deadline).min()
+        let alignment = self.alignment.next_deadline();
+        self.cancel_deadline.into_iter().chain(self.retry_deadline).chain(alignment).min()
     }
 
     /// The status of the job.
@@ -228,6 +232,11 @@ impl JobMaster {
             }
             self.wait_for_splits(now);
         }
+        for (task, limit) in self.alignment.tick(now) {
+            let index = self.graph.task_index(task).expect("who reports is a task of the job");
+            let message = ToTaskManager::WatermarkLimit(self.tasks[index].attempt, limit);
+            self.send(index, message);
+        }
         if self.cancel_deadline.is_some_and(|deadline| deadline <= now) {
             self.give_up_on_stopping();
         }
@@ -239,6 +248,12 @@ impl JobMaster {
             ToJobMaster::State(attempt, state) => self.on_state(now, attempt, state),
             ToJobMaster::Failed(attempt, failure) => self.on_failed(now, attempt, failure),
             ToJobMaster::RequestSplit(attempt) => self.on_request(now, attempt),
+            ToJobMaster::Watermark(attempt, report) => {
+                let is_on = |index: &usize| self.tasks[*index].state == TaskState::Running;
+                if self.listening(attempt).filter(is_on).is_some() {
+                    self.alignment.report(now, attempt.task, &report);
+                }
+            }
             ToJobMaster::Heartbeat(_, reports) => {
                 for report in reports {
                     if let Some(index) = self.present(report.attempt) {
@@ -405,6 +420,9 @@ impl JobMaster {
         self.effects.push(Effect::Task(task.attempt, state));
         if let Some(desk) = self.desks.get_mut(&vertex) {
             desk.forget(subtask);
+        }
+        if state >= TaskState::Canceling {
+            self.alignment.forget(TaskId { vertex, subtask });
         }
     }
 

@@ -1,13 +1,22 @@
 //! What an operator knows about the task it runs in.
 
-use std::{any::Any, cell::RefCell, collections::BTreeMap, fmt::Display, rc::Rc, sync::Arc};
+use std::{
+    any::Any,
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    fmt::Display,
+    rc::Rc,
+    sync::Arc,
+};
 
-use wiesel_core::{Blame, KeyGroupRange, StopFlag, TaskFailure, TaskId, metrics::TaskMetrics};
+use wiesel_core::{
+    Blame, KeyGroupRange, Nanos, StopFlag, TaskFailure, TaskId, metrics::TaskMetrics,
+};
 use wiesel_record::Record;
 use wiesel_shard::Shard;
 use wiesel_state::RowSource;
 
-use crate::{SideOutput, Stopwatch};
+use crate::{SideOutput, SplitAlignment, Stopwatch};
 
 /// One per task, shared by its operators; never leaves the shard.
 #[derive(Clone)]
@@ -27,6 +36,9 @@ struct Inner {
     sides: RefCell<BTreeMap<usize, Box<dyn Any>>>,
     /// What stands behind the tables of this task, if rows can be missing.
     row_sources: RefCell<Option<RowSources>>,
+    /// When an operator wants a turn at the latest.
+    wake_at: Cell<Option<Nanos>>,
+    alignment: SplitAlignment,
 }
 
 /// Makes what stands behind a table whose rows are not all in memory.
@@ -54,6 +66,8 @@ impl TaskContext {
             failure: RefCell::new(None),
             sides: RefCell::default(),
             row_sources: RefCell::new(None),
+            wake_at: Cell::new(None),
+            alignment: SplitAlignment::default(),
         }))
     }
 
@@ -137,6 +151,22 @@ impl TaskContext {
     /// Whether a failure waits to be taken.
     pub fn has_failed(&self) -> bool {
         self.0.failure.borrow().is_some()
+    }
+
+    /// Asks for a turn at `time` at the latest. It is asked anew in every turn.
+    pub fn wake_at(&self, time: Nanos) {
+        let earlier = self.0.wake_at.get().map_or(time, |other| other.min(time));
+        self.0.wake_at.set(Some(earlier));
+    }
+
+    /// The earliest time that an operator asked for since the last call.
+    pub fn take_wake(&self) -> Option<Nanos> {
+        self.0.wake_at.take()
+    }
+
+    /// Which splits of this task's source wait for others.
+    pub fn alignment(&self) -> &SplitAlignment {
+        &self.0.alignment
     }
 
     /// Leaves a side output for the operator that was promised slot `slot`.
