@@ -27,6 +27,7 @@ mod sessions;
 mod states;
 mod turns;
 mod two_inputs;
+mod watermarks;
 mod windows;
 
 /// What no test takes even on a machine that does other work: hanging.

@@ -44,6 +44,9 @@ pub(crate) enum Input {
     Generator,
     /// A generator with this rate, so that readers wait for time to pass.
     Rated(u64),
+    /// So many partitions, read in turns of so many records, which wait for each other or not. Each has watermarks of its
+    /// own; those of all together would leave records behind.
+    Partitions(usize, usize, bool),
 }
 
 /// What a keyed stage does.
@@ -147,9 +150,14 @@ impl Case {
         };
         let jumbo_one_in = if draw.one_in(6) { Some(draw.of(&[3, 20])) } else { None };
         let absent_one_in = if draw.one_in(3) { Some(draw.of(&[1, 2, 5, 50])) } else { None };
-        let input = match draw.within(0, 4) {
+        let input = match draw.within(0, 5) {
             0 | 1 => Input::Collection,
             2 | 3 => Input::Generator,
+            4 => Input::Partitions(
+                draw.within(1, 6) as usize,
+                draw.within(1, 50) as usize,
+                draw.one_in(2),
+            ),
             _ => Input::Rated(draw.of(&[5_000, 50_000, 1_000_000])),
         };
         let events = if draw.one_in(25) { draw.within(0, 3) } else { draw.within(10, 500) };

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use wiesel_connectors::{CollectedRecords, Collection, DataGen, Source};
+use wiesel_connectors::{CollectedRecords, Collection, DataGen, Partitions, Source};
 use wiesel_core::{Timestamp, millis};
 use wiesel_datastream::{DataStream, Environment, KeyedStream};
 use wiesel_operators::{
@@ -146,6 +146,13 @@ pub(crate) fn build(case: &Case, environment: &Environment) -> Results {
         Input::Collection => front(case, environment, Collection::new(events)),
         Input::Generator => front(case, environment, generator(events)),
         Input::Rated(rate) => front(case, environment, generator(events).per_second(rate)),
+        Input::Partitions(count, visit, _) => {
+            let mut partitions = vec![Vec::new(); count];
+            for (number, event) in events.into_iter().enumerate() {
+                partitions[number % count].push(event);
+            }
+            front(case, environment, Partitions::new(partitions).visit(visit))
+        }
     }
 }
 
@@ -157,13 +164,16 @@ fn generator(events: Vec<Event>) -> DataGen<Event, impl wiesel_connectors::Gener
 /// Source, watermarks, `flat_map`, and what meets.
 fn front<S: Source<Record = Event>>(case: &Case, environment: &Environment, source: S) -> Results {
     let keys = case.keys as u32;
+    let strategy = match case.input {
+        Input::Partitions(_, _, true) => bounded_out_of_orderness(millis(case.bound_ms))
+            .with_watermark_alignment("all", millis(case.step_ms * 20), millis(1)),
+        _ => bounded_out_of_orderness(millis(case.bound_ms)),
+    };
     let events = environment
         .source(source)
         .uid("source")
         .set_parallelism(case.parallelism[0])
-        .watermarks(bounded_out_of_orderness(millis(case.bound_ms)), |event| {
-            Timestamp::from_millis(event.at_ms)
-        })
+        .watermarks(strategy, |event| Timestamp::from_millis(event.at_ms))
         .process(Pass(Probe::at("source")))
         .flat_map::<Event>(move |event, out| {
             for copy in 0..event.copies {

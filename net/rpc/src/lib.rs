@@ -10,6 +10,8 @@
 //!             ── Trigger ─────────────▶                   to sources; barriers take it from there
 //!             ◀── Acknowledge | Decline                   by every task
 //!             ── CheckpointCompleted | CheckpointAborted ▶
+//!             ◀────────── Watermark ──                    a source that is aligned with others, once an interval
+//!             ── WatermarkLimit ──────▶                   to those of its group
 //!             ── Cancel ──────────────▶
 //!             ◀──── State(Finished | Canceled | Failed)
 //!             ◀──────────── Heartbeat ──                  with the metrics of its tasks

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use wiesel_core::{
-    CheckpointId, JobId, Timestamp,
+    AlignmentReport, CheckpointId, JobId, Timestamp,
     metrics::{StageMetrics, TaskMetrics},
 };
 
@@ -36,6 +36,8 @@ pub enum ToTaskManager {
     CheckpointAborted(Attempt, CheckpointId),
     /// The checkpoint is complete, and its commits are done.
     CheckpointCompleted(Attempt, CheckpointId),
+    /// Splits of this source whose watermark is greater wait for others of their group.
+    WatermarkLimit(Attempt, Timestamp),
     /// Stop and give everything back. Answered by a terminal state, whichever comes first.
     Cancel(Attempt),
 }
@@ -57,6 +59,8 @@ pub enum ToJobMaster {
     Decline(Attempt, CheckpointId, Declined),
     /// The task has processed all its data and waits for a checkpoint that began after that.
     EndOfData(Attempt),
+    /// Where a source is whose watermark is aligned with others.
+    Watermark(Attempt, AlignmentReport),
     /// The TaskManager lives, and this is what its tasks have counted.
     Heartbeat(TaskManagerId, Vec<TaskMetricsReport>),
 }

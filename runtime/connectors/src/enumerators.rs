@@ -5,7 +5,7 @@
 //! 1. `Ordered`: at any time the splits handed out and not given back are the first ones of the order, but for those
 //!    given back. So a reader that takes another split takes one that lies after all it has read, and the
 //!    watermark that it kept still holds.
-//! 2. `Pinned`: split `i` goes to reader `i`. For splits that run side by side in time.
+//! 2. `Pinned`: split `i` goes to reader `i`, or `i % readers` if there are more. For splits that run side by side in time.
 //! 3. A snapshot says what the splits were, and a restored enumerator hands out those: whatever the parallelism is now,
 //!    and whatever has been put beside the files since.
 
@@ -104,6 +104,15 @@ impl Pinned {
             readers: splits.len() as u32,
             splits: (0..).zip(splits.into_iter().map(|split| VecDeque::from([split]))).collect(),
         }
+    }
+
+    /// Any number of splits, dealt out to `readers`: split `i` to reader `i % readers`.
+    pub fn dealt(splits: impl IntoIterator<Item = SplitPayload>, readers: u32) -> Self {
+        let mut dealt = BTreeMap::<u32, VecDeque<_>>::new();
+        for (reader, split) in (0..readers.max(1)).cycle().zip(splits) {
+            dealt.entry(reader).or_default().push_back(split);
+        }
+        Self { readers: readers.max(1), splits: dealt }
     }
 }
 
@@ -245,6 +254,22 @@ mod tests {
             .expect("a snapshot of the same source");
         let all = (0..4).map(|_| pinned.request_split(SubtaskIndex(0)));
         assert_eq!(Vec::from_iter(all), [0, 1, 2, 3].map(|byte| Assignment::Split(split(byte))));
+    }
+
+    #[test]
+    fn more_splits_than_readers_are_dealt_out() {
+        check(
+            || Box::new(Pinned::dealt((0..5).map(split), 2)),
+            &[
+                ("?1", "1"),
+                ("?1", "3"),
+                ("?1", "NoMoreSplits"),
+                ("?0", "0"),
+                ("?0", "2"),
+                ("?0", "4"),
+                ("?0", "NoMoreSplits"),
+            ],
+        );
     }
 
     #[test]

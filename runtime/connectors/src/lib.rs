@@ -18,6 +18,7 @@ mod collection;
 mod datagen;
 mod discovery;
 mod enumerators;
+mod partitions;
 mod sink;
 mod source;
 #[cfg(test)]
@@ -28,6 +29,7 @@ pub use collection::{Collection, CollectionReader};
 pub use datagen::{DataGen, DataGenReader, Filling, Generate, Making, Tick};
 pub use discovery::{Discovery, MachineDiscovery};
 pub use enumerators::Pinned;
+pub use partitions::{Partitions, PartitionsReader};
 pub use sink::{
     AsCsv, AsDebug, AsJson, AsLines, CollectSink, CollectWriter, CollectedRecords, Encode,
     EncodeError, FileSink, FileWriter, Formatted, Sink, SinkWriter, StdoutSink, StdoutWriter,

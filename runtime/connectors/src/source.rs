@@ -167,6 +167,25 @@ pub trait SourceOutput<T: Record> {
     /// Something was read that gave no record (a skipped line). Returns whether the turn is over.
     fn skip(&mut self) -> bool;
 
+    /// The records that follow are of this split: for readers that read several at a time, which then have watermarks of
+    /// their own each. Numbers are the reader's, below `u32::MAX`. A split holds the watermark back from when it is named
+    /// first, so a reader names all its splits before it reads one.
+    fn split(&mut self, split: u32) {
+        let _ = split;
+    }
+
+    /// A split that was named is read to its end and holds the watermark back no longer.
+    fn split_ended(&mut self, split: u32) {
+        let _ = split;
+    }
+
+    /// Whether a split that was named is to be left alone for now, because it is ahead of others that it is aligned with.
+    /// If all are, the reader is not polled.
+    fn is_paused(&self, split: u32) -> bool {
+        let _ = split;
+        false
+    }
+
     /// A line that could not be read, where such lines go to a side output ([`crate::BadLines::SideOutput`]).
     /// What is not UTF-8 in it is replaced. Returns whether the turn is over.
     fn bad_line(&mut self, line: &str) -> bool {

@@ -8,8 +8,10 @@
 //!   meta       what travels beside a record  ids         vertices, subtasks, operators
 //!   config     typed options and their layers failure    who can fix it, may a restart help
 //!   metrics    single-writer counter cells   stop     "end your turn", from the end of a chain to its head
+//!   alignment  which sources wait for each other
 //! ```
 
+mod alignment;
 pub mod config;
 mod failure;
 mod ids;
@@ -21,6 +23,7 @@ mod time;
 #[cfg(feature = "serde")]
 mod time_serde;
 
+pub use alignment::{AlignmentGroup, AlignmentReport};
 pub use failure::{Blame, TaskFailure};
 pub use ids::{ChannelIndex, CheckpointId, JobId, ShardId, SubtaskIndex, TaskId, VertexId};
 pub use key_group::{

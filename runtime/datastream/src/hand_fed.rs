@@ -190,7 +190,7 @@ impl<T: Record, D: Link<T>> Head for HandFedHead<T, D> {
 
     fn mail(&mut self, mail: Mail) -> Result<(), TaskFailure> {
         match mail {
-            Mail::NoMoreSplits => Ok(()),
+            Mail::NoMoreSplits | Mail::WatermarkLimit(_) => Ok(()),
             Mail::Split(_) => {
                 let cause = "a source that is fed by hand has no splits";
                 Err(TaskFailure::new(Blame::Runtime, "take a message", cause))

@@ -23,6 +23,7 @@ mod sink;
 mod source;
 mod stream;
 mod tag;
+mod watermarks;
 mod windowed;
 mod windowing;
 

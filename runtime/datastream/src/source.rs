@@ -9,7 +9,7 @@ use wiesel_connectors::{
 use wiesel_core::{Blame, Meta, Nanos, TaskFailure, Timestamp};
 use wiesel_operators::{
     Head, Link, Mail, OutputPort, Pace, Polled, Progress, SAMPLED_RECORD, SideOutput, Snapshot,
-    Stage, Start, Status, Stopwatch, TaskContext,
+    SplitAlignment, SplitChange, SplitId, Stage, Start, Status, Stopwatch, TaskContext,
 };
 use wiesel_record::{Item, Record};
 use wiesel_wire::Frame;
@@ -104,6 +104,7 @@ struct Push<'p, D> {
     pace: &'p mut Pace,
     count: u64,
     stopwatch: &'p Stopwatch,
+    alignment: &'p SplitAlignment,
     /// When the record before the one that is timed had been pushed.
     since: Nanos,
 }
@@ -137,6 +138,18 @@ impl<T: Record, D: Link<T>> SourceOutput<T> for Push<'_, D> {
         }
         self.pace.is_over()
     }
+
+    fn split(&mut self, split: u32) {
+        self.next.split(SplitChange::Reads(SplitId(split)));
+    }
+
+    fn split_ended(&mut self, split: u32) {
+        self.next.split(SplitChange::Ended(SplitId(split)));
+    }
+
+    fn is_paused(&self, split: u32) -> bool {
+        self.alignment.is_paused(SplitId(split))
+    }
 }
 
 impl<T: Record, R: SourceReader<T>, D: Link<T>> Head for SourceHead<T, R, D> {
@@ -166,12 +179,16 @@ impl<T: Record, R: SourceReader<T>, D: Link<T>> Head for SourceHead<T, R, D> {
     }
 
     fn poll(&mut self, pace: &mut Pace) -> Polled {
+        if self.context.alignment().are_all_paused() {
+            return Polled::Waiting(None); // Until the limit is raised: that is mail.
+        }
         let mut push = Push {
             next: &mut self.next,
             bad_lines: &mut self.bad_lines,
             pace,
             count: 0,
             stopwatch: self.context.stopwatch(),
+            alignment: self.context.alignment(),
             since: Nanos(0),
         };
         let polled = self.reader.poll(self.context.shard(), &mut push);
@@ -193,6 +210,10 @@ impl<T: Record, R: SourceReader<T>, D: Link<T>> Head for SourceHead<T, R, D> {
             Mail::Split(split) => self.reader.add_split(SplitPayload(split)),
             Mail::NoMoreSplits => {
                 self.reader.no_more_splits();
+                Ok(())
+            }
+            Mail::WatermarkLimit(limit) => {
+                self.context.alignment().set_limit(limit);
                 Ok(())
             }
         }

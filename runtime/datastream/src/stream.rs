@@ -14,11 +14,10 @@
 
 use std::{error::Error, marker::PhantomData};
 
-use wiesel_core::{TaskFailure, Timestamp};
+use wiesel_core::TaskFailure;
 use wiesel_operators::{
-    AssignWatermarksTo, Chain, End, FanOut, FilterBy, FlatMapTo, FrameStart, Head, KeyByTo, Link,
-    MapTo, Nothing, ProcessFunction, ProcessTo, ProjectTo, Start, Tee, TryFilterBy, TryFlatMapTo,
-    TryMapTo, WatermarkGenerator, WatermarkStrategy,
+    Chain, End, FanOut, FilterBy, FlatMapTo, FrameStart, Head, KeyByTo, Link, MapTo, Nothing,
+    ProcessFunction, ProcessTo, ProjectTo, Start, Tee, TryFilterBy, TryFlatMapTo, TryMapTo,
 };
 use wiesel_record::{FnView, Key, Out, Record};
 use wiesel_task::BuildContext;
@@ -145,21 +144,6 @@ impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
         E: Into<Box<dyn Error + Send + Sync>> + 'static,
     {
         self.chained("TryFlatMap", |chain| TryFlatMapTo::new(chain, function))
-    }
-
-    /// Gives each record its event time, and the stream its watermarks.
-    pub fn watermarks<G, F>(
-        self,
-        strategy: WatermarkStrategy<G>,
-        time_of: F,
-    ) -> DataStream<T, S, AssignWatermarksTo<C, F, G>>
-    where
-        G: WatermarkGenerator,
-        F: for<'a> Fn(T::View<'a>) -> Timestamp + Clone + Send + 'static,
-    {
-        let stream =
-            self.chained("Watermarks", |chain| AssignWatermarksTo::new(chain, strategy, time_of));
-        DataStream { has_time: true, ..stream }
     }
 
     /// Names the last operator: its state is found by this after the program has changed.

@@ -20,6 +20,7 @@ mod checkpointing;
 mod event;
 #[cfg(test)]
 mod random;
+mod splits;
 #[cfg(test)]
 mod tests;
 
@@ -33,9 +34,10 @@ use wiesel_rpc::{
 };
 
 use crate::{
-    JobMasterError, JobStatus, SPLIT_RETRY_INTERVAL, SourceEnumerator,
+    JobMasterError, JobStatus, SourceEnumerator,
+    alignment::Alignment,
     deployment::deployment_of,
-    source_desk::{Answer, SourceDesk},
+    source_desk::SourceDesk,
 };
 
 pub use checkpointing::{CheckpointEffect, CheckpointPlan, CheckpointStats, CompletedCheckpoint};
@@ -57,6 +59,7 @@ pub struct JobMaster {
     /// Like the subtasks of the graph.
     tasks: Vec<Task>,
     desks: BTreeMap<VertexId, SourceDesk>,
+    alignment: Alignment,
     status: JobStatus,
     /// All tasks were told to run.
     is_started: bool,
@@ -121,6 +124,7 @@ impl JobMaster {
             graph,
             locations,
             desks,
+            alignment: Alignment::default(),
             status: JobStatus::Created,
             is_started: false,
             failure: None,
@@ -162,6 +166,7 @@ impl JobMaster {
     pub fn next_deadline(&self) -> Option<Nanos> {
         let of_checkpoints = self.checkpointing.as_ref().and_then(Checkpointing::next_deadline);
         let ours = self.cancel_deadline.into_iter().chain(self.retry_deadline);
+        let ours = ours.chain(self.alignment.next_deadline());
         ours.chain(of_checkpoints.filter(|_| !self.status.is_terminal())).min()
     }
 
@@ -224,19 +229,11 @@ impl JobMaster {
     }
 
     fn tick(&mut self, now: Nanos) {
-        if self.retry_deadline.is_some_and(|deadline| deadline <= now) {
-            self.retry_deadline = None;
-            let retry = |(vertex, desk): (&VertexId, &mut SourceDesk)| {
-                let vertex = *vertex;
-                let task = move |(subtask, answer)| (TaskId { vertex, subtask }, answer);
-                desk.retry().into_iter().map(task).collect::<Vec<_>>()
-            };
-            let answers: Vec<_> = self.desks.iter_mut().flat_map(retry).collect();
-            for (task, answer) in answers {
-                let index = self.graph.task_index(task).expect("who waits is a task of the job");
-                self.answer(index, answer);
-            }
-            self.wait_for_splits(now);
+        self.retry_splits(now);
+        for (task, limit) in self.alignment.tick(now) {
+            let index = self.graph.task_index(task).expect("who reports is a task of the job");
+            let message = ToTaskManager::WatermarkLimit(self.tasks[index].attempt, limit);
+            self.send(index, message);
         }
         if self.cancel_deadline.is_some_and(|deadline| deadline <= now) {
             self.give_up_on_stopping();
@@ -261,6 +258,12 @@ impl JobMaster {
                     self.tasks[index].has_ended = true;
                     let task = attempt.task;
                     self.coordinate(now, wiesel_checkpoint::Event::EndOfData { task });
+                }
+            }
+            ToJobMaster::Watermark(attempt, report) => {
+                let is_on = |index: &usize| self.tasks[*index].state == TaskState::Running;
+                if self.listening(attempt).filter(is_on).is_some() {
+                    self.alignment.report(now, attempt.task, &report);
                 }
             }
             ToJobMaster::Heartbeat(_, reports) => {
@@ -327,18 +330,6 @@ impl JobMaster {
             self.fail(now, failure);
         } else if !current.is_terminal() {
             self.does_not_fit(now, index, "FAILED");
-        }
-    }
-
-    fn on_request(&mut self, now: Nanos, attempt: Attempt) {
-        let Some(index) = self.listening(attempt) else { return };
-        let is_running = self.tasks[index].state == TaskState::Running;
-        let Some(desk) = self.desks.get_mut(&attempt.task.vertex).filter(|_| is_running) else {
-            return self.does_not_fit(now, index, "a request for a split");
-        };
-        match desk.request(attempt.task.subtask) {
-            Some(answer) => self.answer(index, answer),
-            None => self.wait_for_splits(now),
         }
     }
 
@@ -450,29 +441,15 @@ impl JobMaster {
         if let Some(desk) = self.desks.get_mut(&vertex) {
             desk.forget(subtask);
         }
+        if state >= TaskState::Canceling {
+            self.alignment.forget(TaskId { vertex, subtask });
+        }
     }
 
     fn become_status(&mut self, status: JobStatus) {
         assert!(self.status.may_become(status), "job: {} to {status}", self.status);
         self.status = status;
         self.effects.push(Effect::Job(status));
-    }
-
-    fn answer(&mut self, index: usize, answer: Answer) {
-        let attempt = self.tasks[index].attempt;
-        self.send(
-            index,
-            match answer {
-                Answer::Split(split) => ToTaskManager::Split(attempt, split),
-                Answer::NoMoreSplits => ToTaskManager::NoMoreSplits(attempt),
-            },
-        );
-    }
-
-    fn wait_for_splits(&mut self, now: Nanos) {
-        if self.desks.values().any(SourceDesk::has_waiting) {
-            self.retry_deadline.get_or_insert(now + SPLIT_RETRY_INTERVAL);
-        }
     }
 
     fn send(&mut self, index: usize, message: ToTaskManager) {

@@ -10,6 +10,7 @@
 //! Pure: events and a time go in, effects come out. The shell around it carries messages and sleeps until
 //! [`JobMaster::next_deadline`].
 
+mod alignment;
 mod deployment;
 mod error;
 mod job_master;

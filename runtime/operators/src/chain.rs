@@ -92,6 +92,9 @@ macro_rules! forward_control {
             fn status(&mut self, status: $crate::Status) {
                 self.next.status(status);
             }
+            fn split(&mut self, change: $crate::SplitChange) {
+                self.next.split(change);
+            }
             fn tick(&mut self, now: wiesel_core::Nanos, is_idle: bool) {
                 self.next.tick(now, is_idle);
             }

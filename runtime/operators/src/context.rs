@@ -9,12 +9,14 @@ use std::{
     sync::Arc,
 };
 
-use wiesel_core::{Blame, KeyGroupRange, StopFlag, TaskFailure, TaskId, metrics::TaskMetrics};
+use wiesel_core::{
+    Blame, KeyGroupRange, Nanos, StopFlag, TaskFailure, TaskId, metrics::TaskMetrics,
+};
 use wiesel_record::Record;
 use wiesel_shard::Shard;
 use wiesel_state::RowSource;
 
-use crate::{SideOutput, Stopwatch};
+use crate::{SideOutput, SplitAlignment, Stopwatch};
 
 /// One per task, shared by its operators; never leaves the shard.
 #[derive(Clone)]
@@ -35,6 +37,9 @@ struct Inner {
     takes_checkpoints: Cell<bool>,
     /// What stands behind the tables of this task, if rows can be missing.
     row_sources: RefCell<Option<RowSources>>,
+    /// When an operator wants a turn at the latest.
+    wake_at: Cell<Option<Nanos>>,
+    alignment: SplitAlignment,
 }
 
 /// Makes what stands behind a table whose rows are not all in memory.
@@ -63,6 +68,8 @@ impl TaskContext {
             sides: RefCell::default(),
             takes_checkpoints: Cell::new(false),
             row_sources: RefCell::new(None),
+            wake_at: Cell::new(None),
+            alignment: SplitAlignment::default(),
         }))
     }
 
@@ -156,6 +163,22 @@ impl TaskContext {
     /// Whether a failure waits to be taken.
     pub fn has_failed(&self) -> bool {
         self.0.failure.borrow().is_some()
+    }
+
+    /// Asks for a turn at `time` at the latest. It is asked anew in every turn.
+    pub fn wake_at(&self, time: Nanos) {
+        let earlier = self.0.wake_at.get().map_or(time, |other| other.min(time));
+        self.0.wake_at.set(Some(earlier));
+    }
+
+    /// The earliest time that an operator asked for since the last call.
+    pub fn take_wake(&self) -> Option<Nanos> {
+        self.0.wake_at.take()
+    }
+
+    /// Which splits of this task's source wait for others.
+    pub fn alignment(&self) -> &SplitAlignment {
+        &self.0.alignment
     }
 
     /// Leaves a side output for the operator that was promised slot `slot`.

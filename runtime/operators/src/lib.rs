@@ -16,7 +16,9 @@
 //! 3. Keyed state, timers and windows exist only in heads.
 //! 4. `finish` is the last thing that pushes. A stopped call is made again with the same argument.
 
+mod alignment;
 mod all_windows;
+mod assign_watermarks;
 mod chain;
 mod co_process;
 mod context;
@@ -26,6 +28,7 @@ mod filter;
 mod flat_map;
 mod folding;
 mod frame_head;
+mod ingestion_time;
 mod interval_join;
 mod join;
 mod key_by;
@@ -52,6 +55,7 @@ mod session;
 mod side;
 mod sliding;
 mod snapshot;
+mod split_watermarks;
 mod state_cell;
 mod stopwatch;
 mod tee;
@@ -61,7 +65,9 @@ mod watermarks;
 mod window;
 mod window_join;
 
+pub use alignment::SplitAlignment;
 pub use all_windows::{AllWindows, AllWindowsStart};
+pub use assign_watermarks::{AssignWatermarks, AssignWatermarksTo};
 pub use chain::{Chain, Nothing, Start};
 pub use co_process::{CoFlatMap, CoHead, CoMap, CoProcessFunction, CoStart};
 pub use context::{RowSources, TaskContext};
@@ -75,6 +81,7 @@ pub use folding::{
     Sum,
 };
 pub use frame_head::{FrameHead, FrameStart};
+pub use ingestion_time::{IngestionTime, IngestionTimeTo};
 pub use interval_join::{
     IntervalJoin, IntervalJoinStart, IntervalOptions, PairFunction, ProcessJoinContext,
     ProcessJoinFunction, TimeBound, after, before,
@@ -97,7 +104,10 @@ pub use partial::{Merged, Partial, PartialView, Uncombined, key_of_partial};
 pub use pre_aggregate::{PreAggregate, PreAggregateTo};
 pub use pre_aggregate_all::{PreAggregateAll, PreAggregateAllTo};
 pub use process::{Process, ProcessContext, ProcessFunction, ProcessTo};
-pub use protocol::{Control, Head, Link, Mail, Output, OutputPort, Pace, Polled, Progress, Status};
+pub use protocol::{
+    Control, Head, Link, Mail, Output, OutputPort, Pace, Polled, Progress, SplitChange, SplitId,
+    Status,
+};
 pub use rolling::{Rolling, RollingStart};
 pub use row_list::{Elements, Stamped, Stamps, Unstamped};
 pub use session::{DynamicGap, FixedGap, Session, SessionGap, SessionStart, SessionWindows};
@@ -110,8 +120,8 @@ pub use tee::Tee;
 pub use top_n::{Ranked, RankedView, TopN, by_count};
 pub use tumbling::{TumblingStart, TumblingWindows, WindowOptions};
 pub use watermarks::{
-    AssignWatermarks, AssignWatermarksTo, BoundedOutOfOrderness, WatermarkGenerator,
-    WatermarkStrategy, bounded_out_of_orderness, monotonous_timestamps,
+    BoundedOutOfOrderness, NoWatermarks, Punctuated, WatermarkGenerator, WatermarkStrategy,
+    bounded_out_of_orderness, monotonous_timestamps, no_watermarks, punctuated,
 };
 pub use window::{EventTimeWindows, Sliding, TimeWindow, Tumbling};
 pub use window_join::{

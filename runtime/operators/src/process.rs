@@ -6,8 +6,8 @@ use wiesel_core::{Meta, Nanos, TaskFailure, Timestamp};
 use wiesel_record::{Item, Out, Record};
 
 use crate::{
-    AggregateError, Chain, Control, Link, OutputPort, Progress, SideOutput, Snapshot, Status,
-    TaskContext, flat_map::Emit,
+    AggregateError, Chain, Control, Link, OutputPort, Progress, SideOutput, Snapshot, SplitChange,
+    Status, TaskContext, flat_map::Emit,
 };
 
 /// A function over single records that may keep things of its own.
@@ -134,6 +134,10 @@ impl<T: Record, F: ProcessFunction<T>, D: Link<F::Out>> Control for Process<T, F
             side.status(status);
         }
         self.next.status(status);
+    }
+
+    fn split(&mut self, change: SplitChange) {
+        self.next.split(change);
     }
 
     fn tick(&mut self, now: Nanos, is_idle: bool) {

@@ -38,6 +38,19 @@ pub enum Status {
     Idle,
 }
 
+/// A split of a source, by the number that its reader gave it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SplitId(pub u32);
+
+/// What a source says about its splits, for whatever makes watermarks behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SplitChange {
+    /// The records that follow are of this split. From now on it holds the watermark back.
+    Reads(SplitId),
+    /// It is read to its end, and holds nothing back any more.
+    Ended(SplitId),
+}
+
 /// What a source did with its turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Polled {
@@ -58,6 +71,8 @@ pub enum Mail {
     Split(Vec<u8>),
     /// There will be no more.
     NoMoreSplits,
+    /// Splits whose watermark is greater than this are to wait for the others of their group.
+    WatermarkLimit(Timestamp),
 }
 
 /// What bounds a turn: the output's wish to stop, and the quantum.
@@ -153,6 +168,12 @@ pub trait Control: 'static {
 
     /// The input has become idle or active.
     fn status(&mut self, status: Status);
+
+    /// The records that follow are of another split, or a split has ended. Links that do not make watermarks pass it on;
+    /// behind one that does, and behind one that changes the order of records, it is not told any more.
+    fn split(&mut self, change: SplitChange) {
+        let _ = change;
+    }
 
     /// A turn is ending: whatever is emitted per turn and not per record is emitted now, at the latest if the task
     /// is idle, that is has nothing left to do.

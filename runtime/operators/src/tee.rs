@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use wiesel_core::{Meta, Nanos, TaskFailure, Timestamp};
 use wiesel_record::{Item, Record};
 
-use crate::{Control, Link, OutputPort, Progress, Snapshot, Status, emit::Lent};
+use crate::{Control, Link, OutputPort, Progress, Snapshot, SplitChange, Status, emit::Lent};
 
 /// Pushes into `first`, then into `second`.
 pub struct Tee<T, A, B> {
@@ -53,6 +53,11 @@ impl<T: Record, A: Link<T>, B: Link<T>> Control for Tee<T, A, B> {
     fn status(&mut self, status: Status) {
         self.first.status(status);
         self.second.status(status);
+    }
+
+    fn split(&mut self, change: SplitChange) {
+        self.first.split(change);
+        self.second.split(change);
     }
 
     fn tick(&mut self, now: Nanos, is_idle: bool) {

@@ -1,4 +1,4 @@
-//! Event time and watermarks: where a record's time comes from, and when no earlier one will come.
+//! How a stream gets its watermarks: what a generator is asked, the generators there are, and the strategy around one.
 //!
 //! ```text
 //!   records      5  9  7  12        times are read by a closure and travel beside the record
@@ -9,36 +9,29 @@
 //!
 //! 1. A watermark `t` promises that no record with a time `<= t` follows: for bounded disorder it is
 //!    `max − bound − 1` ms.
-//! 2. It never goes back, and is never repeated.
-//! 3. Idleness is told by the clock of the seam, and only while the task was free to read.
+//! 2. A strategy is data. Each split of a source has a generator of its own, a clone of the strategy's.
+//! 3. Watermarks are in no checkpoint: after a restart generators begin anew.
 
 use std::{marker::PhantomData, time::Duration};
 
-use wiesel_core::{Meta, Nanos, TaskFailure, Timestamp};
-use wiesel_record::{Item, Record};
+use wiesel_core::{AlignmentGroup, Timestamp};
+use wiesel_record::Record;
 
-use crate::{
-    Chain, Control, Link, OutputPort, Progress, Snapshot, Status, TaskContext, chain::clone_builder,
-};
-
-/// How often a busy task emits watermarks; an idle one does so at once. A watermark closes the frames that it
-/// travels in, so at a million records a second this keeps a few hundred records in each.
-const EMIT_EVERY: Duration = Duration::from_millis(1);
-
-/// Decides which watermark the times seen so far allow.
+/// Decides which watermark the records seen so far allow.
 ///
 /// Flink's `WatermarkGenerator`. [`on_event`](Self::on_event) runs per record, the other once a turn.
 ///
 /// ```
 /// use wiesel_core::Timestamp;
 /// use wiesel_operators::WatermarkGenerator;
+/// use wiesel_record::Record;
 ///
 /// /// Every record is at least as late as the one before it, but for a second.
 /// #[derive(Clone)]
 /// struct Second(Timestamp);
 ///
-/// impl WatermarkGenerator for Second {
-///     fn on_event(&mut self, time: Timestamp) {
+/// impl<T: Record> WatermarkGenerator<T> for Second {
+///     fn on_event(&mut self, _record: T::View<'_>, time: Timestamp) {
 ///         self.0 = self.0.max(time.offset_millis(-1_001));
 ///     }
 ///     fn current(&self) -> Timestamp {
@@ -46,9 +39,12 @@ const EMIT_EVERY: Duration = Duration::from_millis(1);
 ///     }
 /// }
 /// ```
-pub trait WatermarkGenerator: Clone + Send + 'static {
-    /// A record with this event time has passed.
-    fn on_event(&mut self, time: Timestamp);
+pub trait WatermarkGenerator<T: Record>: Clone + Send + 'static {
+    /// Whether a new watermark is told right behind the record that allowed it, instead of at the end of the turn.
+    const IS_PUNCTUATED: bool = false;
+
+    /// This record, with this event time, has passed.
+    fn on_event(&mut self, record: T::View<'_>, time: Timestamp);
 
     /// No record at or below this time will follow; [`Timestamp::MIN`] if nothing can be said.
     fn current(&self) -> Timestamp;
@@ -61,9 +57,9 @@ pub struct BoundedOutOfOrderness {
     max: Timestamp,
 }
 
-impl WatermarkGenerator for BoundedOutOfOrderness {
+impl<T: Record> WatermarkGenerator<T> for BoundedOutOfOrderness {
     #[inline]
-    fn on_event(&mut self, time: Timestamp) {
+    fn on_event(&mut self, _record: T::View<'_>, time: Timestamp) {
         self.max = self.max.max(time);
     }
 
@@ -75,23 +71,103 @@ impl WatermarkGenerator for BoundedOutOfOrderness {
     }
 }
 
-/// How a stream gets its watermarks: a generator, and when to call the stream idle.
-#[derive(Clone, Debug)]
-pub struct WatermarkStrategy<G> {
-    generator: G,
-    idle_after: Option<Duration>,
+/// Some records say how far event time has come.
+pub struct Punctuated<T, F> {
+    watermark_of: F,
+    max: Timestamp,
+    types: PhantomData<fn(T)>,
 }
 
-impl<G: WatermarkGenerator> WatermarkStrategy<G> {
-    /// Watermarks by a generator of one's own.
-    pub fn custom(generator: G) -> Self {
-        Self { generator, idle_after: None }
+impl<T, F: Clone> Clone for Punctuated<T, F> {
+    fn clone(&self) -> Self {
+        Self { watermark_of: self.watermark_of.clone(), max: self.max, types: PhantomData }
+    }
+}
+
+impl<T, F> WatermarkGenerator<T> for Punctuated<T, F>
+where
+    T: Record,
+    F: for<'a> Fn(T::View<'a>, Timestamp) -> Option<Timestamp> + Clone + Send + 'static,
+{
+    const IS_PUNCTUATED: bool = true;
+
+    #[inline]
+    fn on_event(&mut self, record: T::View<'_>, time: Timestamp) {
+        if let Some(watermark) = (self.watermark_of)(record, time) {
+            self.max = self.max.max(watermark);
+        }
     }
 
-    /// After `idle_after` without a record the stream no longer holds the watermark back.
+    fn current(&self) -> Timestamp {
+        self.max
+    }
+}
+
+/// Promises nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoWatermarks;
+
+impl<T: Record> WatermarkGenerator<T> for NoWatermarks {
+    #[inline]
+    fn on_event(&mut self, _record: T::View<'_>, _time: Timestamp) {}
+
+    fn current(&self) -> Timestamp {
+        Timestamp::MIN
+    }
+}
+
+/// How a stream gets its watermarks: a generator, when to call a split idle, and who waits for whom.
+#[derive(Clone, Debug)]
+pub struct WatermarkStrategy<G> {
+    pub(crate) generator: G,
+    pub(crate) idle_after: Option<Duration>,
+    pub(crate) alignment: Option<AlignmentGroup>,
+}
+
+impl<G> WatermarkStrategy<G> {
+    /// Watermarks by a generator of one's own.
+    pub fn custom(generator: G) -> Self {
+        Self { generator, idle_after: None, alignment: None }
+    }
+
+    /// After `idle_after` without a record a split no longer holds the watermark back; when all splits of a subtask are
+    /// idle, neither does the subtask. The time in which the subtask could not write, or the split was paused by
+    /// alignment, does not count.
     #[must_use]
     pub fn with_idleness(self, idle_after: Duration) -> Self {
         Self { idle_after: Some(idle_after), ..self }
+    }
+
+    /// Splits wait while they are more than `max_drift` ahead of the slowest split of all sources in `group`, so that
+    /// little has to be kept of what is read early. Watermarks are compared every `update_interval`; a split may be
+    /// further ahead by what is read of it in that time. Idle splits hold nobody back.
+    ///
+    /// Only where watermarks are made in the vertex of a source, which is what can wait. Sources that give a group
+    /// different numbers have the last ones that were reported.
+    ///
+    /// ```
+    /// use wiesel_core::{millis, seconds};
+    /// use wiesel_operators::bounded_out_of_orderness;
+    ///
+    /// let strategy = bounded_out_of_orderness(seconds(2))
+    ///     .with_idleness(seconds(30))
+    ///     .with_watermark_alignment("orders", seconds(60), millis(500));
+    /// # let _ = strategy;
+    /// ```
+    #[must_use]
+    pub fn with_watermark_alignment(
+        self,
+        group: &str,
+        max_drift: Duration,
+        update_interval: Duration,
+    ) -> Self {
+        let name = group.to_owned();
+        Self { alignment: Some(AlignmentGroup { name, max_drift, update_interval }), ..self }
+    }
+
+    /// Whether splits wait for others.
+    pub fn is_aligned(&self) -> bool {
+        self.alignment.is_some()
     }
 }
 
@@ -106,179 +182,33 @@ pub fn monotonous_timestamps() -> WatermarkStrategy<BoundedOutOfOrderness> {
     bounded_out_of_orderness(Duration::ZERO)
 }
 
-/// Gives each record its event time, and the stream its watermarks.
-pub struct AssignWatermarks<T, F, G, D> {
-    time_of: F,
-    generator: G,
-    idle_after: Option<Duration>,
-    emitted: Timestamp,
-    emitted_at: Nanos,
-    /// Records since the last tick, for idleness.
-    seen: bool,
-    /// Records whose watermark was not told yet.
-    untold: bool,
-    last_seen: Nanos,
-    idle: bool,
-    /// Whether a link after this one is not done with the last watermark.
-    stopped: bool,
-    context: TaskContext,
-    next: D,
-    types: PhantomData<fn(T)>,
+/// Watermarks that some records bring with them: `watermark_of` is asked for each record and its event time, and what it
+/// says is told right behind that record. What is not greater than before is ignored. The type of the records is named,
+/// since the closure is written before the stream is known.
+///
+/// ```
+/// use wiesel_core::Timestamp;
+/// use wiesel_operators::punctuated;
+///
+/// // (event time, whether all of that time has been sent)
+/// let strategy = punctuated::<(i64, bool)>(|(_, is_last), time| is_last.then_some(time));
+/// # let _ = strategy;
+/// ```
+pub fn punctuated<T: Record>(
+    watermark_of: impl for<'a> Fn(T::View<'a>, Timestamp) -> Option<Timestamp> + Clone + Send + 'static,
+) -> WatermarkStrategy<impl WatermarkGenerator<T>> {
+    WatermarkStrategy::custom(Punctuated { watermark_of, max: Timestamp::MIN, types: PhantomData })
 }
 
-impl<T: Record, F: 'static, G: WatermarkGenerator, D: Link<T>> AssignWatermarks<T, F, G, D> {
-    /// Goes on with the last watermark if that was stopped, else with the next one.
-    fn advance(&mut self) {
-        let current = self.generator.current();
-        if !self.stopped && current <= self.emitted {
-            return;
-        }
-        if !self.stopped {
-            self.emitted = current;
-        }
-        self.stopped = self.next.watermark(self.emitted) == Progress::Stopped;
-    }
-
-    /// As [`advance`](Self::advance), as often as it takes: there is nothing else to do.
-    fn advance_all(&mut self) {
-        self.advance();
-        while self.stopped {
-            self.advance();
-        }
-    }
-}
-
-impl<T: Record, F: 'static, G: WatermarkGenerator, D: Link<T>> Control
-    for AssignWatermarks<T, F, G, D>
-{
-    fn open(&mut self) -> Result<(), TaskFailure> {
-        self.next.open()?;
-        self.last_seen = self.context.shard().now();
-        Ok(())
-    }
-
-    /// Watermarks from before are replaced by ours, but for the last one.
-    fn watermark(&mut self, watermark: Timestamp) -> Progress {
-        if watermark == Timestamp::MAX && self.emitted < Timestamp::MAX {
-            (self.emitted, self.stopped) = (Timestamp::MAX, false);
-        }
-        if watermark == Timestamp::MAX { self.next.watermark(watermark) } else { Progress::Done }
-    }
-
-    fn status(&mut self, status: Status) {
-        if self.idle_after.is_none() {
-            self.next.status(status);
-        }
-    }
-
-    fn tick(&mut self, now: Nanos, is_idle: bool) {
-        let seen = std::mem::take(&mut self.seen);
-        self.untold |= seen;
-        if self.untold && is_idle {
-            (self.untold, self.emitted_at) = (false, now);
-            self.advance_all(); // Before it goes idle, or it would be ignored downstream.
-        } else if self.untold && now.since(self.emitted_at) >= EMIT_EVERY {
-            (self.untold, self.emitted_at) = (false, now);
-            self.advance();
-        } else if self.stopped {
-            self.advance();
-        }
-        if seen {
-            self.last_seen = now;
-        } else if let Some(idle_after) = self.idle_after
-            && !self.idle
-            && now.since(self.last_seen) >= idle_after
-        {
-            self.idle = true;
-            if self.stopped {
-                self.advance_all();
-            }
-            self.next.status(Status::Idle);
-        }
-        self.next.tick(now, is_idle);
-    }
-
-    fn finish(&mut self) -> Progress {
-        self.next.finish()
-    }
-
-    fn ports(&mut self, visit: &mut dyn FnMut(&mut dyn OutputPort)) {
-        self.next.ports(visit);
-    }
-
-    fn snapshot(&mut self, snapshot: &mut Snapshot) {
-        self.next.snapshot(snapshot);
-    }
-
-    fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {
-        self.next.restore(snapshot)
-    }
-}
-
-impl<T, F, G, D> Link<T> for AssignWatermarks<T, F, G, D>
-where
-    T: Record,
-    F: for<'a> Fn(T::View<'a>) -> Timestamp + 'static,
-    G: WatermarkGenerator,
-    D: Link<T>,
-{
-    #[inline]
-    fn push<I: Item<T>>(&mut self, item: I, meta: Meta) {
-        let time = (self.time_of)(item.view());
-        self.generator.on_event(time);
-        self.seen = true;
-        if self.idle {
-            // Told before the record, or its watermark would be ignored downstream.
-            self.idle = false;
-            self.next.status(Status::Active);
-        }
-        self.next.push(item, meta.with_time(time));
-    }
-}
-
-/// `watermarks` at the end of `chain`.
-pub struct AssignWatermarksTo<C, F, G> {
-    chain: C,
-    strategy: WatermarkStrategy<G>,
-    time_of: F,
-}
-
-clone_builder!([C, F, G] AssignWatermarksTo<C, F, G> { chain, strategy, time_of }
-    where C: Clone, F: Clone, G: Clone);
-
-impl<C, F, G> AssignWatermarksTo<C, F, G> {
-    /// Reads times with `time_of`, and makes watermarks by `strategy`.
-    pub fn new(chain: C, strategy: WatermarkStrategy<G>, time_of: F) -> Self {
-        Self { chain, strategy, time_of }
-    }
-}
-
-impl<T, C, F, G> Chain<T> for AssignWatermarksTo<C, F, G>
-where
-    T: Record,
-    C: Chain<T>,
-    G: WatermarkGenerator,
-    F: for<'a> Fn(<C::Out as Record>::View<'a>) -> Timestamp + Clone + Send + 'static,
-{
-    type Out = C::Out;
-    type With<D: Link<C::Out>> = C::With<AssignWatermarks<C::Out, F, G, D>>;
-
-    fn finish<D: Link<C::Out>>(self, next: D, context: &TaskContext) -> Self::With<D> {
-        let link = AssignWatermarks {
-            time_of: self.time_of,
-            generator: self.strategy.generator,
-            idle_after: self.strategy.idle_after,
-            emitted: Timestamp::MIN,
-            emitted_at: Nanos::default(),
-            seen: false,
-            untold: false,
-            last_seen: Nanos::default(),
-            idle: false,
-            stopped: false,
-            context: context.clone(),
-            next,
-            types: PhantomData,
-        };
-        self.chain.finish(link, context)
-    }
+/// Gives records their event time and the stream no watermarks: windows fire at the end of the input, and no record is
+/// late. Flink's `WatermarkStrategy.noWatermarks()`.
+///
+/// ```
+/// use wiesel_operators::no_watermarks;
+///
+/// let strategy = no_watermarks();
+/// # let _ = strategy;
+/// ```
+pub fn no_watermarks() -> WatermarkStrategy<NoWatermarks> {
+    WatermarkStrategy::custom(NoWatermarks)
 }

@@ -134,7 +134,7 @@ impl Task {
     /// If the head cannot take it: a split that it cannot read, or a message for a source to another head.
     pub fn mail(&mut self, mail: Mail) -> Result<(), TaskFailure> {
         let Some(mail) = self.hold_mail(mail) else { return Ok(()) };
-        self.asked_for_split = false;
+        self.asked_for_split &= matches!(mail, Mail::WatermarkLimit(_));
         self.head.mail(mail).map_err(|failure| self.name(failure))
     }
 
@@ -180,7 +180,7 @@ impl Task {
             self.blocked_since.get_or_insert(started);
             // What is open must leave, or the frames that it fills never come home.
             self.head.ports(&mut |port| port.flush());
-            return if moved { Turn::Worked } else { Turn::Idle(None) };
+            return if moved { Turn::Worked } else { Turn::Idle(self.context.take_wake()) };
         }
         if let Some(since) = self.blocked_since.take() {
             let blocked = started.since(since);
@@ -204,7 +204,8 @@ impl Task {
                 }
                 let idle = shard.read_clock().since(started);
                 self.context.metrics().idle_ns.add(idle.as_nanos() as u64);
-                if moved { Turn::Worked } else { Turn::Idle(until) }
+                let wake = self.context.take_wake();
+                if moved { Turn::Worked } else { Turn::Idle(earliest(until, wake)) }
             }
             turn => {
                 if polls_behind {

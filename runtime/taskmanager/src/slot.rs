@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use wiesel_core::{Blame, CheckpointId, TaskFailure, metrics::TaskMetrics};
+use wiesel_core::{AlignmentReport, Blame, CheckpointId, TaskFailure, metrics::TaskMetrics};
 use wiesel_operators::{Mail, Snapshot};
 use wiesel_rpc::Attempt;
 use wiesel_task::{Cut, Task, Turn};
@@ -48,6 +48,11 @@ impl Slot {
             Ok(turn) => turn,
             Err(failure) => Turn::Failed(failure),
         }
+    }
+
+    /// What the task's source has to say to the others of its group.
+    pub(crate) fn take_watermark_report(&self) -> Option<AlignmentReport> {
+        self.task.context().alignment().take_report()
     }
 
     /// Hands over a message for a source.

@@ -147,6 +147,9 @@ impl Worker {
                     self.end(at, Some(&failure), TaskState::Failed);
                 }
             }
+            ToTaskManager::WatermarkLimit(attempt, limit) => {
+                self.mail(attempt, Mail::WatermarkLimit(limit));
+            }
             ToTaskManager::Cancel(attempt) => {
                 if let Some(at) = self.slot_of(attempt) {
                     self.end(at, None, TaskState::Canceled);
@@ -311,7 +314,12 @@ impl Worker {
                 continue;
             }
             let attempt = slot.attempt;
-            match slot.turn() {
+            let turn = slot.turn();
+            if let Some(report) = slot.take_watermark_report() {
+                worked = true;
+                self.reports.push_back(ToJobMaster::Watermark(attempt, report));
+            }
+            match turn {
                 Turn::Worked => worked = true,
                 Turn::Idle(time) => until = earlier(until, time),
                 Turn::NeedsSplit => {

@@ -46,12 +46,11 @@ mod progress;
 mod settings;
 mod table;
 pub mod testing;
-mod watermarks;
 
 pub use arguments::UsageError;
 pub use environment::StreamExecutionEnvironment;
 pub use error::{Error, Result, exit_code};
-pub use watermarks::{NoWatermarks, no_watermarks};
+pub use wiesel_operators::{NoWatermarks, no_watermarks};
 
 pub use wiesel_cluster::{ClusterError, JobClient, JobProgress, JobResult, TaskProgress};
 pub use wiesel_core::{
@@ -88,7 +87,7 @@ pub mod shard {
 pub mod prelude {
     pub use crate::{
         BAD_LINES, DataStream, Key, Out, OutputTag, Record, StreamExecutionEnvironment, Timestamp,
-        hours, millis, minutes, no_watermarks, seconds,
+        hours, millis, minutes, seconds,
     };
     pub use wiesel_connectors::{
         BadLines, Collection, Csv, DataGen, FileSink, JsonLines, Lines, StdoutSink, Utf8,
@@ -100,7 +99,7 @@ pub mod prelude {
         ProcessJoinContext, ProcessJoinFunction, Ranked, RankedView, ReducingState, Session,
         Sliding, StateRegistry, StateTtl, TimeDomain, TimeWindow, TtlUpdate, TtlVisibility,
         Tumbling, ValueState, WatermarkStrategy, after, before, bounded_out_of_orderness, by_count,
-        monotonous_timestamps,
+        monotonous_timestamps, no_watermarks, punctuated,
     };
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use wiesel_core::{AlignmentGroup, AlignmentReport, Timestamp, millis};
 use wiesel_rpc::TaskManagerId;
 
 use super::{
@@ -19,6 +20,17 @@ impl Random {
         let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         ((z ^ (z >> 31)) % limit as u64) as usize
     }
+}
+
+/// Somewhere in a group.
+fn report(random: &mut Random) -> AlignmentReport {
+    let group = AlignmentGroup {
+        name: "all".to_owned(),
+        max_drift: millis(10),
+        update_interval: millis(50),
+    };
+    let watermark = Timestamp::from_millis(random.below(100) as i64);
+    AlignmentReport { group, watermark }
 }
 
 /// What a shard has been told and what it will report, each in order.
@@ -39,6 +51,9 @@ impl ShardModel {
             }
             ToTaskManager::Start(attempt) => {
                 let mut answers = vec![ToJobMaster::State(attempt, TaskState::Running)];
+                if attempt.task.vertex.0 == 0 {
+                    answers.push(ToJobMaster::Watermark(attempt, report(random)));
+                }
                 answers.push(match attempt.task.vertex.0 {
                     0 => ToJobMaster::RequestSplit(attempt),
                     _ => ToJobMaster::Heartbeat(TaskManagerId(0), Vec::new()),
@@ -52,6 +67,7 @@ impl ShardModel {
             ToTaskManager::NoMoreSplits(attempt) => {
                 (attempt, vec![ToJobMaster::State(attempt, TaskState::Finished)])
             }
+            ToTaskManager::WatermarkLimit(attempt, _) => (attempt, Vec::new()),
             ToTaskManager::Cancel(attempt) => {
                 (attempt, vec![ToJobMaster::State(attempt, TaskState::Canceled)])
             }

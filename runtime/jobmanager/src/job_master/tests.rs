@@ -3,13 +3,13 @@
 //! ```text
 //!   go                       started, all deployed, all running; its effects are not shown
 //!   start cancel tick <ms>   deployed 0/1    running 0/1    finished 0/1    canceled 0/1
-//!   fail 0/1    split 0/1    lost 1          old 0/1        foreign 0/1
+//!   fail 0/1    split 0/1    lost 1          old 0/1        foreign 0/1     at 0/1 <watermark>
 //! ```
 
 use std::fmt::Write;
 
 use wiesel_connectors::{Assignment, SplitEnumerator, SplitPayload};
-use wiesel_core::{ShardId, SubtaskIndex};
+use wiesel_core::{AlignmentGroup, AlignmentReport, ShardId, SubtaskIndex, Timestamp, millis};
 use wiesel_graph::{
     GraphDefaults, JobGraph, Partitioning, StreamEdge, StreamGraph, StreamOperator, StreamVertex,
 };
@@ -95,6 +95,13 @@ fn event(step: &str, now: &mut Nanos) -> Event {
         "canceled" => state(TaskState::Canceled),
         "fail" => ToJobMaster::Failed(attempt(object), failure(object)),
         "split" => ToJobMaster::RequestSplit(attempt(object)),
+        "at" => {
+            let (task, ms) = object.split_once(' ').unwrap();
+            let (max_drift, update_interval) = (millis(10), millis(20));
+            let group = AlignmentGroup { name: "all".to_owned(), max_drift, update_interval };
+            let watermark = Timestamp::from_millis(ms.parse().unwrap());
+            ToJobMaster::Watermark(attempt(task), AlignmentReport { group, watermark })
+        }
         "old" => ToJobMaster::Deployed(Attempt { number: 1, ..attempt(object) }),
         "foreign" => {
             let message = ToJobMaster::Failed(attempt(object), failure("foreign"));
@@ -118,6 +125,9 @@ fn show(effect: &Effect) -> String {
                     format!("split {} to {}", String::from_utf8_lossy(split), attempt.task)
                 }
                 ToTaskManager::NoMoreSplits(attempt) => format!("no more to {}", attempt.task),
+                ToTaskManager::WatermarkLimit(attempt, limit) => {
+                    format!("{} up to {}", attempt.task, limit.as_millis())
+                }
                 ToTaskManager::Cancel(attempt) => format!("cancel {}", attempt.task),
                 ToTaskManager::Trigger(attempt, id) => format!("trigger {id} at {}", attempt.task),
                 ToTaskManager::CheckpointCompleted(attempt, id) => {
@@ -194,6 +204,23 @@ split 0/0: @0 no more to 0/0",
         "\
 split 0/0: @0 split a to 0/0
 cancel: job CANCELLING, 0/0 CANCELING, @0 cancel 0/0, 0/1 CANCELING, @1 cancel 0/1, 1/0 CANCELING, @0 cancel 1/0",
+    );
+}
+
+#[test]
+fn who_is_ahead_hears_how_far_it_may_go() {
+    check(
+        "go; at 0/0 5; tick 10; at 0/1 90; tick 9; tick 1; finished 0/0; tick 0; finished 0/1; tick 20",
+        "\
+tick 1: @0 0/0 up to 15, @1 0/1 up to 15
+finished 0/0: 0/0 FINISHED
+tick 0: @1 0/1 up to 100
+finished 0/1: 0/1 FINISHED",
+    );
+    // A report that crossed a `Cancel` changes nothing.
+    check(
+        "go; cancel; at 0/0 5; tick 20",
+        "cancel: job CANCELLING, 0/0 CANCELING, @0 cancel 0/0, 0/1 CANCELING, @1 cancel 0/1, 1/0 CANCELING, @0 cancel 1/0",
     );
 }
 

@@ -19,6 +19,7 @@ mod rolling;
 mod session;
 mod session_model;
 mod sliding;
+mod split_watermarks;
 mod states;
 mod states_model;
 mod states_restore;

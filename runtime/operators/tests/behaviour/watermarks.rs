@@ -3,7 +3,7 @@
 use wiesel_core::{Timestamp, millis, seconds};
 use wiesel_operators::{
     AssignWatermarksTo, FrameStart, Nothing, WatermarkGenerator, WatermarkStrategy,
-    bounded_out_of_orderness, monotonous_timestamps,
+    bounded_out_of_orderness, monotonous_timestamps, no_watermarks, punctuated,
 };
 
 use crate::harness::{self, STATELESS, Word, number};
@@ -14,7 +14,11 @@ fn time_of(word: (&str, i64)) -> Timestamp {
 }
 
 #[track_caller]
-fn check<G: WatermarkGenerator>(strategy: &WatermarkStrategy<G>, script: &str, expected: &str) {
+fn check<G: WatermarkGenerator<Word>>(
+    strategy: &WatermarkStrategy<G>,
+    script: &str,
+    expected: &str,
+) {
     let build = |context: &_, probe: &_| {
         let chain = AssignWatermarksTo::new(Nothing::<Word>::new(), strategy.clone(), time_of);
         harness::head_of(FrameStart::new(), chain, context, probe)
@@ -97,8 +101,8 @@ fn a_busy_turn_without_records_does_not_put_off_idleness() {
 #[derive(Clone)]
 struct Last(Timestamp);
 
-impl WatermarkGenerator for Last {
-    fn on_event(&mut self, time: Timestamp) {
+impl WatermarkGenerator<Word> for Last {
+    fn on_event(&mut self, _: (&str, i64), time: Timestamp) {
         self.0 = time;
     }
     fn current(&self) -> Timestamp {
@@ -110,4 +114,24 @@ impl WatermarkGenerator for Last {
 fn a_generator_cannot_take_a_watermark_back() {
     let strategy = WatermarkStrategy::custom(Last(Timestamp::MIN));
     check(&strategy, "t2! a5 t4! a3 t6! a5 t8! a6 t9!", "a5@5 w5 a3@3 a5@5 a6@6 w6");
+}
+
+#[test]
+fn punctuation_is_told_right_behind_its_record() {
+    // Records of key `m` are marks: all of their time has been sent.
+    let strategy = punctuated::<Word>(|(key, _), time| (key == "m").then_some(time));
+    check(&strategy, "a5 m7 a8 m9 t2!", "a5@5 m7@7 w7 a8@8 m9@9 w9");
+    // It may be told any time later, but is not told twice, nor taken back.
+    check(&strategy, "m7 m6 m7 a3 t2! m8", "m7@7 w7 m6@6 m7@7 a3@3 m8@8 w8");
+    check(
+        &strategy.clone().with_idleness(millis(10)),
+        "m7 t2! t12! m9",
+        "m7@7 w7 idle active m9@9 w9",
+    );
+    check(&strategy, "a5 t2! w+ end", "a5@5 w+");
+}
+
+#[test]
+fn without_watermarks_there_is_only_the_end() {
+    check(&no_watermarks(), "a5 t2! a9 t4! w7 w+ end", "a5@5 a9@9 w+");
 }
