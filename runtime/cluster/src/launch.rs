@@ -175,6 +175,12 @@ pub fn assemble(
         let named =
             |failure: wiesel_core::TaskFailure| ClusterError::Prepare(failure.uid(vertex.uid()));
         if let Some(source) = &vertex.factory.source {
+            if cluster.checkpoints.folder.is_some() && !source.can_rewind() {
+                let name = vertex.name();
+                tracing::warn!(
+                    "{name} cannot be read again: what it read since a checkpoint is lost if the job fails"
+                );
+            }
             let enumerator =
                 source.enumerator(vertex.parallelism, &MachineDiscovery).map_err(named)?;
             enumerators.push(SourceEnumerator { vertex: vertex.id, enumerator });

@@ -66,6 +66,12 @@ pub trait Source: Clone + Send + 'static {
 
     /// Whether it ends by itself.
     fn is_bounded(&self) -> bool;
+
+    /// Whether a split can be read again from where it was. What a source that cannot has read since the last checkpoint
+    /// is lost when its job fails.
+    fn can_rewind(&self) -> bool {
+        true
+    }
 }
 
 /// What a reader is told about the task it reads for.

@@ -30,6 +30,9 @@ pub trait EnumeratorFactory: Send {
         discovery: &dyn Discovery,
     ) -> Result<Box<dyn SplitEnumerator>, TaskFailure>;
 
+    /// See [`Source::can_rewind`].
+    fn can_rewind(&self) -> bool;
+
     /// Another one like this.
     fn clone_box(&self) -> Box<dyn EnumeratorFactory>;
 }
@@ -47,6 +50,10 @@ impl<S: Source> EnumeratorFactory for SourceStart<S> {
         discovery: &dyn Discovery,
     ) -> Result<Box<dyn SplitEnumerator>, TaskFailure> {
         self.source.enumerator(parallelism, discovery)
+    }
+
+    fn can_rewind(&self) -> bool {
+        self.source.can_rewind()
     }
 
     fn clone_box(&self) -> Box<dyn EnumeratorFactory> {

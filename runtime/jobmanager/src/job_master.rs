@@ -34,9 +34,7 @@ use wiesel_rpc::{
 };
 
 use crate::{
-    JobMasterError, JobStatus, SourceEnumerator,
-    alignment::Alignment,
-    deployment::deployment_of,
+    JobMasterError, JobStatus, SourceEnumerator, alignment::Alignment, deployment::deployment_of,
     source_desk::SourceDesk,
 };
 

@@ -194,6 +194,10 @@ impl<F: Format> Source for TextSource<F> {
     fn is_bounded(&self) -> bool {
         matches!(self.input, Input::Files(_))
     }
+
+    fn can_rewind(&self) -> bool {
+        matches!(self.input, Input::Files(_))
+    }
 }
 
 impl<F> TextSource<F> {
