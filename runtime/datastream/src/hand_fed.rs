@@ -99,6 +99,10 @@ impl<T: Record> EnumeratorFactory for HandFedStart<T> {
         Ok(Box::new(NoSplits))
     }
 
+    fn can_rewind(&self) -> bool {
+        false
+    }
+
     fn clone_box(&self) -> Box<dyn EnumeratorFactory> {
         Box::new(self.clone())
     }
