@@ -1,4 +1,4 @@
-//! `tumbling`, `sliding`: counts of ten thousand keys in windows of a minute of event time.
+//! `tumbling`, `sliding`, `session`: counts of ten thousand keys in windows of a minute of event time, or in sessions.
 //!
 //! ```text
 //!   key, time ─▶ watermarks ─▶ key_by ─▶ window ─▶ count ─▶ key, count, end ─▶ CheckSink
@@ -7,7 +7,7 @@
 use std::hint::black_box;
 
 use wiesel::{
-    Out, Owned, WindowAssigner,
+    Out, Owned, Record, Windowing,
     connectors::{DataGen, Generate, SourceOutput, Tick},
     operators::Folding,
     prelude::*,
@@ -15,28 +15,34 @@ use wiesel::{
 
 use super::check_sink::Total;
 use crate::{
-    generator::{Generator, WINDOW_MS, WINDOWED_KEYS, window_x},
+    generator::{DISORDER_MS, Generator, SESSION_GAP_MS, WINDOW_MS, WINDOWED_KEYS, window_x},
     measure::Run,
     workload::Workload,
 };
 
-/// A count in windows of a minute: one every minute, or as often as the run says.
+/// A count in windows of a minute, one every minute or as often as the run says; or in sessions.
 pub fn build(env: &StreamExecutionEnvironment, run: &Run) -> Total {
     let size = millis(WINDOW_MS);
     match run.workload {
         Workload::Sliding => {
             counts(env, run, Sliding::event_time(size, millis(WINDOW_MS / run.slides)))
         }
+        Workload::Session => counts(env, run, Session::with_gap(millis(SESSION_GAP_MS))),
         _ => counts(env, run, Tumbling::event_time(size)),
     }
 }
 
-fn counts<W: WindowAssigner>(env: &StreamExecutionEnvironment, run: &Run, windows: W) -> Total {
+fn counts<W: Windowing<(u64, u64)>>(
+    env: &StreamExecutionEnvironment,
+    run: &Run,
+    windows: W,
+) -> Total {
     let generator = Generator::new(run.seed, run.event_rate);
+    let disorder = millis(if run.disorder == 0 { 0 } else { DISORDER_MS });
     let counts = env
-        .source(DataGen::by(Keys(generator)).count(run.events))
+        .source(DataGen::by(Keys { generator, late: run.disorder }).count(run.events))
         .uid("keys")
-        .watermarks(monotonous_timestamps(), |(_, at)| Timestamp::from_millis(at as i64))
+        .watermarks(bounded_out_of_orderness(disorder), |(_, at)| Timestamp::from_millis(at as i64))
         .key_by::<u64>(|(key, _)| key)
         .window(windows)
         .fold_with(Count)
@@ -46,33 +52,39 @@ fn counts<W: WindowAssigner>(env: &StreamExecutionEnvironment, run: &Run, window
 
 /// Makes keys with their event times.
 #[derive(Clone)]
-struct Keys(Generator);
+struct Keys {
+    generator: Generator,
+    /// Of a hundred.
+    late: u64,
+}
 
 impl Generate<(u64, u64)> for Keys {
     #[inline(always)]
     fn generate<S: SourceOutput<(u64, u64)>>(&mut self, tick: Tick, out: &mut S) -> bool {
-        let record = (self.0.key(tick.number, WINDOWED_KEYS), self.0.time_ms(tick.number));
+        let Self { generator, late } = self;
+        let at = generator.time_ms(tick.number) - generator.delay_ms(tick.number, *late);
+        let record = (generator.key(tick.number, WINDOWED_KEYS), at);
         out.collect(Owned(*black_box(&record)), None)
     }
 }
 
 /// `count()`, with the end of the window.
 #[derive(Clone)]
-struct Count;
+pub struct Count;
 
-impl Folding<u64, (u64, u64)> for Count {
+impl<T: Record> Folding<u64, T> for Count {
     type Acc = u64;
     type Out = (u64, u64, u64);
     const MERGES: bool = true;
     const RETRACTS: bool = true;
 
     #[inline]
-    fn first(&self, _: (u64, u64)) -> Result<u64, AggregateError> {
+    fn first(&self, _: T::View<'_>) -> Result<u64, AggregateError> {
         Ok(1)
     }
 
     #[inline]
-    fn add(&self, acc: &mut u64, _: (u64, u64)) -> Result<(), AggregateError> {
+    fn add(&self, acc: &mut u64, _: T::View<'_>) -> Result<(), AggregateError> {
         *acc += 1;
         Ok(())
     }
@@ -130,6 +142,7 @@ mod tests {
                 let run = Run {
                     workload,
                     slides,
+                    disorder: 0,
                     events: 40_000,
                     parallelism,
                     event_rate: 200,
