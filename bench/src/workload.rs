@@ -246,6 +246,11 @@ impl Workload {
         )
     }
 
+    /// Whether it counts keys in windows; then what updates and results cost is said apart.
+    pub const fn is_of_windows(self) -> bool {
+        matches!(self, Self::Tumbling | Self::Sliding | Self::Session | Self::Q11)
+    }
+
     /// Whether it counts in sessions; then its input may be out of order.
     pub const fn is_of_sessions(self) -> bool {
         matches!(self, Self::Session | Self::Q11)

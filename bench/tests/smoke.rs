@@ -116,6 +116,16 @@ fn a_comparison_has_ratios_with_intervals() {
 }
 
 #[test]
+fn windows_say_what_updates_and_results_cost() {
+    for workload in ["tumbling", "sliding", "session", "q11"] {
+        let run = object(&[workload, "--events", "50000", "--event-rate", "3000"]);
+        for field in ["update_ns_per_event", "emission_ns_per_result"] {
+            assert!(run[field].as_f64().is_some_and(|ns| ns > 0.0), "{run}: {field}");
+        }
+    }
+}
+
+#[test]
 fn shards_hand_over_every_record() {
     let handoff = object(&["handoff", "--events", "5000"]);
     assert_eq!(handoff["out"], 5_000);
@@ -144,7 +154,7 @@ fn a_latency_is_a_distribution() {
 fn a_wrong_command_line_says_what_is_right() {
     for (args, expected) in [
         (&[][..], "which workload? there are gen, gen_keys"),
-        (&["q99"], "`q99` is not a workload: there are gen, gen_keys"),
+        (&["flink"], "`flink` is not a workload: there are gen, gen_keys"),
         (&["kyed_skew"], "`kyed_skew` is not a workload: did you mean `keyed_skew`?"),
         (&["q0", "q1"], "unexpected argument `q1`: a run has one workload"),
         (&["q12", "--engine", "bare"], "q12 has no loop by hand"),

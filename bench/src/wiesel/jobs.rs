@@ -43,6 +43,9 @@ pub fn run(run: &Run) -> Result<Outcome, String> {
         eprint!("{}", profile::table(&result, run.events, &usage));
     }
     let mut outcome = usage.outcome(run, "wiesel", total.get());
+    if run.workload.is_of_windows() {
+        outcome.extra = windows::costs(&result, &outcome);
+    }
     if run.workload == Workload::Exchange {
         let bytes = run.events as f64 * size_of::<Block>() as f64;
         outcome.extra = vec![("bytes_per_second", json!(bytes / usage.elapsed.as_secs_f64()))];

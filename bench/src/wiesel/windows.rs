@@ -6,8 +6,9 @@
 
 use std::hint::black_box;
 
+use serde_json::{Value, json};
 use wiesel::{
-    Out, Owned, Record, Windowing,
+    JobResult, Out, Owned, Record, Windowing,
     connectors::{DataGen, Generate, SourceOutput, Tick},
     operators::Folding,
     prelude::*,
@@ -16,7 +17,7 @@ use wiesel::{
 use super::check_sink::Total;
 use crate::{
     generator::{DISORDER_MS, Generator, SESSION_GAP_MS, WINDOW_MS, WINDOWED_KEYS, window_x},
-    measure::Run,
+    measure::{Outcome, Run},
     workload::Workload,
 };
 
@@ -48,6 +49,24 @@ fn counts<W: Windowing<(u64, u64)>>(
         .fold_with(Count)
         .uid("counts");
     super::jobs::check(counts, |(key, count, end)| window_x(key, count, end))
+}
+
+/// What an update and a result of windows cost, of the busy time of all tasks: what is spent on watermarks, which fire
+/// windows, is that of results; all else, from the source on, is that of updates.
+pub fn costs(result: &JobResult, outcome: &Outcome) -> Vec<(&'static str, Value)> {
+    let metrics = || result.progress.tasks.iter().filter_map(|task| task.metrics.as_ref());
+    let busy_ns: u64 = metrics().map(|metrics| metrics.busy_ns).sum();
+    let firing_ns: u64 = metrics().map(|metrics| metrics.watermark_ns).sum();
+    let per = |ns: u64, count: u64| rounded(ns as f64 / count.max(1) as f64);
+    vec![
+        ("update_ns_per_event", per(busy_ns.saturating_sub(firing_ns), outcome.run.events)),
+        ("emission_ns_per_result", per(firing_ns, outcome.check.out)),
+    ]
+}
+
+/// To a tenth.
+fn rounded(ns: f64) -> Value {
+    json!((ns * 10.0).round() / 10.0)
 }
 
 /// Makes keys with their event times.
