@@ -9,7 +9,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench instructions instructions-record sim loom oracle
+.PHONY: help setup demo test check bench instructions instructions-record properties sim loom oracle
 
 # rustup's folder, for a shell that was started before rustup was installed.
 export PATH := $(HOME)/.cargo/bin:$(PATH)
@@ -22,8 +22,9 @@ CARGO_TARGET_DIR ?= $(CURDIR)/target
 export CARGO_TARGET_DIR
 TARGET := $(CARGO_TARGET_DIR)
 
-# Knobs: `make sim SEEDS=5000`, `make demo ARGS="--parallelism 3"`.
+# Knobs: `make sim SEEDS=5000`, `make properties TRACES=1000000`, `make demo ARGS="--parallelism 3"`.
 SEEDS ?= 500
+TRACES ?= 300000
 ARGS ?=
 
 # The commands behind the targets, each in one place.
@@ -31,6 +32,7 @@ DEMO := cargo run --quiet --release -p wiesel-examples --bin demo --
 TRENDS := cargo run --quiet --release -p wiesel-examples --bin trending_hashtags --
 BENCH := cargo run --quiet --release -p wiesel-bench -- chain --compare bare
 SIM := RUSTFLAGS="--cfg sim" CARGO_TARGET_DIR="$(TARGET)/sim" cargo run --quiet -p wiesel-tests --bin sim --
+PROPERTIES := TRACES=$(TRACES) cargo test --quiet --release -p wiesel-operators --test behaviour -- --exact properties::all_of_them --ignored --nocapture
 LOOM := RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR="$(TARGET)/loom" cargo test --quiet --release --lib -p wiesel-shard
 KERNELS := RUSTFLAGS="-C target-cpu=x86-64-v3" CARGO_TARGET_DIR="$(TARGET)/kernels" cargo run --quiet --release -p wiesel-bench --bin kernels --
 POSTS := examples/data/posts.jsonl
@@ -95,6 +97,9 @@ instructions-record: setup ## writes bench/instructions.txt anew
 
 sim: setup ## random schedules of whole jobs in one thread: make sim SEEDS=5000
 	@$(SIM) --seeds $(SEEDS) $(ARGS)
+
+properties: setup ## random traces against naive interpreters of every operator: make properties TRACES=1000000
+	@$(PROPERTIES)
 
 loom: setup ## the model checker on the lock-free parts
 	@$(LOOM)

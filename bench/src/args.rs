@@ -26,16 +26,22 @@ Workloads:
   q0 q1 q2            Nexmark: every bid, with its price converted, those on every 123rd auction
   q3 q8               Nexmark: auctions with their sellers; those who sign up and sell within ten seconds
   q5                  Nexmark: the auctions with the most bids of ten seconds, every two seconds
+  q4 q6               Nexmark, ours alone: changing averages of what auctions go for, of categories and of sellers
   q7                  Nexmark: the highest price of ten seconds
+  q9                  Nexmark, ours alone: the winning bid of each auction, changing
+  q10                 Nexmark, ours alone: every bid as a line in a file of its minute
+  q11                 Nexmark: bids by bidder and session, which ten seconds without one end
   q12                 Nexmark, ours alone: bids by bidder and ten seconds of the time of day
   q13 q14 q21 q22     Nexmark, ours alone: bids with a looked up value, calculated, with a channel's number, with folders
   q15 q16 q17         Nexmark, ours alone: changing statistics of days, of channels and days, of auctions and days
   q18 q19             Nexmark, ours alone: each bidder's last bid on each auction, the ten highest bids of each auction
+  q20 q23             Nexmark, ours alone: bids with their auctions, of a category; with their bidders and what they sell
   q0shuffle           every bid, whole, to the shard of its auction
   keyed keyed_skew    a running count of 2^20 keys; keyed_skew: half of the records have one key
   wordcount           a running count of words, eight in a line
   trending            the ten most frequent hashtags of each second
   tumbling sliding    a count of 10,000 keys in windows of a minute; sliding: in windows that overlap
+  session             a count of 10,000 keys in sessions, which ten seconds without a record end
   chain               3 filters, a projected string, a flat_map that splits it, 2 maps, over archived frames
   exchange            frames from one shard to another, every byte written and read
   handoff             one record to another shard and back, when both are idle
@@ -47,8 +53,9 @@ Options:
   --runs K                          runs (default 1), or with --compare pairs (default 15, at least 3)
   --events N                        events of a run (default: as many as the reference sums are of)
   --parallelism P                   shards (default 1; latency, handoff and exchange: 2)
-  --event-rate R                    events per second of event time (default 1000000; trending 200000, tumbling and sliding 100000)
+  --event-rate R                    events per second of event time (default 1000000; trending 200000, tumbling, sliding, session 100000)
   --slides N                        sliding: windows over each time (default 10)
+  --disorder P                      session, q11: of a hundred events, how many are up to 5 s late (default 0)
   --seed S                          seed of the generator; 0x… for hexadecimal
   --rate R                          latency: events per second that are sent (default 1000000)
   --mode spin|park                  latency, handoff: how a shard without work rests (default spin)
@@ -111,6 +118,7 @@ pub struct Args {
     pub parallelism: u32,
     pub event_rate: u64,
     pub slides: u64,
+    pub disorder: u64,
     pub seed: u64,
     pub rate: u64,
     pub mode: Mode,
@@ -153,6 +161,7 @@ struct Given {
     parallelism: Option<u64>,
     event_rate: Option<u64>,
     slides: Option<u64>,
+    disorder: Option<u64>,
     seed: Option<u64>,
     rate: Option<u64>,
     mode: Option<Mode>,
@@ -190,6 +199,9 @@ impl Given {
                     given.event_rate = Some(positive(&mut parser, "--event-rate")?)
                 }
                 Arg::Long("slides") => given.slides = Some(positive(&mut parser, "--slides")?),
+                Arg::Long("disorder") => {
+                    given.disorder = Some(whole(&mut parser, "--disorder", 0)?);
+                }
                 Arg::Long("rate") => given.rate = Some(positive(&mut parser, "--rate")?),
                 Arg::Long("seed") => given.seed = Some(seed(&parser.value()?.string()?)?),
                 Arg::Long("mode") => {
@@ -235,6 +247,13 @@ impl Given {
         let by_hand = self.engine == Some(Engine::Bare) || self.compare.contains(&Peer::Bare);
         if workload == Workload::Latency && by_hand && self.mode == Some(Mode::Park) {
             return Err("the loop by hand spins: leave out --mode park".to_owned());
+        }
+        let disorder = self.disorder.unwrap_or(0);
+        if !workload.is_of_sessions() && self.disorder.is_some() {
+            return Err(format!("{workload} has its events in order: leave out --disorder"));
+        }
+        if disorder > 100 {
+            return Err(format!("--disorder is of a hundred events, not {disorder}"));
         }
         let slides = self.slides.unwrap_or(10);
         if workload != Workload::Sliding && self.slides.is_some() {
@@ -285,6 +304,7 @@ impl Given {
             parallelism,
             event_rate: self.event_rate.unwrap_or(workload.event_rate()),
             slides,
+            disorder,
             seed: self.seed.unwrap_or(SEED),
             rate,
             mode: self.mode.unwrap_or(Mode::Spin),
@@ -295,12 +315,19 @@ impl Given {
     }
 }
 
-/// A number of at least one; underscores may group its digits.
+/// A number of at least one.
 fn positive(parser: &mut Parser, option: &str) -> Result<u64, lexopt::Error> {
+    whole(parser, option, 1)
+}
+
+/// A number of at least `least`; underscores may group its digits.
+fn whole(parser: &mut Parser, option: &str, least: u64) -> Result<u64, lexopt::Error> {
     let text = parser.value()?.string()?;
     match text.replace('_', "").parse() {
-        Ok(number) if number > 0 => Ok(number),
-        _ => Err(format!("{option} must be a whole number of at least 1, not `{text}`").into()),
+        Ok(number) if number >= least => Ok(number),
+        _ => {
+            Err(format!("{option} must be a whole number of at least {least}, not `{text}`").into())
+        }
     }
 }
 

@@ -60,6 +60,8 @@ impl Peer {
                     | Workload::GenTweets
                     | Workload::Tumbling
                     | Workload::Sliding
+                    | Workload::Session
+                    | Workload::Q11
                     | Workload::Chain
                     | Workload::Exchange
                     | Workload::Handoff

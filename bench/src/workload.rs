@@ -21,12 +21,22 @@ pub enum Workload {
     Q2,
     /// Auctions of a category with their sellers in some states.
     Q3,
+    /// Averages of the winning bids of each category.
+    Q4,
     /// The auctions with the most bids of ten seconds, every two seconds.
     Q5,
+    /// Averages of the last winning bids of each seller.
+    Q6,
     /// The highest price of ten seconds.
     Q7,
     /// Who signs up and sells within ten seconds.
     Q8,
+    /// The winning bid of each auction.
+    Q9,
+    /// Bids as lines in files.
+    Q10,
+    /// Bids by bidder and session.
+    Q11,
     /// Bids by bidder and ten seconds of the time of day.
     Q12,
     /// Bids with a value of a side table.
@@ -43,10 +53,14 @@ pub enum Workload {
     Q18,
     /// The ten highest bids of each auction.
     Q19,
+    /// Bids with their auctions.
+    Q20,
     /// Bids with the number of their channel.
     Q21,
     /// Bids with the folders of their URL.
     Q22,
+    /// Bids with their bidders and what they sell.
+    Q23,
     /// Every bid, whole, to the shard of its auction.
     Q0Shuffle,
     /// A running count of 2^20 keys, uniform.
@@ -61,6 +75,8 @@ pub enum Workload {
     Tumbling,
     /// The same in windows that overlap.
     Sliding,
+    /// The same in sessions.
+    Session,
     /// A fused chain over archived frames.
     Chain,
     /// Frames from one shard to the other, every byte written and read.
@@ -73,7 +89,7 @@ pub enum Workload {
 
 impl Workload {
     /// All of them, in the order of the manual.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 40] = [
         Self::Gen,
         Self::GenKeys,
         Self::GenLines,
@@ -82,9 +98,14 @@ impl Workload {
         Self::Q1,
         Self::Q2,
         Self::Q3,
+        Self::Q4,
         Self::Q5,
+        Self::Q6,
         Self::Q7,
         Self::Q8,
+        Self::Q9,
+        Self::Q10,
+        Self::Q11,
         Self::Q12,
         Self::Q13,
         Self::Q14,
@@ -93,8 +114,10 @@ impl Workload {
         Self::Q17,
         Self::Q18,
         Self::Q19,
+        Self::Q20,
         Self::Q21,
         Self::Q22,
+        Self::Q23,
         Self::Q0Shuffle,
         Self::Keyed,
         Self::KeyedSkew,
@@ -102,6 +125,7 @@ impl Workload {
         Self::Trending,
         Self::Tumbling,
         Self::Sliding,
+        Self::Session,
         Self::Chain,
         Self::Exchange,
         Self::Handoff,
@@ -119,9 +143,14 @@ impl Workload {
             Self::Q1 => "q1",
             Self::Q2 => "q2",
             Self::Q3 => "q3",
+            Self::Q4 => "q4",
             Self::Q5 => "q5",
+            Self::Q6 => "q6",
             Self::Q7 => "q7",
             Self::Q8 => "q8",
+            Self::Q9 => "q9",
+            Self::Q10 => "q10",
+            Self::Q11 => "q11",
             Self::Q12 => "q12",
             Self::Q13 => "q13",
             Self::Q14 => "q14",
@@ -130,8 +159,10 @@ impl Workload {
             Self::Q17 => "q17",
             Self::Q18 => "q18",
             Self::Q19 => "q19",
+            Self::Q20 => "q20",
             Self::Q21 => "q21",
             Self::Q22 => "q22",
+            Self::Q23 => "q23",
             Self::Q0Shuffle => "q0shuffle",
             Self::Keyed => "keyed",
             Self::KeyedSkew => "keyed_skew",
@@ -139,6 +170,7 @@ impl Workload {
             Self::Trending => "trending",
             Self::Tumbling => "tumbling",
             Self::Sliding => "sliding",
+            Self::Session => "session",
             Self::Chain => "chain",
             Self::Exchange => "exchange",
             Self::Handoff => "handoff",
@@ -152,9 +184,12 @@ impl Workload {
             Self::Gen | Self::Q0 | Self::Q1 | Self::Q2 | Self::Q7 | Self::Q0Shuffle => 20_000_000,
             Self::Q3 | Self::Q8 | Self::Q12 | Self::Q13 | Self::Q14 => 20_000_000,
             Self::Q21 | Self::Q22 | Self::Tumbling | Self::Sliding => 20_000_000,
+            Self::Q11 | Self::Session => 20_000_000,
             Self::GenKeys | Self::Keyed | Self::KeyedSkew | Self::Latency => 10_000_000,
-            Self::Q5 | Self::Q15 | Self::Q17 => 10_000_000,
+            Self::Q4 | Self::Q5 | Self::Q6 | Self::Q9 | Self::Q10 => 10_000_000,
+            Self::Q15 | Self::Q17 => 10_000_000,
             Self::Q16 | Self::Q18 | Self::Q19 => 4_000_000, // Much is kept.
+            Self::Q20 | Self::Q23 => 1_000_000,             // All is kept.
             Self::GenTweets | Self::Trending => 2_000_000,
             Self::GenLines | Self::WordCount | Self::Handoff => 1_000_000,
             Self::Chain => 2_000_000,
@@ -165,8 +200,8 @@ impl Workload {
     /// Events per second of event time, if the command line says nothing.
     pub const fn event_rate(self) -> u64 {
         match self {
-            Self::Tumbling | Self::Sliding => 100_000,
-            Self::GenTweets | Self::Trending => 200_000,
+            Self::Tumbling | Self::Sliding | Self::Session => 100_000,
+            Self::GenTweets | Self::Trending | Self::Q11 => 200_000,
             _ => 1_000_000,
         }
     }
@@ -192,7 +227,11 @@ impl Workload {
     pub const fn is_ours_alone(self) -> bool {
         matches!(
             self,
-            Self::Q12
+            Self::Q4
+                | Self::Q6
+                | Self::Q9
+                | Self::Q10
+                | Self::Q12
                 | Self::Q13
                 | Self::Q14
                 | Self::Q15
@@ -200,9 +239,21 @@ impl Workload {
                 | Self::Q17
                 | Self::Q18
                 | Self::Q19
+                | Self::Q20
                 | Self::Q21
                 | Self::Q22
+                | Self::Q23
         )
+    }
+
+    /// Whether it counts keys in windows; then what updates and results cost is said apart.
+    pub const fn is_of_windows(self) -> bool {
+        matches!(self, Self::Tumbling | Self::Sliding | Self::Session | Self::Q11)
+    }
+
+    /// Whether it counts in sessions; then its input may be out of order.
+    pub const fn is_of_sessions(self) -> bool {
+        matches!(self, Self::Session | Self::Q11)
     }
 
     /// The workload that makes the same input and drops it.
@@ -215,6 +266,8 @@ impl Workload {
                 Some(Self::Gen)
             }
             Self::Q18 | Self::Q19 | Self::Q21 | Self::Q22 | Self::Q0Shuffle => Some(Self::Gen),
+            Self::Q4 | Self::Q6 | Self::Q9 | Self::Q10 | Self::Q11 => Some(Self::Gen),
+            Self::Q20 | Self::Q23 => Some(Self::Gen),
             Self::Keyed | Self::KeyedSkew => Some(Self::GenKeys),
             Self::WordCount => Some(Self::GenLines),
             Self::Trending => Some(Self::GenTweets),

@@ -24,7 +24,7 @@ fn object(args: &[&str]) -> Value {
 
 /// A workload and its options, and outputs and sums of as many events, as they were when the sums of full runs were the
 /// specification's.
-const EXPECTED: [(&str, &str, u64, &str); 14] = [
+const EXPECTED: [(&str, &str, u64, &str); 18] = [
     ("q0", "100000", 92_000, Q0),
     ("q1", "100000", 92_000, Q1),
     ("q2", "100000", 372, Q2),
@@ -36,6 +36,10 @@ const EXPECTED: [(&str, &str, u64, &str); 14] = [
     ("trending --event-rate 5000", "20000", 40, "42b7415c776df513"),
     ("tumbling --event-rate 1000", "100000", 19_793, "eb8fa67e4ff96204"),
     ("sliding --event-rate 1000 --slides 60", "100000", 1_400_755, "8178b3f2292132d6"),
+    ("session --event-rate 3000", "100000", 12_944, "f9616fbbb1dba135"),
+    ("session --event-rate 3000 --disorder 5", "100000", 12_976, "4e02d982462f7cea"),
+    ("q11 --event-rate 1000", "100000", 2_871, "6e7619d10fa7ad25"),
+    ("q11 --event-rate 1000 --disorder 5", "100000", 2_878, "0b6997ff5b259b24"),
     ("keyed", "100000", 100_000, KEYED),
     ("keyed_skew", "100000", 100_000, SKEW),
     ("wordcount", "1000", 8_000, WORDS),
@@ -112,6 +116,16 @@ fn a_comparison_has_ratios_with_intervals() {
 }
 
 #[test]
+fn windows_say_what_updates_and_results_cost() {
+    for workload in ["tumbling", "sliding", "session", "q11"] {
+        let run = object(&[workload, "--events", "50000", "--event-rate", "3000"]);
+        for field in ["update_ns_per_event", "emission_ns_per_result"] {
+            assert!(run[field].as_f64().is_some_and(|ns| ns > 0.0), "{run}: {field}");
+        }
+    }
+}
+
+#[test]
 fn shards_hand_over_every_record() {
     let handoff = object(&["handoff", "--events", "5000"]);
     assert_eq!(handoff["out"], 5_000);
@@ -140,7 +154,7 @@ fn a_latency_is_a_distribution() {
 fn a_wrong_command_line_says_what_is_right() {
     for (args, expected) in [
         (&[][..], "which workload? there are gen, gen_keys"),
-        (&["q99"], "`q99` is not a workload: there are gen, gen_keys"),
+        (&["flink"], "`flink` is not a workload: there are gen, gen_keys"),
         (&["kyed_skew"], "`kyed_skew` is not a workload: did you mean `keyed_skew`?"),
         (&["q0", "q1"], "unexpected argument `q1`: a run has one workload"),
         (&["q12", "--engine", "bare"], "q12 has no loop by hand"),
@@ -154,6 +168,9 @@ fn a_wrong_command_line_says_what_is_right() {
         (&["handoff", "--parallelism", "3"], "handoff runs on 2 shards"),
         (&["chain", "--parallelism", "2"], "chain runs on 1 shard: leave out --parallelism"),
         (&["latency", "--engine", "bare", "--mode", "park"], "the loop by hand spins"),
+        (&["q7", "--disorder", "5"], "q7 has its events in order: leave out --disorder"),
+        (&["session", "--disorder", "101"], "--disorder is of a hundred events, not 101"),
+        (&["session", "--disorder", "-1"], "--disorder must be a whole number of at least 0"),
         (&["q0", "--parallelism", "0"], "--parallelism must be a whole number of at least 1"),
         (&["q0", "--parallelism", "129"], "at most 128"),
         (&["q0", "--parallelism", "5000000000"], "at most 128"),

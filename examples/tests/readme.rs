@@ -15,6 +15,23 @@ fn the_readmes_table_has_every_option_and_its_default() {
 }
 
 #[test]
+fn every_method_of_the_table_has_a_place() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../runtime/datastream/");
+    let table = fs::read_to_string(format!("{folder}README.md")).expect("there is a table");
+    let methods: Vec<&str> =
+        table.lines().filter(|line| line.matches(" | ").count() >= 2).collect();
+    assert!(methods.len() > 30, "{methods:?}");
+    for method in methods.iter().filter(|method| !method.contains("| Flink |")) {
+        let links: Vec<&str> = method.split("](").skip(1).collect();
+        assert!(!links.is_empty() || method.contains("not yet"), "no link: {method}");
+        for link in links {
+            let (path, _) = link.split_once(')').expect("a link ends");
+            assert!(fs::exists(format!("{folder}{path}")).is_ok_and(|is| is), "no file: {path}");
+        }
+    }
+}
+
+#[test]
 fn the_readmes_job_is_the_example() {
     let readme = fs::read_to_string(README).expect("there is a README");
     let example = include_str!("../trending_hashtags.rs");

@@ -18,6 +18,7 @@ mod keyed;
 mod latency;
 mod nexmark;
 mod rings;
+mod sessions;
 mod threads;
 mod trending;
 mod windows;
@@ -49,6 +50,8 @@ pub fn run(run: &Run) -> Result<Outcome, String> {
         Workload::Q7 => Some(nexmark::q7(run, generator)),
         Workload::Trending => Some(trending::top_ten(run, generator)),
         Workload::Tumbling | Workload::Sliding => Some(windows::count(run, generator)),
+        Workload::Session => Some(sessions::count(run, generator)),
+        Workload::Q11 => Some(sessions::q11(run, generator)),
         Workload::Q0Shuffle => Some(nexmark::q0_shuffle(run, generator)),
         Workload::GenKeys => Some(keyed::gen_only(run, move |number| generator.key(number, KEYS))),
         Workload::GenLines => Some(words::gen_only(run, generator)),

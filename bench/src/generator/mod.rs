@@ -57,6 +57,12 @@ pub const TREND_WINDOW_MS: u64 = 1_000;
 /// Hashtags that trend in each of them.
 pub const TRENDS: usize = 10;
 
+/// What ends a session of q11 and `session`.
+pub const SESSION_GAP_MS: u64 = 10_000;
+
+/// How late the events of a disordered input are at most, in milliseconds.
+pub const DISORDER_MS: u64 = 5_000;
+
 /// Milliseconds of a day.
 pub const DAY_MS: u64 = 86_400_000;
 
@@ -117,6 +123,16 @@ impl Generator {
     #[inline(always)]
     pub fn time_before(&self, number: u64) -> u64 {
         if number == u64::MAX { u64::MAX } else { self.time_ms(number) }
+    }
+
+    /// By how much event `number` is late where so many events of a hundred are: at most [`DISORDER_MS`]. Its event time is
+    /// that much before [`Generator::time_ms`].
+    #[inline(always)]
+    pub fn delay_ms(&self, number: u64, percent: u64) -> u64 {
+        if percent == 0 || below(self.random(number, 6), 100) >= percent {
+            return 0;
+        }
+        1 + below(self.random(number, 7), DISORDER_MS)
     }
 
     /// The key of record `number`, uniform below `keys`.
@@ -200,6 +216,12 @@ pub fn keyed_x(key: u64, count: u64) -> u64 {
 #[inline(always)]
 pub fn window_x(key: u64, count: u64, end_ms: u64) -> u64 {
     keyed_x(key, count).wrapping_add(end_ms.wrapping_mul(7))
+}
+
+/// `x` of a winning bid.
+#[inline(always)]
+pub fn category_x(auction: u64, price: u64, category: u64) -> u64 {
+    auction_price_x(auction, price).wrapping_add(category.wrapping_mul(11))
 }
 
 /// `x` of the highest price in a window, which ends at `end_ms`.

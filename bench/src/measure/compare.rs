@@ -91,6 +91,9 @@ impl Runner {
             option("--rate", args.rate.to_string());
             option("--mode", args.mode.name().to_owned());
         }
+        if workload.is_of_sessions() {
+            option("--disorder", args.disorder.to_string());
+        }
         if workload == Workload::Sliding {
             option("--slides", args.slides.to_string());
         }

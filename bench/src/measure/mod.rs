@@ -60,6 +60,8 @@ pub struct Run {
     pub event_rate: u64,
     /// Windows over each time, for `sliding`.
     pub slides: u64,
+    /// Of a hundred events, how many come late, for `session` and `q11`.
+    pub disorder: u64,
     /// Events per second of real time, for `latency`.
     pub rate: u64,
     /// How shards rest, for `latency` and `handoff`.
@@ -78,6 +80,7 @@ impl From<&Args> for Run {
             parallelism: args.parallelism,
             event_rate: args.event_rate,
             slides: args.slides,
+            disorder: args.disorder,
             rate: args.rate,
             mode: args.mode,
             seed: args.seed,

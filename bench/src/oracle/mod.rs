@@ -9,8 +9,10 @@
 //!
 //! A definition shares nothing with what it is compared with but the generator and the `x` of an output.
 
+mod auctions;
 mod bids;
 mod joins;
+mod sessions;
 mod windows;
 
 use crate::{
@@ -30,6 +32,7 @@ fn run_of(workload: Workload, events: u64, event_rate: u64) -> Run {
         event_rate,
         parallelism: 1,
         slides: 10,
+        disorder: 0,
         rate: 1,
         mode: Mode::Spin,
         seed: SEED,
@@ -40,18 +43,26 @@ fn run_of(workload: Workload, events: u64, event_rate: u64) -> Run {
 /// Compares what `expected` says with everybody who runs the workload here.
 #[track_caller]
 fn check(of: &Run, expected: impl Fn(&Run, Generator) -> Check) {
-    for seed in [SEED, 7, 0x5eed_0000_0001] {
+    for seed in SEEDS {
         let run = Run { seed, ..of.clone() };
-        let expected = expected(&run, Generator::new(seed, run.event_rate));
-        assert!(expected.out > 0, "{} over nothing shows nothing", run.workload);
-        for parallelism in [1, 2, 3, 5] {
-            let run = Run { parallelism, ..run.clone() };
-            let said = format!("{}, seed {seed}, {parallelism} shards", run.workload);
-            assert_eq!(wiesel::run(&run).expect("the job runs").check, expected, "{said}");
-            if Peer::Bare.can_run(run.workload) {
-                let by_hand = bare::run(&run).expect("there is a loop by hand");
-                assert_eq!(by_hand.check, expected, "{said}, by hand");
-            }
+        check_run(&run, expected(&run, Generator::new(seed, run.event_rate)));
+    }
+}
+
+/// What a workload is checked with.
+const SEEDS: [u64; 3] = [SEED, 7, 0x5eed_0000_0001];
+
+/// Compares what is right of one input with everybody who runs the workload here.
+#[track_caller]
+fn check_run(of: &Run, expected: Check) {
+    assert!(expected.out > 0, "{} over nothing shows nothing", of.workload);
+    for parallelism in [1, 2, 3, 5] {
+        let run = Run { parallelism, ..of.clone() };
+        let said = format!("{}, seed {}, {parallelism} shards", run.workload, run.seed);
+        assert_eq!(wiesel::run(&run).expect("the job runs").check, expected, "{said}");
+        if Peer::Bare.can_run(run.workload) {
+            let by_hand = bare::run(&run).expect("there is a loop by hand");
+            assert_eq!(by_hand.check, expected, "{said}, by hand");
         }
     }
 }

@@ -5,6 +5,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use tempfile::TempDir;
 use wiesel::{
     Record,
     connectors::{Sink, WriterContext},
@@ -30,17 +31,32 @@ impl<T: Record, F: for<'a> Fn(T::View<'a>, &mut Check) + Clone + Send + 'static>
     /// A sink, and where its total will be once the job has finished.
     pub fn new(take: F) -> (Self, Total) {
         let total = Arc::default();
-        (Self { take, total: Arc::clone(&total), types: PhantomData }, Total(total))
+        (Self { take, total: Arc::clone(&total), types: PhantomData }, Total::of(total))
     }
 }
 
 /// The total of all writers.
-pub struct Total(Arc<Mutex<Check>>);
+pub struct Total {
+    check: Arc<Mutex<Check>>,
+    /// What the job writes beside it, until nobody asks for the total any more.
+    #[expect(dead_code, reason = "it is removed when it is dropped")]
+    folder: Option<TempDir>,
+}
 
 impl Total {
+    /// The total that writers add up here.
+    pub fn of(check: Arc<Mutex<Check>>) -> Self {
+        Self { check, folder: None }
+    }
+
+    /// With the folder of what the job writes.
+    pub fn keeping(self, folder: TempDir) -> Self {
+        Self { folder: Some(folder), ..self }
+    }
+
     /// What it is by now.
     pub fn get(&self) -> Check {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.check.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -116,6 +116,44 @@ impl Generate<Event> for Events {
     }
 }
 
+/// Makes [`Event`]s of which some come late.
+#[derive(Clone)]
+pub struct DisorderedEvents {
+    events: Events,
+    /// Of a hundred.
+    late: u64,
+}
+
+impl DisorderedEvents {
+    /// A source of the first `count` events, of which `late` of a hundred come late.
+    pub fn source(generator: Generator, count: u64, late: u64) -> DataGen<Event, Self> {
+        let events = Events { generator, text: PersonText::default() };
+        DataGen::by(Self { events, late }).count(count)
+    }
+}
+
+impl Generate<Event> for DisorderedEvents {
+    #[inline(always)]
+    fn generate<S: SourceOutput<Event>>(&mut self, tick: Tick, out: &mut S) -> bool {
+        let Self { events: Events { generator, text }, late } = self;
+        let delay = generator.delay_ms(tick.number, *late);
+        let view = generator.make(
+            tick.number,
+            text,
+            |bid| bid_view(generator::Bid { date_time: bid.date_time - delay, ..bid }),
+            |auction| {
+                let date_time = auction.date_time - delay;
+                auction_view(generator::Auction { date_time, ..auction })
+            },
+            |person| {
+                let date_time = person.date_time - delay;
+                person_view(generator::Person { date_time, ..person })
+            },
+        );
+        out.collect(Viewed::<Event>(*black_box(&view)), None)
+    }
+}
+
 /// Makes lines of words.
 #[derive(Clone)]
 pub struct LinesOfWords {

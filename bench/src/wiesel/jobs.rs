@@ -9,11 +9,15 @@ use wiesel::{
 
 use super::{
     check_sink::{CheckSink, Total},
-    events::{Bid, BidView, Block, Blocks, EventView, Events, Keys, LinesOfWords},
+    events::{
+        Bid, BidView, Block, Blocks, DisorderedEvents, EventView, Events, Keys, LinesOfWords,
+    },
     nexmark, profile, trending, windows,
 };
 use crate::{
-    generator::{Check, Generator, KEYS, auction_price_x, bid_x, keyed_x, word_x, words},
+    generator::{
+        Check, DISORDER_MS, Generator, KEYS, auction_price_x, bid_x, keyed_x, word_x, words,
+    },
     measure::{Outcome, Run, measured},
     workload::Workload,
 };
@@ -39,6 +43,9 @@ pub fn run(run: &Run) -> Result<Outcome, String> {
         eprint!("{}", profile::table(&result, run.events, &usage));
     }
     let mut outcome = usage.outcome(run, "wiesel", total.get());
+    if run.workload.is_of_windows() {
+        outcome.extra = windows::costs(&result, &outcome);
+    }
     if run.workload == Workload::Exchange {
         let bytes = run.events as f64 * size_of::<Block>() as f64;
         outcome.extra = vec![("bytes_per_second", json!(bytes / usage.elapsed.as_secs_f64()))];
@@ -61,9 +68,18 @@ fn build(env: &StreamExecutionEnvironment, run: &Run) -> Result<Total, String> {
             |(auction, price)| auction_price_x(auction, price),
         ),
         Workload::Q3 => nexmark::q3(events()),
+        Workload::Q4 => nexmark::q4(events()),
         Workload::Q5 => nexmark::q5(events()),
+        Workload::Q6 => nexmark::q6(events()),
         Workload::Q7 => nexmark::q7(events()),
         Workload::Q8 => nexmark::q8(events()),
+        Workload::Q9 => nexmark::q9(events()),
+        Workload::Q10 => nexmark::q10(events(), run)?,
+        Workload::Q11 if run.disorder == 0 => nexmark::q11(events(), 0),
+        Workload::Q11 => {
+            let late = DisorderedEvents::source(generator, run.events, run.disorder);
+            nexmark::q11(env.source(late).uid("events"), DISORDER_MS)
+        }
         Workload::Q12 => nexmark::q12(events()),
         Workload::Q13 => nexmark::q13(events()),
         Workload::Q14 => nexmark::q14(events()),
@@ -72,8 +88,10 @@ fn build(env: &StreamExecutionEnvironment, run: &Run) -> Result<Total, String> {
         Workload::Q17 => nexmark::q17(events()),
         Workload::Q18 => nexmark::q18(events()),
         Workload::Q19 => nexmark::q19(events()),
+        Workload::Q20 => nexmark::q20(events()),
         Workload::Q21 => nexmark::q21(events()),
         Workload::Q22 => nexmark::q22(events()),
+        Workload::Q23 => nexmark::q23(events()),
         Workload::Trending => trending::top_ten(env, run),
         Workload::GenTweets => trending::gen_only(env, run),
         Workload::Q0Shuffle => check(
@@ -94,7 +112,7 @@ fn build(env: &StreamExecutionEnvironment, run: &Run) -> Result<Total, String> {
                 .uid("counts"),
             |counted| word_x(counted.key.as_bytes(), counted.count),
         ),
-        Workload::Tumbling | Workload::Sliding => windows::build(env, run),
+        Workload::Tumbling | Workload::Sliding | Workload::Session => windows::build(env, run),
         Workload::GenKeys => {
             let keys = Keys::source(move |number| generator.key(number, KEYS), run.events);
             check(env.source(keys).filter(|_| false), |_| 0)

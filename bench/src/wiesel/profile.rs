@@ -3,6 +3,7 @@
 //! ```text
 //!   source, chain, serialise, state   a task's busy time, shared out by what single records were seen to take
 //!   queue, flush                      measured in every turn: before its first record, behind its last
+//!   watermark                         measured: windows and timers that fire, with what is pushed
 //!   idle                              the rest of the time of its shards
 //! ```
 //!
@@ -27,6 +28,7 @@ struct Stages {
     state: f64,
     queue: f64,
     flush: f64,
+    watermark: f64,
 }
 
 impl Stages {
@@ -42,7 +44,8 @@ impl Stages {
         let state = (average(stages.state) * records_in - serialise).max(0.0);
         let (queue, flush) = (metrics.queue_ns as f64, metrics.flush_ns as f64);
         let seen = source + chain + serialise + state;
-        let busy = (metrics.busy_ns as f64 - queue - flush).max(0.0);
+        let watermark = metrics.watermark_ns as f64;
+        let busy = (metrics.busy_ns as f64 - queue - flush - watermark).max(0.0);
         let scale = if seen > 0.0 { busy / seen } else { 0.0 };
         self.source += source * scale;
         self.chain += chain * scale;
@@ -50,6 +53,7 @@ impl Stages {
         self.state += state * scale;
         self.queue += queue;
         self.flush += flush;
+        self.watermark += watermark;
     }
 }
 
@@ -72,6 +76,7 @@ pub fn table(result: &JobResult, events: u64, usage: &Usage) -> String {
         ("serialise", stages.serialise),
         ("queue", stages.queue),
         ("state", stages.state),
+        ("watermark", stages.watermark),
         ("flush", stages.flush),
         ("idle", idle.max(0.0)),
     ] {

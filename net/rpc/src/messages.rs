@@ -159,6 +159,8 @@ pub struct TaskMetricsReport {
     pub queue_ns: u64,
     /// Time in turns behind the last record.
     pub flush_ns: u64,
+    /// Time spent on watermarks: what they fire, with what is pushed.
+    pub watermark_ns: u64,
     /// `currentInputWatermark`.
     pub input_watermark: Timestamp,
     /// Where the time of records goes.
@@ -204,6 +206,7 @@ impl TaskMetricsReport {
             back_pressured_ns: metrics.back_pressured_ns.get(),
             queue_ns: metrics.queue_ns.get(),
             flush_ns: metrics.flush_ns.get(),
+            watermark_ns: metrics.watermark_ns.get(),
             input_watermark: Timestamp::from_millis(metrics.input_watermark_ms.get()),
             stages: StageReport::read(&metrics.stages),
         }

@@ -75,6 +75,8 @@ pub struct TaskMetrics {
     pub queue_ns: Counter,
     /// Nanoseconds of turns behind the last record: open frames leave, frames come home.
     pub flush_ns: Counter,
+    /// Nanoseconds of turns spent on watermarks: what they fire, with what is pushed.
+    pub watermark_ns: Counter,
     /// `currentInputWatermark`, in milliseconds.
     pub input_watermark_ms: Gauge,
     /// Where the time of records goes.

@@ -282,7 +282,7 @@ impl Task {
             if self.head.has_parked() && !Mutant::WatermarkFirst.is_chosen() {
                 return Step::Nothing(timer); // Invariant 3.
             }
-            if self.head.watermark(watermark, pace) == Progress::Done {
+            if self.fire(watermark, pace) == Progress::Done {
                 self.watermark = None;
             }
             return Step::Progressed;
@@ -405,10 +405,19 @@ impl Task {
         }
     }
 
+    /// Tells the head a watermark, and counts what that takes.
+    fn fire(&mut self, watermark: Timestamp, pace: &mut Pace) -> Progress {
+        let started = self.context.shard().read_clock();
+        let progress = self.head.watermark(watermark, pace);
+        let took = self.context.shard().read_clock().since(started);
+        self.context.metrics().watermark_ns.add(took.as_nanos() as u64);
+        progress
+    }
+
     /// The end of the input: the last watermark, then `finish`, then `end` on every output.
     fn finish(&mut self, watermark_done: bool, pace: &mut Pace) -> Step {
         if !watermark_done {
-            if self.head.watermark(Timestamp::MAX, pace) == Progress::Done {
+            if self.fire(Timestamp::MAX, pace) == Progress::Done {
                 self.phase = Phase::Finishing { watermark_done: true };
             }
             return Step::Progressed;

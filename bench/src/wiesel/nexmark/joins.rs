@@ -1,21 +1,23 @@
 //! q3, q8: people with their auctions.
 //!
 //! ```text
-//!   events ─ both sides, as one record type ══ by what they are joined on ══▶ keyed state: what came of each side
+//!   q3   events ─ both sides, as one record type ══ by person ══▶ keyed state: what came of each side
+//!   q8   events ─┬ people   ══ by person ══▶ window join
+//!                └ auctions ══ by seller ══▶
 //! ```
 //!
-//! Both sides are in one stream of events, and go on as one: an enum of what the query reads of them. So a keyed operator
-//! with one input is a join.
+//! In q3 both sides go on as one stream, an enum of what the query reads of them: so a keyed operator with one input is a
+//! join. q8 is the join of two streams that the API has.
 
 use wiesel::{
     Out,
-    operators::{Chain, Folding, Start},
+    operators::{Chain, Start},
     prelude::*,
 };
 
-use super::{millis_of, time};
+use super::time;
 use crate::{
-    generator::{Q8_WINDOW_MS, keyed_x, window_x},
+    generator::{Q8_WINDOW_MS, keyed_x, window_end_ms, window_x},
     wiesel::{
         check_sink::Total,
         events::{Event, EventView},
@@ -23,11 +25,11 @@ use crate::{
     },
 };
 
-/// What q3 and q8 read of a person, or of an auction, and when.
+/// What q3 reads of a person, or of an auction.
 #[derive(Record)]
 pub enum Side {
-    Person { at: u64, id: u64, name: String, city: String, state: String },
-    Auction { at: u64, seller: u64, id: u64 },
+    Person { id: u64, name: String, city: String, state: String },
+    Auction { seller: u64, id: u64 },
 }
 
 impl SideView<'_> {
@@ -36,12 +38,6 @@ impl SideView<'_> {
         match self {
             Self::Person { id, .. } => id,
             Self::Auction { seller, .. } => seller,
-        }
-    }
-
-    fn at(self) -> u64 {
-        match self {
-            Self::Person { at, .. } | Self::Auction { at, .. } => at,
         }
     }
 }
@@ -70,11 +66,11 @@ where
     let sold = events
         .flat_map::<Side>(|event, out| match event {
             EventView::Person(p) if matches!(p.state, "OR" | "ID" | "CA") => {
-                let (at, id, name, city, state) = (p.date_time, p.id, p.name, p.city, p.state);
-                out.emit(SideView::Person { at, id, name, city, state });
+                let (id, name, city, state) = (p.id, p.name, p.city, p.state);
+                out.emit(SideView::Person { id, name, city, state });
             }
             EventView::Auction(a) if a.category == 10 => {
-                out.emit(SideView::Auction { at: a.date_time, seller: a.seller, id: a.id });
+                out.emit(SideView::Auction { seller: a.seller, id: a.id });
             }
             _ => {}
         })
@@ -148,65 +144,31 @@ where
     S: Start,
     C: Chain<S::Out, Out = Event>,
 {
-    let new_sellers = events
-        .flat_map::<Side>(|event, out| match event {
-            EventView::Person(p) => {
-                let (at, id, name) = (p.date_time, p.id, p.name);
-                out.emit(SideView::Person { at, id, name, city: "", state: "" });
-            }
-            EventView::Auction(a) => {
-                out.emit(SideView::Auction { at: a.date_time, seller: a.seller, id: a.id });
-            }
-            EventView::Bid(_) => {}
-        })
-        .watermarks(monotonous_timestamps(), |side| time(side.at()))
-        .key_by::<u64>(|side| side.person())
+    let (people, auctions) = events.split(
+        |events| {
+            events.flat_map::<(u64, String, u64)>(|event, out| {
+                if let EventView::Person(p) = event {
+                    out.emit((p.id, p.name, p.date_time));
+                }
+            })
+        },
+        |events| {
+            events.flat_map::<(u64, u64, u64)>(|event, out| {
+                if let EventView::Auction(a) = event {
+                    out.emit((a.seller, a.id, a.date_time));
+                }
+            })
+        },
+    );
+    let new_sellers = people
+        .watermarks(monotonous_timestamps(), |(.., at)| time(at))
+        .join(auctions.watermarks(monotonous_timestamps(), |(.., at)| time(at)))
+        .where_key::<u64>(|(person, ..)| person)
+        .equal_to(|(seller, ..)| seller)
         .window(Tumbling::event_time(millis(Q8_WINDOW_MS)))
-        .fold_with(InWindow)
+        .apply::<(u64, String, u64, u64)>(|(person, name, at), (_, auction, _), out| {
+            out.emit((person, name, auction, window_end_ms(at, Q8_WINDOW_MS)));
+        })
         .uid("new sellers");
     check(new_sellers, |(person, _, auction, end)| window_x(person, auction, end))
-}
-
-/// Joins the people and the auctions of a key and window.
-#[derive(Clone)]
-struct InWindow;
-
-impl InWindow {
-    fn put((names, auctions): &mut (Vec<String>, Vec<u64>), side: SideView<'_>) {
-        match side {
-            SideView::Person { name, .. } => names.push(name.to_owned()),
-            SideView::Auction { id, .. } => auctions.push(id),
-        }
-    }
-}
-
-impl Folding<u64, Side> for InWindow {
-    /// Names, auctions.
-    type Acc = (Vec<String>, Vec<u64>);
-    /// Person, name, auction, end of the window.
-    type Out = (u64, String, u64, u64);
-
-    fn first(&self, side: SideView<'_>) -> Result<Self::Acc, AggregateError> {
-        let mut acc = Self::Acc::default();
-        Self::put(&mut acc, side);
-        Ok(acc)
-    }
-
-    fn add(&self, acc: &mut Self::Acc, side: SideView<'_>) -> Result<(), AggregateError> {
-        Self::put(acc, side);
-        Ok(())
-    }
-
-    fn emit(
-        &self,
-        person: u64,
-        window: TimeWindow,
-        (names, auctions): <Self::Acc as Record>::View<'_>,
-        out: &mut dyn Out<Self::Out>,
-    ) {
-        let end = millis_of(window.end);
-        for name in names.iter() {
-            auctions.iter().for_each(|auction| out.emit((person, name, auction, end)));
-        }
-    }
 }

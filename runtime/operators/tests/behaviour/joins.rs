@@ -13,7 +13,7 @@ use wiesel_record::Out;
 
 use crate::{
     harness::{self, KEYED, Mode, Probe, Word, key},
-    random::{Random, seeds},
+    random::Random,
     two_inputs::{Step, Traces, random_script, read, show},
 };
 
@@ -55,28 +55,26 @@ fn each_pair_of_a_key_comes_out_when_its_later_record_arrives() {
 const STOPS: &[Mode] =
     &[Mode::Plain, Mode::Stopped(2), Mode::Stopped(3), Mode::Spent, Mode::Restored, Mode::Rescaled];
 
-#[test]
-fn an_unbounded_join_is_what_the_definition_says() {
-    for seed in seeds(1_500) {
-        let mut random = Random(seed);
-        let script = random_script(&mut random, Traces { has_extremes: true, numbers: 100 });
-        let (mut sides, mut out): ([Vec<Kept<'_>>; 2], Vec<String>) = Default::default();
-        for step in script.split(' ') {
-            match read(step) {
-                Step::Restore => {}
-                Step::Late => out.push("late=0".to_owned()),
-                Step::Watermark(_) => out.push(step.to_owned()),
-                Step::Record(side, key, number, time) => {
-                    for (_, other, _) in sides[1 - side].iter().filter(|kept| kept.0 == key) {
-                        let (left, right) = in_order(side, number, *other);
-                        out.push(show_pair(key, left, right, time));
-                    }
-                    sides[side].push((key, number, time));
+/// An unbounded join of two keyed streams against its definition.
+pub fn an_unbounded_join_is_what_the_definition_says(seed: u64) {
+    let mut random = Random(seed);
+    let script = random_script(&mut random, Traces { has_extremes: true, numbers: 100 });
+    let (mut sides, mut out): ([Vec<Kept<'_>>; 2], Vec<String>) = Default::default();
+    for step in script.split(' ') {
+        match read(step) {
+            Step::Restore => {}
+            Step::Late => out.push("late=0".to_owned()),
+            Step::Watermark(_) => out.push(step.to_owned()),
+            Step::Record(side, key, number, time) => {
+                for (_, other, _) in sides[1 - side].iter().filter(|kept| kept.0 == key) {
+                    let (left, right) = in_order(side, number, *other);
+                    out.push(show_pair(key, left, right, time));
                 }
+                sides[side].push((key, number, time));
             }
         }
-        check_modes(&unbounded, &mut random, seed, &script, &out.join(" "));
     }
+    check_modes(&unbounded, &mut random, seed, &script, &out.join(" "));
 }
 
 fn in_order(side: usize, one: i64, two: i64) -> (i64, i64) {
@@ -129,38 +127,36 @@ fn a_record_is_joined_for_its_time_to_live() {
     check("1:a5 2:a6 p40 next? 1:a41 2:a42", "a5+6 next=none a41+42");
 }
 
-#[test]
-fn a_join_for_a_time_is_what_the_definition_says() {
-    for seed in seeds(1_500) {
-        let mut random = Random(seed);
-        let ttl = 1 + random.below(60) as i64;
-        let (keys, mut now) = (["a", "b", "cccccccccccccccccccc"], random.below(50) as i64);
-        let (mut steps, mut out, mut kept) = (Vec::new(), Vec::new(), Vec::new());
-        for _ in 0..10 + random.below(150) {
-            match random.below(12) {
-                0 => steps.push(format!("!{}", 1 + random.below(3))),
-                1 | 2 => steps.push(format!("p{now}")),
-                _ => {
-                    now += [0, 0, 1, 2, 30][random.below(5) as usize];
-                    let key = keys[random.below(3) as usize];
-                    let side = random.below(2) as usize;
-                    for (other_side, other, at) in &kept {
-                        if *other_side != side && *other == key && at + ttl > now {
-                            let (left, right) = in_order(side, now, *at);
-                            out.push(format!("{key}{left}+{right}"));
-                        }
+/// A join of two keyed streams for a time against its definition.
+pub fn a_join_for_a_time_is_what_the_definition_says(seed: u64) {
+    let mut random = Random(seed);
+    let ttl = 1 + random.below(60) as i64;
+    let (keys, mut now) = (["a", "b", "cccccccccccccccccccc"], random.below(50) as i64);
+    let (mut steps, mut out, mut kept) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..10 + random.below(150) {
+        match random.below(12) {
+            0 => steps.push(format!("!{}", 1 + random.below(3))),
+            1 | 2 => steps.push(format!("p{now}")),
+            _ => {
+                now += [0, 0, 1, 2, 30][random.below(5) as usize];
+                let key = keys[random.below(3) as usize];
+                let side = random.below(2) as usize;
+                for (other_side, other, at) in &kept {
+                    if *other_side != side && *other == key && at + ttl > now {
+                        let (left, right) = in_order(side, now, *at);
+                        out.push(format!("{key}{left}+{right}"));
                     }
-                    kept.push((side, key, now));
-                    steps.push(format!("{}:{key}{now}", side + 1));
                 }
+                kept.push((side, key, now));
+                steps.push(format!("{}:{key}{now}", side + 1));
             }
         }
-        // A sixteenth later all is gone.
-        steps.push(format!("p{}", now + ttl + ttl / 16 + 1));
-        steps.push("next?".to_owned());
-        out.push("next=none".to_owned());
-        check_modes(&for_a_time(ttl), &mut random, seed, &steps.join(" "), &out.join(" "));
     }
+    // A sixteenth later all is gone.
+    steps.push(format!("p{}", now + ttl + ttl / 16 + 1));
+    steps.push("next?".to_owned());
+    out.push("next=none".to_owned());
+    check_modes(&for_a_time(ttl), &mut random, seed, &steps.join(" "), &out.join(" "));
 }
 
 #[test]
@@ -318,16 +314,14 @@ fn interpret(setting: &Setting, script: &str) -> String {
     out.join(" ")
 }
 
-#[test]
-fn windows_of_two_streams_are_what_the_definition_says() {
-    for seed in seeds(3_000) {
-        let mut random = Random(seed);
-        let setting = Setting::random(&mut random);
-        let script = random_script(&mut random, Traces { has_extremes: true, numbers: 100 });
-        let expected = interpret(&setting, &script);
-        let build = setting.build();
-        check_modes(&build, &mut random, seed, &script, &expected);
-    }
+/// Window joins and co-groups against their definition.
+pub fn windows_of_two_streams_are_what_the_definition_says(seed: u64) {
+    let mut random = Random(seed);
+    let setting = Setting::random(&mut random);
+    let script = random_script(&mut random, Traces { has_extremes: true, numbers: 100 });
+    let expected = interpret(&setting, &script);
+    let build = setting.build();
+    check_modes(&build, &mut random, seed, &script, &expected);
 }
 
 #[test]

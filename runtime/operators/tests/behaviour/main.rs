@@ -14,6 +14,7 @@ mod links;
 mod parking;
 mod pre_aggregate;
 mod probe;
+mod properties;
 mod random;
 mod rolling;
 mod session;

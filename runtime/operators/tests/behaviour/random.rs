@@ -1,5 +1,7 @@
 //! Numbers that a seed replays.
 
+use std::ops::Range;
+
 /// splitmix64.
 pub struct Random(pub u64);
 
@@ -24,18 +26,13 @@ impl Random {
     }
 }
 
-/// How many traces to run: `TRACES`, or a number that takes seconds.
-pub fn traces(default: u64) -> u64 {
-    std::env::var("TRACES").map_or(default, |n| n.parse().expect("TRACES is a number"))
-}
-
-/// The seed that `SEED` says, or as many as [`traces`].
-pub fn seeds(default: u64) -> std::ops::Range<u64> {
+/// The seed that `SEED` says, or those below `default`.
+pub fn seeds(default: u64) -> Range<u64> {
     match std::env::var("SEED") {
         Ok(seed) => {
             let seed = seed.parse().expect("SEED is a number");
             seed..seed + 1
         }
-        Err(_) => 0..traces(default),
+        Err(_) => 0..default,
     }
 }

@@ -1,7 +1,7 @@
 //! States of every kind, mixed, against plain collections: what is told is the same whatever order they are used in, and
 //! wherever the state is restored.
 //!
-//! A trace is a script like those of the tables. `SEED` replays one; `TRACES` says how many.
+//! A trace is a script like those of the tables. `properties` says how many.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -13,7 +13,7 @@ use wiesel_record::Key;
 
 use crate::{
     harness::{self, Mode, Probe, Word},
-    random::{Random, seeds},
+    random::Random,
     states::{self, Everything, Ttls, map_key, note_of},
 };
 
@@ -367,30 +367,43 @@ fn random_script(random: &mut Random, setting: &Setting) -> String {
     steps.join(" ")
 }
 
-#[test]
-fn states_are_what_plain_collections_are() {
-    for seed in seeds(600) {
-        let mut random = Random(seed);
-        let setting = Setting::random(&mut random);
-        let script = random_script(&mut random, &setting);
-        let function = Everything::new(setting.ttls());
-        let expected = interpret(&setting, &script);
-        let by_text =
-            |context: &TaskContext, probe: &Probe| states::head(&function, context, probe);
-        // A key that is kept as a word.
-        let letter_of = |word: (&str, i64)| word.0.as_bytes()[0];
-        let by_letter = |context: &TaskContext, probe: &Probe| -> Box<dyn Head> {
-            let start = KeyedProcessStart::new(function.clone(), None);
-            let start = KeyedHeadStart::<Word, u8, _, _>::new(letter_of, start);
-            harness::head_of(start, Nothing::new(), context, probe)
-        };
-        let hash_of_letter = |word: &Word| u8::key_hash(word.0.as_bytes()[0]);
-        let mode = [Mode::Plain, Mode::Stopped(2), Mode::Spent, Mode::Restored, Mode::Rescaled];
-        let mode = mode[random.below(5) as usize];
-        let out = harness::run(&by_text, mode, &script);
-        assert_eq!(out, expected, "SEED={seed}, {mode:?}, {setting:?}: {script}");
-        let letters = script.replace("eeeeeeeeeeeeeeeeee", "f");
-        let out = harness::run_routed(&by_letter, hash_of_letter, mode, &letters);
-        assert_eq!(out, expected, "SEED={seed}, {mode:?}, by letter, {setting:?}: {letters}");
+/// What is told, with the entries of maps sorted. Where they expire their order is not the model's: who goes when (a
+/// sweep, a snapshot) leaves its place to the last one.
+fn with_sorted_maps(text: &str) -> String {
+    let mut parts = text.split('{');
+    let mut sorted = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (entries, rest) = part.split_once('}').unwrap();
+        let mut entries: Vec<&str> = entries.split(',').collect();
+        entries.sort_unstable();
+        sorted = format!("{sorted}{{{}}}{rest}", entries.join(","));
     }
+    sorted
+}
+
+/// Every kind of keyed state against plain collections.
+pub fn states_are_what_plain_collections_are(seed: u64) {
+    let mut random = Random(seed);
+    let setting = Setting::random(&mut random);
+    let script = random_script(&mut random, &setting);
+    let function = Everything::new(setting.ttls());
+    let maps_expire = setting.map.ms.or(setting.names.ms).is_some();
+    let shown = |text: String| if maps_expire { with_sorted_maps(&text) } else { text };
+    let expected = shown(interpret(&setting, &script));
+    let by_text = |context: &TaskContext, probe: &Probe| states::head(&function, context, probe);
+    // A key that is kept as a word.
+    let letter_of = |word: (&str, i64)| word.0.as_bytes()[0];
+    let by_letter = |context: &TaskContext, probe: &Probe| -> Box<dyn Head> {
+        let start = KeyedProcessStart::new(function.clone(), None);
+        let start = KeyedHeadStart::<Word, u8, _, _>::new(letter_of, start);
+        harness::head_of(start, Nothing::new(), context, probe)
+    };
+    let hash_of_letter = |word: &Word| u8::key_hash(word.0.as_bytes()[0]);
+    let mode = [Mode::Plain, Mode::Stopped(2), Mode::Spent, Mode::Restored, Mode::Rescaled];
+    let mode = mode[random.below(5) as usize];
+    let out = shown(harness::run(&by_text, mode, &script));
+    assert_eq!(out, expected, "SEED={seed}, {mode:?}, {setting:?}: {script}");
+    let letters = script.replace("eeeeeeeeeeeeeeeeee", "f");
+    let out = shown(harness::run_routed(&by_letter, hash_of_letter, mode, &letters));
+    assert_eq!(out, expected, "SEED={seed}, {mode:?}, by letter, {setting:?}: {letters}");
 }

@@ -1,8 +1,8 @@
 //! Random traces of two inputs: records of both interleaved and out of order, a watermark and a status for each input,
 //! merged as a task merges them; restores at other parallelisms.
 //!
-//! A trace is a script like those of the tables, so one that fails is printed and becomes a line of a table. `SEED`
-//! replays one; `TRACES` says how many.
+//! A trace is a script like those of the tables, so one that fails is printed and becomes a line of a table.
+//! `properties` says how many there are.
 
 use wiesel_core::Timestamp;
 

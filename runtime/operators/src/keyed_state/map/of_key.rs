@@ -229,7 +229,7 @@ impl<M: Key, V: Record> KeyMap<'_, M, V> {
     }
 
     /// Calls `each` with views of every map key and its value. The order is that of insertion, but where entries were
-    /// removed; it is the same after a restore.
+    /// removed or have expired; else it is the same after a restore.
     pub fn for_each(&self, mut each: impl FnMut(M::View<'_>, V::View<'_>)) {
         self.visit(|map_key, value| {
             M::with_key(map_key, |map_key| each(map_key, value));
