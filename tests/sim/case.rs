@@ -114,6 +114,8 @@ pub(crate) struct Case {
     /// Rows of state are absent at random: one in this many.
     pub(crate) absent_one_in: Option<u64>,
     pub(crate) policy: Policy,
+    /// Key after key, with so many KiB to sort in; else record by record.
+    pub(crate) batch_kib: Option<usize>,
 }
 
 impl Case {
@@ -194,6 +196,7 @@ impl Case {
                 Policy::Burst,
                 Policy::Priority,
             ]),
+            batch_kib: Draw::new(seed ^ 0xBA7C).of(&[None, None, Some(8), Some(16), Some(1_024)]),
         };
         case.without_touching_sessions()
     }

@@ -8,10 +8,12 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use wiesel_core::{Blame, JobId, Nanos, TaskFailure, TaskId, metrics::TaskMetrics};
+use wiesel_core::{
+    Blame, JobId, Nanos, TaskFailure, TaskId, config::Folders, metrics::TaskMetrics,
+};
 use wiesel_exchange::{InputGate, Overdraft, PartitionOptions, Partitioner};
 use wiesel_graph::{JobGraph, Partitioning};
-use wiesel_operators::{Mail, RowSources, TaskContext};
+use wiesel_operators::{BatchOptions, Mail, RowSources, TaskContext};
 use wiesel_rpc::{
     Attempt, Envelope, FailureReport, TaskDeployment, TaskManagerId, TaskMetricsReport, TaskState,
     ToJobMaster, ToTaskManager,
@@ -26,7 +28,7 @@ use wiesel_wire::FramePool;
 use crate::{ChannelEnds, ChannelId, PoolMetrics, precedence::Precedence, slot::Slot};
 
 /// How a worker runs its tasks.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct WorkerOptions {
     /// Turns of tasks.
     pub task: TaskOptions,
@@ -36,6 +38,10 @@ pub struct WorkerOptions {
     pub record_bytes_max: usize,
     /// How often metrics are sent.
     pub heartbeat_every: Duration,
+    /// Batch mode: memory of one subtask of a keyed operator to sort its inputs in.
+    pub sort_bytes_max: usize,
+    /// Where there is room for what is more.
+    pub tmp_folders: Folders,
 }
 
 /// All that a worker starts with.
@@ -148,7 +154,12 @@ impl Worker {
             self.shard.clone(),
             Arc::clone(&metrics),
         );
-        if let Some(row_sources) = self.spec.row_sources {
+        if self.spec.graph.is_batch {
+            context.set_batch(BatchOptions {
+                sort_bytes_max: self.spec.options.sort_bytes_max,
+                folder: self.spec.options.tmp_folders.of_subtask(attempt.task.subtask.index()),
+            });
+        } else if let Some(row_sources) = self.spec.row_sources {
             context.set_row_sources(row_sources(attempt.task));
         }
         let missing = || named("the other end of a channel was taken before".to_owned());
