@@ -24,7 +24,7 @@ type Event = (u64, i64, String);
 
 fn event(number: u64) -> Event {
     let random = number.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 20;
-    let key = if random % 4 == 0 { random / 4 % 3 } else { random / 4 % 2_000 };
+    let key = if random.is_multiple_of(4) { random / 4 % 3 } else { random / 4 % 2_000 };
     let at = number as i64 * 2 - (random / 64 % 300) as i64;
     (key, at, "weasel".repeat((random / 32 % 9) as usize))
 }

@@ -42,7 +42,11 @@ impl Case {
         let mut results = results(stage, tallies);
         if self.batch_kib.is_some() && stage == Stage::Rolling {
             results.sort_by_key(|tally| (tally.key, tally.count));
-            let last = |of_key: &[Tally]| of_key[of_key.len() - 1].clone();
+            // The sum of all, with the time of the latest.
+            let last = |of_key: &[Tally]| Tally {
+                at_ms: of_key.iter().map(|tally| tally.at_ms).max().unwrap_or(0),
+                ..of_key[of_key.len() - 1]
+            };
             results = results.chunk_by(|a, b| a.key == b.key).map(last).collect();
         }
         results

@@ -413,7 +413,7 @@ mod tests {
         let Err(failure) = sorter(1 << 20, Path::new("/no/such/folder")) else {
             panic!("there is no such folder")
         };
-        let text = failure.to_string();
+        let text = format!("{failure}: {}", failure.source);
         for word in ["/no/such/folder", "No such file", "io.tmp.dirs", "by key"] {
             assert!(text.contains(word), "no `{word}` in: {text}");
         }
