@@ -117,6 +117,8 @@ pub(crate) struct Case {
     /// Rows of state are absent at random: one in this many.
     pub(crate) absent_one_in: Option<u64>,
     pub(crate) policy: Policy,
+    /// Key after key, with so many KiB to sort in; else record by record.
+    pub(crate) batch_kib: Option<usize>,
 }
 
 impl Case {
@@ -202,8 +204,14 @@ impl Case {
                 Policy::Burst,
                 Policy::Priority,
             ]),
+            batch_kib: None,
         };
-        case.without_touching_sessions()
+        let batch = &mut Draw::new(seed ^ 0xBA7C);
+        // With little memory each record is copied several times, a block and a step of the simulation at a time.
+        let is_large = case.jumbo_one_in.is_some() || case.padding > 3_000;
+        let memories = if is_large { [1_024; 3] } else { [8, 16, 1_024] };
+        let batch_kib = batch.one_in(2).then(|| batch.of(&memories));
+        Self { batch_kib, ..case }.without_touching_sessions()
     }
 
     /// The records of the source, in order of their number.

@@ -22,8 +22,8 @@ impl Case {
 
     /// The results of both stages.
     pub(crate) fn expected(&self) -> Expected {
-        let first = stage(self.first, self.first_input());
-        let second = stage(self.second, self.second_input(&first));
+        let first = self.stage(self.first, self.first_input());
+        let second = self.stage(self.second, self.second_input(&first));
         Expected { first: comparable(self.first, first), second: comparable(self.second, second) }
     }
 
@@ -32,9 +32,24 @@ impl Case {
     pub(crate) fn without_touching_sessions(mut self) -> Self {
         let input = self.first_input();
         self.first = widened(self.first, &input);
-        let input = self.second_input(&stage(self.first, input));
+        let input = self.second_input(&self.stage(self.first, input));
         self.second = widened(self.second, &input);
         self
+    }
+
+    /// The results of a stage. A rolling one of a job in batch mode gives the last of each key.
+    fn stage(&self, stage: Stage, tallies: Vec<Tally>) -> Vec<Tally> {
+        let mut results = results(stage, tallies);
+        if self.batch_kib.is_some() && stage == Stage::Rolling {
+            results.sort_by_key(|tally| (tally.key, tally.count));
+            // The sum of all, with the time of the latest.
+            let last = |of_key: &[Tally]| Tally {
+                at_ms: of_key.iter().map(|tally| tally.at_ms).max().unwrap_or(0),
+                ..of_key[of_key.len() - 1]
+            };
+            results = results.chunk_by(|a, b| a.key == b.key).map(last).collect();
+        }
+        results
     }
 
     fn first_input(&self) -> Vec<Tally> {
@@ -84,7 +99,7 @@ pub(crate) fn comparable(stage: Stage, mut tallies: Vec<Tally>) -> Vec<Tally> {
     tallies
 }
 
-fn stage(stage: Stage, tallies: Vec<Tally>) -> Vec<Tally> {
+fn results(stage: Stage, tallies: Vec<Tally>) -> Vec<Tally> {
     match stage {
         Stage::Rolling | Stage::States => {
             let mut sums = BTreeMap::<u32, u64>::new();

@@ -1,9 +1,13 @@
 //! One seed: assemble, simulate, compare.
 
-use std::{cell::Cell, time::Duration};
+use std::{
+    cell::Cell,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use wiesel_cluster::{CheckpointSettings, ClusterOptions, JobResult, SubmitOptions, assemble};
-use wiesel_core::TaskId;
+use wiesel_core::{RuntimeExecutionMode, TaskId};
 use wiesel_datastream::Environment;
 use wiesel_graph::{ExecutionGraph, GraphDefaults};
 use wiesel_jobmanager::JobStatus;
@@ -28,6 +32,8 @@ const NEVER: Duration = Duration::from_secs(3_600);
 const ROWS_EVERY: Duration = Duration::from_millis(2);
 /// The longest seeds take a tenth of it.
 const STEPS_MAX: u64 = 200_000;
+/// Where jobs in batch mode have their files.
+const TMP_FOLDER: &str = "tmp";
 /// One seed in so many is a flood.
 const FLOOD_ONE_IN: u64 = 8;
 /// And of the others one in so many crashes.
@@ -61,6 +67,7 @@ struct Limits {
     absent_one_in: Option<u64>,
     max_parallelism: Option<u32>,
     policy: Policy,
+    batch_kib: Option<usize>,
 }
 
 /// Whether this seed is a flood.
@@ -102,6 +109,7 @@ fn run_case(seed: u64) -> Result<Ran, String> {
         absent_one_in: case.absent_one_in,
         max_parallelism: Some(case.max_parallelism),
         policy: case.policy,
+        batch_kib: case.batch_kib,
     };
     let (ran, result) = simulate(seed, &environment, 1, &limits)?;
     let expected = case.expected();
@@ -157,6 +165,7 @@ fn run_flood(seed: u64) -> Result<Ran, String> {
         absent_one_in: None,
         max_parallelism: None,
         policy: Policy::Mixed,
+        batch_kib: None,
     };
     let (ran, result) = simulate(seed, &environment, flood.parallelism, &limits)?;
     let mut found: Vec<_> = sums.take().iter().map(|sum| (sum.key, sum.value)).collect();
@@ -183,6 +192,10 @@ fn simulate(
         parallelism,
         max_parallelism: limits.max_parallelism,
         auto_generate_uids: true,
+        runtime_mode: match limits.batch_kib {
+            Some(_) => RuntimeExecutionMode::Batch,
+            None => RuntimeExecutionMode::Streaming,
+        },
     };
     let graph = environment.job_graph("sim", &defaults).map_err(|error| error.to_string())?;
     let slots = ExecutionGraph::expand(&graph).slot_count();
@@ -200,6 +213,8 @@ fn simulate(
             overdraft_bytes_max: limits.overdraft_kib << 10,
             record_bytes_max: 1 << 20,
             heartbeat_every,
+            sort_bytes_max: limits.batch_kib.unwrap_or(0) << 10,
+            tmp_folders: PathBuf::from(TMP_FOLDER).into(),
         },
         row_sources: limits.absent_one_in.map(|_| absent_rows as fn(TaskId) -> RowSources),
         checkpoints: CheckpointSettings::off(),
@@ -207,14 +222,20 @@ fn simulate(
     let options = SubmitOptions { observe_every: NEVER, ..SubmitOptions::default() };
     let assembly = assemble(graph, &cluster, options).map_err(|error| error.to_string())?;
     let handle = assembly.result_handle();
+    let disk = SimDisk::new();
+    let kept = Path::new(TMP_FOLDER).join("kept");
+    disk.put(&kept, "");
     let config =
-        SimConfig::with_seed(seed).policy(limits.policy).disk(SimDisk::new()).steps_max(STEPS_MAX);
+        SimConfig::with_seed(seed).policy(limits.policy).disk(disk.clone()).steps_max(STEPS_MAX);
     let ran = Simulation::new(config).run(assembly.launch).map_err(|error| error.to_string())?;
     ran.report.outcome().map_err(|panicked| panicked.to_string())?;
     let result = handle.get();
     if result.status != JobStatus::Finished {
         let failure = result.failure.map_or_else(|| "no failure".to_owned(), |f| f.to_string());
         return Err(format!("{}: {failure}", result.status));
+    }
+    if disk.files() != [kept] {
+        return Err(format!("files of the sort are left: {:?}", disk.files()));
     }
     let late = result.progress.late_records();
     if late != 0 {

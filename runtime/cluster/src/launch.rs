@@ -104,7 +104,11 @@ impl ClusterOptions {
         if let Some(spin) = config.get(&options::SHARD_SPIN) {
             shards.iter_mut().for_each(|shard| shard.spin = spin);
         }
-        let checkpoints = CheckpointSettings::of(config)?;
+        let checkpoints = match graph.is_batch {
+            // There are no barriers in batch mode: a job that fails begins anew.
+            true => CheckpointSettings::of(&Configuration::new())?,
+            false => CheckpointSettings::of(config)?,
+        };
         let worker = WorkerOptions {
             task: TaskOptions {
                 quantum: config.get(&options::SHARD_QUANTUM),
@@ -114,6 +118,10 @@ impl ClusterOptions {
             overdraft_bytes_max: config.get(&options::MAX_OVERDRAFT_SIZE).bytes() as usize,
             record_bytes_max: config.get(&options::RECORD_BYTES_MAX).bytes() as usize,
             heartbeat_every: Duration::from_millis(500),
+            sort_bytes_max: config.get(&options::SORTED_INPUTS_MEMORY).bytes() as usize,
+            tmp_folders: config
+                .get(&options::TMP_DIRS)
+                .unwrap_or_else(|| std::env::temp_dir().into()),
         };
         let credits = config.get(&options::NETWORK_BUFFERS_PER_CHANNEL) as usize;
         Ok(Self { shards, credits, worker, row_sources: None, checkpoints })
@@ -229,7 +237,7 @@ pub fn assemble(
             mailbox,
             outbox,
             job_master: launch.control_door(),
-            options: cluster.worker,
+            options: cluster.worker.clone(),
             row_sources: cluster.row_sources,
             pool,
         };
@@ -305,5 +313,10 @@ pub fn tasks_only(graph: JobGraph<VertexCode>) -> JobGraph<Box<dyn TaskFactory>>
         parameters: vertex.parameters,
         factory: vertex.factory.task,
     });
-    JobGraph { name: graph.name, vertices: vertices.collect(), edges: graph.edges }
+    JobGraph {
+        name: graph.name,
+        vertices: vertices.collect(),
+        edges: graph.edges,
+        is_batch: graph.is_batch,
+    }
 }

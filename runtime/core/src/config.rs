@@ -30,7 +30,7 @@ use std::{collections::BTreeMap, fmt};
 pub use choice::{CheckpointRetention, CheckpointingMode, RestartStrategyType};
 pub use error::ConfigError;
 pub use option::{ConfigOption, OptionInfo};
-pub use value::{ConfigValue, MemorySize};
+pub use value::{ConfigValue, Folders, MemorySize};
 
 /// Who set a value.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,6 +7,7 @@
 //!   time       Timestamp, Nanos             key_group   hash -> group -> subtask
 //!   meta       what travels beside a record  ids         vertices, subtasks, operators
 //!   config     typed options and their layers failure    who can fix it, may a restart help
+//!   runtime_mode  record by record, or key after key
 //!   metrics    single-writer counter cells   stop     "end your turn", from the end of a chain to its head
 //!   alignment  which sources wait for each other
 //! ```
@@ -18,6 +19,7 @@ mod ids;
 mod key_group;
 mod meta;
 pub mod metrics;
+mod runtime_mode;
 mod stop;
 mod time;
 #[cfg(feature = "serde")]
@@ -31,5 +33,6 @@ pub use key_group::{
     default_max_parallelism, key_group_of,
 };
 pub use meta::Meta;
+pub use runtime_mode::RuntimeExecutionMode;
 pub use stop::StopFlag;
 pub use time::{Nanos, Timestamp, hours, millis, minutes, seconds};

@@ -49,6 +49,8 @@ pub struct VertexParts {
     pub slot_sharing_group: Option<String>,
     /// It keeps state that a restart has to bring back.
     pub is_stateful: bool,
+    /// It is a source that does not end by itself.
+    pub is_unbounded: bool,
     /// The chain ends in a sink.
     pub is_sink: bool,
     /// Its operators look at event times.

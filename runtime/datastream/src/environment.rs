@@ -51,8 +51,12 @@ impl Environment {
     pub fn source<S: Source>(&self, source: S) -> SourceStream<S> {
         let vertex = self.builder.open_vertex(format!("Source: {}", source.describe()));
         let slot = self.builder.declare_side::<String>(vertex, BAD_LINES);
+        let is_unbounded = !source.is_bounded();
         let start = SourceStart::new(source, slot);
-        self.builder.vertex(vertex, |vertex| vertex.enumerator = Some(Box::new(start.clone())));
+        self.builder.vertex(vertex, |vertex| {
+            vertex.enumerator = Some(Box::new(start.clone()));
+            vertex.is_unbounded = is_unbounded;
+        });
         DataStream {
             builder: self.builder.clone(),
             vertex,
@@ -148,6 +152,7 @@ fn stream_vertex(vertex: &VertexParts) -> Result<StreamVertex<VertexCode>, Graph
     stream_vertex.max_parallelism = vertex.max_parallelism;
     stream_vertex.slot_sharing_group.clone_from(&vertex.slot_sharing_group);
     stream_vertex.is_source = vertex.enumerator.is_some();
+    stream_vertex.is_unbounded = vertex.is_unbounded;
     stream_vertex.is_sink = vertex.is_sink;
     stream_vertex.reads_time = vertex.reads_time;
     Ok(stream_vertex)

@@ -98,6 +98,15 @@ pub enum GraphError {
         /// The chain.
         operator: String,
     },
+    /// A source that does not end, in batch mode.
+    #[error(
+        "`{operator}` does not end, and in batch mode there are no results before the end: use a source that ends, or \
+         set `execution.runtime-mode` to `streaming` or `automatic`"
+    )]
+    UnboundedSource {
+        /// The source.
+        operator: String,
+    },
     /// The inputs of a chain are not numbered from zero, each once.
     #[error(
         "input {input} of `{operator}` has {edges} edges instead of one: merge streams with `union()`"

@@ -10,12 +10,13 @@ use crate::{ExecutionGraph, JobEdge, JobGraph, JobVertex};
 pub(crate) fn text<F>(job: &JobGraph<F>) -> String {
     let expanded = ExecutionGraph::expand(job);
     let mut text = format!(
-        "job `{}`: {}, {}, {}, {}\nfingerprint {}\n",
+        "job `{}`: {}, {}, {}, {}{}\nfingerprint {}\n",
         job.name,
         count(job.vertices.len(), "chain"),
         count(expanded.subtasks().len(), "task"),
         count(expanded.slot_count() as usize, "slot"),
         count(expanded.region_count() as usize, "region"),
+        if job.is_batch { ", batch" } else { "" },
         job.fingerprint(),
     );
     for vertex in &job.vertices {
@@ -78,7 +79,7 @@ pub(crate) fn json<F>(job: &JobGraph<F>) -> String {
         "regions": expanded.region_count(),
         "slots": expanded.slot_count(),
         "tasks": expanded.subtasks().len(),
-        "type": "STREAMING",
+        "type": if job.is_batch { "BATCH" } else { "STREAMING" },
     });
     format!("{plan:#}")
 }
@@ -129,7 +130,8 @@ fn node<F>(job: &JobGraph<F>, vertex: &JobVertex<F>) -> Value {
 /// What two processes must agree on: operators, uids, edges, records, parameters. Not the parallelism, which a
 /// restart may change.
 pub(crate) fn identity<F>(job: &JobGraph<F>) -> String {
-    let mut text = format!("job {:?}\n", job.name);
+    let mode = if job.is_batch { " batch" } else { "" };
+    let mut text = format!("job {:?}{mode}\n", job.name);
     for vertex in &job.vertices {
         let _ = writeln!(text, "vertex {}", vertex.id);
         for operator in &vertex.operators {

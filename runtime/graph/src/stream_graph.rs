@@ -9,7 +9,7 @@
 //! The API adds a vertex where a chain ends, and an edge where the next one begins.
 
 use wiesel_core::{
-    VertexId,
+    RuntimeExecutionMode, VertexId,
     config::{Configuration, options},
 };
 
@@ -57,6 +57,8 @@ pub struct StreamVertex<F> {
     pub slot_sharing_group: Option<String>,
     /// Whether it makes records from nothing: it has no inputs and an enumerator.
     pub is_source: bool,
+    /// Whether it is a source that does not end by itself.
+    pub is_unbounded: bool,
     /// Whether something leaves the job here.
     pub is_sink: bool,
     /// Whether its operators look at the event time of a record. When in doubt, yes.
@@ -111,6 +113,8 @@ pub struct GraphDefaults {
     pub max_parallelism: Option<u32>,
     /// Whether stateful operators may do without a uid.
     pub auto_generate_uids: bool,
+    /// How the job is run.
+    pub runtime_mode: RuntimeExecutionMode,
 }
 
 impl GraphDefaults {
@@ -120,6 +124,7 @@ impl GraphDefaults {
             parallelism: config.get(&options::PARALLELISM_DEFAULT).unwrap_or(slots),
             max_parallelism: config.get(&options::MAX_PARALLELISM),
             auto_generate_uids: config.get(&options::AUTO_GENERATE_UIDS),
+            runtime_mode: config.get(&options::RUNTIME_MODE),
         }
     }
 }
@@ -185,6 +190,7 @@ impl<F> StreamVertex<F> {
             max_parallelism: None,
             slot_sharing_group: None,
             is_source: false,
+            is_unbounded: false,
             is_sink: false,
             reads_time: true,
             forwards_time: true,

@@ -7,15 +7,19 @@
 //!   Name*#uid         `*` keeps state
 //! ```
 
-use wiesel_core::VertexId;
+use wiesel_core::{RuntimeExecutionMode, VertexId};
 
 use crate::{
     GraphDefaults, GraphError, JobGraph, Partitioning, StreamEdge, StreamGraph, StreamOperator,
     StreamVertex,
 };
 
-pub(crate) const DEFAULTS: GraphDefaults =
-    GraphDefaults { parallelism: 2, max_parallelism: None, auto_generate_uids: true };
+pub(crate) const DEFAULTS: GraphDefaults = GraphDefaults {
+    parallelism: 2,
+    max_parallelism: None,
+    auto_generate_uids: true,
+    runtime_mode: RuntimeExecutionMode::Streaming,
+};
 
 /// Flink's textbook pipeline, with parallelism 2 and a sink of 1.
 pub(crate) const TEXTBOOK: &str = "Source: clicks#clicks -> Map -> Filter / source; \
@@ -67,6 +71,7 @@ fn operator(text: &str) -> StreamOperator {
 fn apply(vertex: &mut StreamVertex<()>, attribute: &str) {
     match attribute {
         "source" => vertex.is_source = true,
+        "unbounded" => vertex.is_unbounded = true,
         "sink" => vertex.is_sink = true,
         "untimed" => vertex.reads_time = false,
         "restamps" => vertex.forwards_time = false,

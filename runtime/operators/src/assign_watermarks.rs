@@ -11,6 +11,7 @@
 //! 1. A watermark never goes back, and is never repeated.
 //! 2. Idleness is told by the clock of the seam, and only while the task was free to read.
 //! 3. Behind an exchange there is one split: what comes from there has been merged before.
+//! 4. In batch mode there is no watermark but the last: nothing is late there, and no input is idle.
 
 use std::{marker::PhantomData, time::Duration};
 
@@ -115,6 +116,9 @@ impl<T: Record, F: 'static, G: WatermarkGenerator<T>, D: Link<T>> Control
     }
 
     fn tick(&mut self, now: Nanos, is_idle: bool) {
+        if self.context.is_batch() {
+            return self.next.tick(now, is_idle); // Invariant 4.
+        }
         let (free_time, alignment) = (self.free_time(now), self.context.alignment());
         let ticked =
             self.splits.tick(free_time, self.idle_after, |split| alignment.is_paused(split));
@@ -185,7 +189,7 @@ where
             self.next.status(Status::Active);
         }
         self.next.push(item, meta.with_time(time));
-        if G::IS_PUNCTUATED && !self.stopped {
+        if G::IS_PUNCTUATED && !self.stopped && !self.context.is_batch() {
             self.advance();
         }
     }

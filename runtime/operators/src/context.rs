@@ -2,9 +2,10 @@
 
 use std::{
     any::Any,
-    cell::{Cell, RefCell},
+    cell::{Cell, OnceCell, RefCell},
     collections::BTreeMap,
     fmt::Display,
+    path::PathBuf,
     rc::Rc,
     sync::Arc,
 };
@@ -20,7 +21,20 @@ use crate::{SideOutput, SplitAlignment, Stopwatch};
 
 /// One per task, shared by its operators; never leaves the shard.
 #[derive(Clone)]
-pub struct TaskContext(Rc<Inner>);
+pub struct TaskContext {
+    inner: Rc<Inner>,
+    /// Tables hold one key at a time: they have one key group.
+    is_of_one_key: bool,
+}
+
+/// What a task in batch mode works with.
+#[derive(Clone, Debug)]
+pub struct BatchOptions {
+    /// Memory to sort the inputs of a keyed operator in.
+    pub sort_bytes_max: usize,
+    /// The folder for what is more.
+    pub folder: PathBuf,
+}
 
 struct Inner {
     id: TaskId,
@@ -40,6 +54,7 @@ struct Inner {
     /// When an operator wants a turn at the latest.
     wake_at: Cell<Option<Nanos>>,
     alignment: SplitAlignment,
+    batch: OnceCell<BatchOptions>,
 }
 
 /// Makes what stands behind a table whose rows are not all in memory.
@@ -55,7 +70,7 @@ impl TaskContext {
         shard: Shard,
         metrics: Arc<TaskMetrics>,
     ) -> Self {
-        Self(Rc::new(Inner {
+        let inner = Inner {
             id,
             uid: uid.to_owned(),
             parallelism,
@@ -70,70 +85,101 @@ impl TaskContext {
             row_sources: RefCell::new(None),
             wake_at: Cell::new(None),
             alignment: SplitAlignment::default(),
-        }))
+            batch: OnceCell::new(),
+        };
+        Self { inner: Rc::new(inner), is_of_one_key: false }
     }
 
     /// Which task this is.
     pub fn id(&self) -> TaskId {
-        self.0.id
+        self.inner.id
     }
 
     /// The uid of the vertex.
     pub fn uid(&self) -> &str {
-        &self.0.uid
+        &self.inner.uid
     }
 
     /// Subtasks of this vertex.
     pub fn parallelism(&self) -> u32 {
-        self.0.parallelism
+        self.inner.parallelism
     }
 
     /// Key groups of the job.
     pub fn max_parallelism(&self) -> u32 {
-        self.0.max_parallelism
+        if self.is_of_one_key { 1 } else { self.inner.max_parallelism }
     }
 
     /// The key groups of this subtask.
     pub fn key_groups(&self) -> KeyGroupRange {
-        KeyGroupRange::of_subtask(self.0.id.subtask.0, self.0.parallelism, self.0.max_parallelism)
+        if self.is_of_one_key {
+            return KeyGroupRange::all(1);
+        }
+        KeyGroupRange::of_subtask(
+            self.inner.id.subtask.0,
+            self.inner.parallelism,
+            self.inner.max_parallelism,
+        )
+    }
+
+    /// The task runs in batch mode. Said once, before its chain is built.
+    pub fn set_batch(&self, options: BatchOptions) {
+        let unset = self.inner.batch.set(options).is_ok();
+        debug_assert!(unset, "the mode of a task is said once");
+    }
+
+    /// How it works in batch mode; none in streaming mode.
+    pub fn batch(&self) -> Option<&BatchOptions> {
+        self.inner.batch.get()
+    }
+
+    /// Whether the task runs in batch mode.
+    pub fn is_batch(&self) -> bool {
+        self.batch().is_some()
+    }
+
+    /// The same task, for an operator whose tables hold one key at a time.
+    #[must_use]
+    pub(crate) fn of_one_key(&self) -> Self {
+        Self { is_of_one_key: true, ..self.clone() }
     }
 
     /// Whether the job takes checkpoints. Sinks commit with them.
     pub fn takes_checkpoints(&self) -> bool {
-        self.0.takes_checkpoints.get()
+        self.inner.takes_checkpoints.get()
     }
 
     /// Says that the job takes checkpoints.
     pub fn set_takes_checkpoints(&self) {
-        self.0.takes_checkpoints.set(true);
+        self.inner.takes_checkpoints.set(true);
     }
 
     /// The services of the shard: clock, timers, randomness, files.
     pub fn shard(&self) -> &Shard {
-        &self.0.shard
+        &self.inner.shard
     }
 
     /// The flag that ends the turn.
     pub fn stop(&self) -> &StopFlag {
-        &self.0.stop
+        &self.inner.stop
     }
 
     /// What this task counts.
     pub fn metrics(&self) -> &Arc<TaskMetrics> {
-        &self.0.metrics
+        &self.inner.metrics
     }
 
     /// What looks at one record of every turn.
     pub fn stopwatch(&self) -> &Stopwatch {
-        &self.0.stopwatch
+        &self.inner.stopwatch
     }
 
     /// Fails the task after the record at hand. The first failure is kept.
     #[cold]
     pub fn fail(&self, failure: TaskFailure) {
-        let failure = failure.uid(&self.0.uid).subtask(self.0.id.subtask);
-        self.0.failure.borrow_mut().get_or_insert(failure);
-        self.0.stop.set();
+        let failure = failure.uid(&self.inner.uid).subtask(self.inner.id.subtask);
+        self.inner.failure.borrow_mut().get_or_insert(failure);
+        self.inner.stop.set();
     }
 
     /// Fails the task because a user function returned an error.
@@ -157,49 +203,49 @@ impl TaskContext {
 
     /// Takes the failure, if there is one.
     pub fn take_failure(&self) -> Option<TaskFailure> {
-        self.0.failure.borrow_mut().take()
+        self.inner.failure.borrow_mut().take()
     }
 
     /// Whether a failure waits to be taken.
     pub fn has_failed(&self) -> bool {
-        self.0.failure.borrow().is_some()
+        self.inner.failure.borrow().is_some()
     }
 
     /// Asks for a turn at `time` at the latest. It is asked anew in every turn.
     pub fn wake_at(&self, time: Nanos) {
-        let earlier = self.0.wake_at.get().map_or(time, |other| other.min(time));
-        self.0.wake_at.set(Some(earlier));
+        let earlier = self.inner.wake_at.get().map_or(time, |other| other.min(time));
+        self.inner.wake_at.set(Some(earlier));
     }
 
     /// The earliest time that an operator asked for since the last call.
     pub fn take_wake(&self) -> Option<Nanos> {
-        self.0.wake_at.take()
+        self.inner.wake_at.take()
     }
 
     /// Which splits of this task's source wait for others.
     pub fn alignment(&self) -> &SplitAlignment {
-        &self.0.alignment
+        &self.inner.alignment
     }
 
     /// Leaves a side output for the operator that was promised slot `slot`.
     pub fn put_side<S: Record>(&self, slot: usize, output: Box<dyn SideOutput<S>>) {
-        let taken = self.0.sides.borrow_mut().insert(slot, Box::new(output));
+        let taken = self.inner.sides.borrow_mut().insert(slot, Box::new(output));
         debug_assert!(taken.is_none(), "two side outputs in slot {slot}");
     }
 
     /// Takes the side output in `slot`; none if nobody reads it.
     pub fn take_side<S: Record>(&self, slot: usize) -> Option<Box<dyn SideOutput<S>>> {
-        let side = self.0.sides.borrow_mut().remove(&slot)?;
+        let side = self.inner.sides.borrow_mut().remove(&slot)?;
         side.downcast::<Box<dyn SideOutput<S>>>().ok().map(|side| *side)
     }
 
     /// Puts a backend behind the tables that this task will make.
     pub fn set_row_sources(&self, sources: RowSources) {
-        *self.0.row_sources.borrow_mut() = Some(sources);
+        *self.inner.row_sources.borrow_mut() = Some(sources);
     }
 
     /// What stands behind a new table; nothing if all rows are in memory.
     pub fn row_source(&self) -> Option<Box<dyn RowSource>> {
-        self.0.row_sources.borrow_mut().as_mut().map(|sources| sources())
+        self.inner.row_sources.borrow_mut().as_mut().map(|sources| sources())
     }
 }

@@ -78,7 +78,8 @@ impl<T: Record, D: Link<T>> Control for IngestionTime<T, D> {
     fn tick(&mut self, now: Nanos, is_idle: bool) {
         self.has_seen |= self.turn.is_some();
         self.turn = None; // The next turn reads the clock anew.
-        if !self.has_ended {
+        // In batch mode there is no watermark but the last.
+        if !self.has_ended && !self.context.is_batch() {
             let every = if self.has_seen { EMIT_EVERY } else { QUIET_EVERY };
             let due = self.emitted_at.map_or(now, |emitted_at| emitted_at + every);
             if now >= due || self.stopped {

@@ -362,6 +362,12 @@ where
         Progress::Done
     }
 
+    fn end_key<D: Link<F::Out>>(&mut self, _next: &mut D, _pace: &mut Pace) -> Progress {
+        self.left.drop_over(Timestamp::MAX);
+        self.right.drop_over(Timestamp::MAX);
+        Progress::Done // The watermark never came.
+    }
+
     fn ports(&mut self, visit: &mut dyn FnMut(&mut dyn OutputPort)) {
         if let Some(side) = &mut self.side {
             visit(side.as_mut());

@@ -279,6 +279,14 @@ where
         Progress::Done
     }
 
+    fn end_key<D: Link<O>>(&mut self, _next: &mut D, _pace: &mut Pace) -> Progress {
+        self.lists.drop_rows();
+        if let Some(wheel) = &mut self.wheel {
+            wheel.clear();
+        }
+        Progress::Done
+    }
+
     fn snapshot(&mut self, snapshot: &mut Snapshot) {
         self.lists.export(PARTS, &[], self.context.key_groups(), snapshot);
     }
@@ -328,6 +336,13 @@ impl Wheel {
         let slot = due.saturating_add(self.step_ms - 1).div_euclid(self.step_ms);
         let slot = slot.saturating_mul(self.step_ms).max(due);
         self.slots.entry(slot).or_default().push(hash, key);
+    }
+
+    /// Nothing is kept any more.
+    fn clear(&mut self) {
+        self.slots.clear();
+        self.due.clear();
+        self.done = 0;
     }
 
     fn next(&self) -> Option<Timestamp> {

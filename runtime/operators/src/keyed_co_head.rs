@@ -9,14 +9,16 @@
 use std::marker::PhantomData;
 
 use wiesel_core::{Blame, Meta, Nanos, TaskFailure, Timestamp};
-use wiesel_record::{FnView, Key, Record};
+use wiesel_record::{FnView, Invalid, Key, Record};
 use wiesel_state::{KeyBatch, Spot, Spots};
 use wiesel_wire::Frame;
 
 use crate::{
-    Head, KeyedCoOperator, KeyedCoStart, Link, Located, OutputPort, Pace, Polled, Progress,
-    Snapshot, Start, Status, TaskContext,
+    AlignedBytes, BatchHead, Either, Head, KeyedCoOperator, KeyedCoStart, Link, Located,
+    OutputPort, Pace, Polled, Progress, Snapshot, SortedHead, SortedRecord, Sorter, Start, Status,
+    TaskContext,
     keyed_loop::{KeyedLoop, Parking},
+    sorted::sort_frame,
 };
 
 /// A record of either input.
@@ -73,22 +75,31 @@ where
     P: KeyedCoStart<T1, T2, K>,
 {
     type Out = <P::Operator as KeyedCoOperator<T1, T2, K>>::Out;
-    type Head<D: Link<Self::Out>> = KeyedCoHead<T1, T2, K, F1, F2, P::Operator, D>;
+    type Head<D: Link<Self::Out>> = Either<
+        KeyedCoHead<T1, T2, K, F1, F2, P::Operator, D>,
+        SortedHead<KeyedCoHead<T1, T2, K, F1, F2, P::Operator, D>>,
+    >;
 
     fn head<D: Link<Self::Out>>(
         self,
         next: D,
         context: &TaskContext,
     ) -> Result<Self::Head<D>, TaskFailure> {
-        Ok(KeyedCoHead {
-            first_key_of: self.first_key_of,
-            second_key_of: self.second_key_of,
-            operator: self.operator.operator(context)?,
-            next,
-            spots: Spots::new(context.key_groups(), context.max_parallelism()),
-            parking: Parking::new(),
-            context: context.clone(),
-            types: PhantomData,
+        let make = |context: &TaskContext| -> Result<_, TaskFailure> {
+            Ok(KeyedCoHead {
+                first_key_of: self.first_key_of,
+                second_key_of: self.second_key_of,
+                operator: self.operator.operator(context)?,
+                next,
+                spots: Spots::new(context.key_groups(), context.max_parallelism()),
+                parking: Parking::new(),
+                context: context.clone(),
+                types: PhantomData,
+            })
+        };
+        Ok(match context.is_batch() {
+            true => Either::Second(SortedHead::new(make(&context.of_one_key())?, context)?),
+            false => Either::First(make(context)?),
         })
     }
 }
@@ -209,6 +220,55 @@ where
             let _ = pace.is_over(); // A batch is one expansion: what it emits is paid from the overdraft.
         }
         true
+    }
+}
+
+impl<T1, T2, K, F1, F2, P, D> BatchHead for KeyedCoHead<T1, T2, K, F1, F2, P, D>
+where
+    T1: Record,
+    T2: Record,
+    K: Key,
+    F1: for<'a> FnView<'a, T1::View<'a>, K::View<'a>> + 'static,
+    F2: for<'a> FnView<'a, T2::View<'a>, K::View<'a>> + 'static,
+    P: KeyedCoOperator<T1, T2, K>,
+    D: Link<P::Out>,
+{
+    fn sort_frame(
+        &mut self,
+        input: usize,
+        frame: &Frame,
+        cursor: &mut usize,
+        sorter: &mut Sorter,
+        pace: &mut Pace,
+    ) -> Progress {
+        let Self { first_key_of, second_key_of, parking, context, .. } = self;
+        let scratch = parking.scratch();
+        match input {
+            0 => sort_frame::<T1, K>(0, frame, cursor, &*first_key_of, sorter, scratch, pace),
+            1 => sort_frame::<T2, K>(1, frame, cursor, &*second_key_of, sorter, scratch, pace),
+            _ => no_such_input(context, input, frame, cursor),
+        }
+    }
+
+    fn apply_sorted(
+        &mut self,
+        record: &SortedRecord<'_>,
+        place: &mut AlignedBytes,
+    ) -> Result<(), Invalid> {
+        let at = Located { hash: record.hash, spot: self.spots.of(record.hash), ahead: None };
+        let meta = record.meta();
+        match record.input {
+            0 => place.with::<T1, ()>(record.region, |value| {
+                KeyedLoop::<T1, K, 0>::apply(self, at, value, meta);
+            }),
+            _ => place.with::<T2, ()>(record.region, |value| {
+                KeyedLoop::<T2, K, 1>::apply(self, at, value, meta);
+            }),
+        }
+    }
+
+    fn end_key(&mut self, pace: &mut Pace) -> Progress {
+        self.operator.end_key(&mut self.next, pace)
     }
 }
 

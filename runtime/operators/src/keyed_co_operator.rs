@@ -99,6 +99,12 @@ pub trait KeyedCoOperator<T1: Record, T2: Record, K: Key>: 'static {
         Progress::Done
     }
 
+    /// The key at hand has ended, in batch mode: fires its timers and windows up to the end of time, emits what is left of
+    /// it, and becomes as if no record had ever come. Called again if it was stopped.
+    ///
+    /// Records come key after key then, and the tables are of [one key](TaskContext).
+    fn end_key<D: Link<Self::Out>>(&mut self, next: &mut D, pace: &mut Pace) -> Progress;
+
     /// Shows side outputs.
     fn ports(&mut self, visit: &mut dyn FnMut(&mut dyn OutputPort)) {
         let _ = visit;

@@ -280,6 +280,10 @@ where
         self.0.advance_time(now, next, pace)
     }
 
+    fn end_key<D: Link<F::Out>>(&mut self, next: &mut D, pace: &mut Pace) -> Progress {
+        self.0.end_key(next, pace)
+    }
+
     fn ports(&mut self, visit: &mut dyn FnMut(&mut dyn OutputPort)) {
         self.0.ports(visit);
     }

@@ -257,9 +257,18 @@ impl<K: Key, S: Record> KeyedContext<'_, K, S> {
         self.keep.clear(state.id().index(), at);
     }
 
-    /// Wants `on_timer` when the watermark has reached `time`.
+    /// In batch mode the timers of a key fire when it has ended. As in Flink, those that they register are ignored: a timer
+    /// that registers itself again would fire for ever.
+    fn is_at_end_of_key(&self) -> bool {
+        self.watermark == Timestamp::MAX && self.task.is_batch()
+    }
+
+    /// Wants `on_timer` when the watermark has reached `time`; in batch mode, when the key has ended. A timer that fires
+    /// then can register no other.
     pub fn register_event_timer(&mut self, time: Timestamp) {
-        self.keep.event_timers.register(time, self.hash, self.key, &[]);
+        if !self.is_at_end_of_key() {
+            self.keep.event_timers.register(time, self.hash, self.key, &[]);
+        }
     }
 
     /// Takes an event timer back.
@@ -267,9 +276,12 @@ impl<K: Key, S: Record> KeyedContext<'_, K, S> {
         self.keep.event_timers.delete(time, self.hash, self.key, &[]);
     }
 
-    /// Wants `on_timer` when the time of day has reached `time`.
+    /// Wants `on_timer` when the time of day has reached `time`; in batch mode, when the key has ended. A timer that fires
+    /// then can register no other.
     pub fn register_processing_timer(&mut self, time: Timestamp) {
-        self.keep.processing_timers.register(time, self.hash, self.key, &[]);
+        if !self.is_at_end_of_key() {
+            self.keep.processing_timers.register(time, self.hash, self.key, &[]);
+        }
     }
 
     /// Takes a processing timer back.

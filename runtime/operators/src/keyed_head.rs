@@ -8,14 +8,15 @@
 use std::marker::PhantomData;
 
 use wiesel_core::{Meta, Nanos, TaskFailure, Timestamp};
-use wiesel_record::{FnView, Key, Record};
+use wiesel_record::{FnView, Invalid, Key, Record};
 use wiesel_state::{KeyBatch, Spot, Spots};
 use wiesel_wire::Frame;
 
 use crate::{
-    Head, KeyedOperator, KeyedStart, Link, Located, OutputPort, Pace, Polled, Progress, Snapshot,
-    Start, Status, TaskContext,
+    AlignedBytes, BatchHead, Either, Head, KeyedOperator, KeyedStart, Link, Located, OutputPort,
+    Pace, Polled, Progress, Snapshot, SortedHead, SortedRecord, Sorter, Start, Status, TaskContext,
     keyed_loop::{KeyedLoop, Parking},
+    sorted::sort_frame,
 };
 
 /// Drives a [`KeyedOperator`].
@@ -57,21 +58,28 @@ where
     P: KeyedStart<T, K>,
 {
     type Out = <P::Operator as KeyedOperator<T, K>>::Out;
-    type Head<D: Link<Self::Out>> = KeyedHead<T, K, F, P::Operator, D>;
+    type Head<D: Link<Self::Out>> =
+        Either<KeyedHead<T, K, F, P::Operator, D>, SortedHead<KeyedHead<T, K, F, P::Operator, D>>>;
 
     fn head<D: Link<Self::Out>>(
         self,
         next: D,
         context: &TaskContext,
     ) -> Result<Self::Head<D>, TaskFailure> {
-        Ok(KeyedHead {
-            key_of: self.key_of,
-            operator: self.operator.operator(context)?,
-            next,
-            spots: Spots::new(context.key_groups(), context.max_parallelism()),
-            parking: Parking::new(),
-            context: context.clone(),
-            types: PhantomData,
+        let make = |context: &TaskContext| -> Result<_, TaskFailure> {
+            Ok(KeyedHead {
+                key_of: self.key_of,
+                operator: self.operator.operator(context)?,
+                next,
+                spots: Spots::new(context.key_groups(), context.max_parallelism()),
+                parking: Parking::new(),
+                context: context.clone(),
+                types: PhantomData,
+            })
+        };
+        Ok(match context.is_batch() {
+            true => Either::Second(SortedHead::new(make(&context.of_one_key())?, context)?),
+            false => Either::First(make(context)?),
         })
     }
 }
@@ -160,6 +168,41 @@ where
             let _ = pace.is_over(); // A batch is one expansion: what it emits is paid from the overdraft.
         }
         true
+    }
+}
+
+impl<T, K, F, P, D> BatchHead for KeyedHead<T, K, F, P, D>
+where
+    T: Record,
+    K: Key,
+    F: for<'a> FnView<'a, T::View<'a>, K::View<'a>> + 'static,
+    P: KeyedOperator<T, K>,
+    D: Link<P::Out>,
+{
+    fn sort_frame(
+        &mut self,
+        input: usize,
+        frame: &Frame,
+        cursor: &mut usize,
+        sorter: &mut Sorter,
+        pace: &mut Pace,
+    ) -> Progress {
+        let Self { key_of, parking, .. } = self;
+        let scratch = parking.scratch();
+        sort_frame::<T, K>(input, frame, cursor, &*key_of, sorter, scratch, pace)
+    }
+
+    fn apply_sorted(
+        &mut self,
+        record: &SortedRecord<'_>,
+        place: &mut AlignedBytes,
+    ) -> Result<(), Invalid> {
+        let at = Located { hash: record.hash, spot: self.spots.of(record.hash), ahead: None };
+        place.with::<T, ()>(record.region, |value| self.apply(at, value, record.meta()))
+    }
+
+    fn end_key(&mut self, pace: &mut Pace) -> Progress {
+        self.operator.end_key(&mut self.next, pace)
     }
 }
 

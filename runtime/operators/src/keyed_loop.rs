@@ -85,6 +85,11 @@ impl<R> Parking<R> {
         self.parked.is_empty()
     }
 
+    /// For the bytes of a key.
+    pub(crate) fn scratch(&mut self) -> &mut Vec<u8> {
+        &mut self.scratch
+    }
+
     /// Takes out what waits for the keys that `poll` adds, in order; nothing if it adds none.
     pub(crate) fn take_arrived(
         &mut self,

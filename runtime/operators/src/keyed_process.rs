@@ -9,7 +9,8 @@
 //!
 //! 1. Event timers fire in order of time while `time <= watermark`, before the watermark goes on; the watermark that
 //!    they see is the new one. Timers that they register for a time already reached fire in the same pass.
-//! 2. Processing timers fire once the clock has reached them; those pending at the end of the input do not fire.
+//! 2. Processing timers fire once the clock has reached them; those pending at the end of the input do not fire. In batch
+//!    mode both kinds fire at the end of their key, those of event time first, and none can be registered any more then.
 
 use std::marker::PhantomData;
 
@@ -317,6 +318,18 @@ impl<T: Record, K: Key, F: KeyedProcessFunction<K, T>> KeyedOperator<T, K>
             self.keep.sweep(now, &self.context, pace);
         }
         progress
+    }
+
+    fn end_key<D: Link<F::Out>>(&mut self, next: &mut D, pace: &mut Pace) -> Progress {
+        self.watermark = Timestamp::MAX;
+        for domain in [TimeDomain::EventTime, TimeDomain::ProcessingTime] {
+            if self.fire(Timestamp::MAX, domain, next, pace) == Progress::Stopped {
+                return Progress::Stopped;
+            }
+        }
+        self.keep.drop_rows();
+        self.watermark = Timestamp::MIN;
+        Progress::Done
     }
 
     fn ports(&mut self, visit: &mut dyn FnMut(&mut dyn OutputPort)) {

@@ -31,7 +31,7 @@ use wiesel_state::{
     KeyHash, Row, RowLayout, RowLayoutBuilder, RowMut, StateKind, StateSchema, Table,
 };
 
-use crate::TaskContext;
+use crate::{TaskContext, keyed_table};
 
 pub use list::{KeyList, ListState};
 pub use map::{KeyMap, MapState};
@@ -164,6 +164,11 @@ pub trait Elements {
 
     /// To import rows into.
     fn table_mut(&mut self) -> &mut Table;
+
+    /// Drops those of all keys.
+    fn drop_rows(&mut self) {
+        keyed_table::drop_rows(self.table_mut());
+    }
 
     /// An element that came from a snapshot without a time was written now.
     fn stamp_missing(&mut self, hash: u64, composed: &[u8], now: Timestamp);

@@ -103,6 +103,20 @@ fn word_of<K: Key>(key: K::View<'_>, scratch: &mut Vec<u8>) -> u64 {
     })
 }
 
+/// Removes all rows, and keeps the memory for a key as large as most.
+pub(crate) fn drop_rows(table: &mut Table) {
+    match table.len() {
+        0 => {}
+        1..=KEPT_ROWS => table.range().iter().for_each(|group| {
+            table.empty_group(group);
+        }),
+        _ => table.clear(),
+    }
+}
+
+/// Rows of one key whose memory is worth keeping for the next one.
+const KEPT_ROWS: usize = 256;
+
 /// Writes each key group of `table` as a part of its own.
 pub(crate) fn export(name: &str, table: &Table, range: KeyGroupRange, snapshot: &mut Snapshot) {
     for group in range.iter() {

@@ -161,6 +161,10 @@ impl<T: Record, K: Key, O: Record> KeyedOperator<T, K> for Uncombined<O> {
         match self.never {}
     }
 
+    fn end_key<D: Link<O>>(&mut self, _: &mut D, _: &mut Pace) -> Progress {
+        match self.never {}
+    }
+
     fn snapshot(&mut self, _: &mut Snapshot) {
         match self.never {}
     }

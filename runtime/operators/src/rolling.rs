@@ -1,4 +1,10 @@
-//! Rolling aggregates: an accumulator per key, and its result after every record.
+//! Rolling aggregates: an accumulator per key, and its result after every record; in batch mode its last result only.
+//!
+//! # What is always true
+//!
+//! 1. In streaming mode a key has one row, and each record one result, with the record's time.
+//! 2. In batch mode there is one accumulator, that of the key at hand, and no table. A key's result has the time of its
+//!    last record, which is its latest.
 
 use wiesel_core::{Meta, TaskFailure, Timestamp};
 use wiesel_record::{Key, Record};
@@ -24,8 +30,17 @@ where
     table: Table,
     cell: StateCell<A::Acc>,
     scratch: Vec<u8>,
+    /// In batch mode.
+    last: Option<LastResult<A::Acc>>,
     context: TaskContext,
     types: std::marker::PhantomData<fn(T) -> K>,
+}
+
+/// What there is of the key at hand.
+struct LastResult<Acc> {
+    key: Vec<u8>,
+    acc: Option<Acc>,
+    meta: Meta,
 }
 
 /// Makes a [`Rolling`] per subtask.
@@ -47,6 +62,11 @@ impl<K: Key, T: Record, A: Folding<K, T>> KeyedStart<T, K> for RollingStart<A> {
             table,
             cell: StateCell::of(&layout, STATE)?,
             scratch: Vec::new(),
+            last: context.is_batch().then(|| LastResult {
+                key: Vec::new(),
+                acc: None,
+                meta: Meta::NONE,
+            }),
             context: context.clone(),
             types: std::marker::PhantomData,
         })
@@ -69,6 +89,33 @@ pub(crate) fn fold_into<K: Key, T: Record, A: Folding<K, T>>(
         }
         None => folding.first(value).map_err(failed),
     })
+}
+
+impl<A, K, T> Rolling<A, K, T>
+where
+    A: Folding<K, T>,
+    K: Key,
+    T: Record,
+{
+    /// Takes a record into the accumulator of its key, the only one.
+    #[inline(never)]
+    fn apply_to_last(&mut self, key: K::View<'_>, value: T::View<'_>, meta: Meta) {
+        let Some(last) = &mut self.last else { return };
+        last.meta = meta;
+        let applied = match &mut last.acc {
+            Some(acc) => self.folding.add(acc, value),
+            None => {
+                K::with_key_bytes(key, &mut self.scratch, |key| {
+                    last.key.clear();
+                    last.key.extend_from_slice(key);
+                });
+                self.folding.first(value).map(|first| last.acc = Some(first))
+            }
+        };
+        if let Err(error) = applied {
+            self.context.fail_user("aggregate a record", error);
+        }
+    }
 }
 
 impl<A, K, T> KeyedOperator<T, K> for Rolling<A, K, T>
@@ -122,6 +169,10 @@ where
         meta: Meta,
         next: &mut D,
     ) {
+        if self.last.is_some() {
+            std::hint::cold_path(); // For the loop of streaming mode.
+            return self.apply_to_last(key, value, meta);
+        }
         let (table, cell, folding) = (&mut self.table, &mut self.cell, &self.folding);
         let mut row = keyed_table::upsert::<K>(table, at, key, &mut self.scratch);
         match fold_into(folding, cell, &mut row, value) {
@@ -139,6 +190,16 @@ where
         _next: &mut D,
         _pace: &mut Pace,
     ) -> Progress {
+        Progress::Done
+    }
+
+    fn end_key<D: Link<A::Out>>(&mut self, next: &mut D, _pace: &mut Pace) -> Progress {
+        if let Some(LastResult { key, acc, meta }) = &mut self.last
+            && let Some(acc) = acc.take()
+        {
+            let emit = &mut Emit { next, meta: *meta };
+            K::with_key(key, |key| self.folding.emit(key, TimeWindow::ALL, acc.view(), emit));
+        }
         Progress::Done
     }
 

@@ -129,6 +129,12 @@ impl ListLayout {
 }
 
 impl ListTable {
+    /// Drops all lists.
+    pub(crate) fn drop_rows(&mut self) {
+        keyed_table::drop_rows(&mut self.rows);
+        keyed_table::drop_rows(&mut self.chunks.table);
+    }
+
     /// Bytes held.
     pub(crate) fn bytes_used(&self) -> usize {
         self.rows.bytes_used() + self.chunks.table.bytes_used()

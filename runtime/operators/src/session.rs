@@ -411,6 +411,15 @@ where
         Progress::Done
     }
 
+    fn end_key<D: Link<A::Out>>(&mut self, next: &mut D, pace: &mut Pace) -> Progress {
+        let progress = self.watermark(Timestamp::MAX, next, pace);
+        if progress == Progress::Done {
+            self.watermark = Timestamp::MIN;
+            self.timers.begin_anew();
+        }
+        progress
+    }
+
     fn ports(&mut self, visit: &mut dyn FnMut(&mut dyn OutputPort)) {
         self.late.ports(visit);
     }

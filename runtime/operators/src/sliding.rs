@@ -276,7 +276,7 @@ where
             self.spare = tables.rfind(Table::is_empty).or(self.spare.take());
             self.recent = 0;
         }
-        if self.spans.is_empty() {
+        if self.spans.is_empty() && !self.context.is_batch() {
             self.spare = None;
         }
     }
@@ -365,6 +365,17 @@ where
         self.fired = self.fired.max(Some((watermark, Timestamp::MAX)));
         self.drop_over();
         Progress::Done
+    }
+
+    fn end_key<D: Link<A::Out>>(&mut self, next: &mut D, pace: &mut Pace) -> Progress {
+        let progress = self.watermark(Timestamp::MAX, next, pace);
+        if progress == Progress::Done {
+            (self.watermark, self.fired, self.due) = (Timestamp::MIN, None, Timestamp::MAX);
+            if let Some(total) = &mut self.total {
+                total.clear();
+            }
+        }
+        progress
     }
 
     fn ports(&mut self, visit: &mut dyn FnMut(&mut dyn OutputPort)) {

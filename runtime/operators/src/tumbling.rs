@@ -203,7 +203,7 @@ where
         let over = |slice: &mut Slice| options.over_at(slice.window) <= watermark;
         let tables = self.slices.extract_if(.., over).map(|slice| slice.table);
         self.spare = tables.filter(Table::is_empty).last().or(self.spare.take());
-        if self.slices.is_empty() {
+        if self.slices.is_empty() && !self.context.is_batch() {
             self.spare = None;
         }
         self.recent = 0;
@@ -282,6 +282,14 @@ where
         }
         self.drop_over();
         Progress::Done
+    }
+
+    fn end_key<D: Link<A::Out>>(&mut self, next: &mut D, pace: &mut Pace) -> Progress {
+        let progress = self.watermark(Timestamp::MAX, next, pace);
+        if progress == Progress::Done {
+            self.watermark = Timestamp::MIN;
+        }
+        progress
     }
 
     fn ports(&mut self, visit: &mut dyn FnMut(&mut dyn OutputPort)) {

@@ -333,6 +333,14 @@ where
         Progress::Done
     }
 
+    fn end_key<D: Link<F::Out>>(&mut self, next: &mut D, pace: &mut Pace) -> Progress {
+        let fired = KeyedCoOperator::<L, R, K>::watermark(self, Timestamp::MAX, next, pace);
+        if fired == Progress::Done {
+            self.watermark = Timestamp::MIN;
+        }
+        fired
+    }
+
     fn ports(&mut self, visit: &mut dyn FnMut(&mut dyn OutputPort)) {
         self.late_left.ports(visit);
         self.late_right.ports(visit);

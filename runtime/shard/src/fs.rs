@@ -9,7 +9,7 @@ use std::{
 
 use wiesel_core::Timestamp;
 
-use crate::{backend::files, io::with_context};
+use crate::{File, backend::files, io::with_context};
 
 /// What is known about a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +81,18 @@ pub fn read_to_string(path: impl AsRef<Path>) -> io::Result<String> {
 /// The system's, naming the path.
 pub fn write(path: impl AsRef<Path>, bytes: impl AsRef<[u8]>) -> io::Result<()> {
     on("write", path.as_ref(), files::write(path.as_ref(), bytes.as_ref()))
+}
+
+/// A new, empty file in `folder` that can be written and read, and has no name: it is gone with its last handle, however
+/// the process ends. In messages it is called after the folder.
+///
+/// # Errors
+///
+/// The system's, naming the folder: it is not there, or nothing may be written to it.
+pub fn unnamed_file(folder: impl AsRef<Path>) -> io::Result<File> {
+    let folder = folder.as_ref();
+    let handle = on("make a file in", folder, files::unnamed(folder))?;
+    Ok(File::new(format!("a file in {}", folder.display()), handle))
 }
 
 /// Makes a folder and those above it. One that exists is not an error.

@@ -11,10 +11,12 @@
 
 use std::{collections::VecDeque, path::PathBuf, sync::Arc, time::Duration};
 
-use wiesel_core::{Blame, JobId, Nanos, TaskFailure, TaskId, metrics::TaskMetrics};
+use wiesel_core::{
+    Blame, JobId, Nanos, TaskFailure, TaskId, config::Folders, metrics::TaskMetrics,
+};
 use wiesel_exchange::{InputGate, Overdraft, PartitionOptions, Partitioner};
 use wiesel_graph::{JobGraph, Partitioning};
-use wiesel_operators::{Mail, RowSources, TaskContext};
+use wiesel_operators::{BatchOptions, Mail, RowSources, TaskContext};
 use wiesel_rpc::{
     Attempt, Declined, Envelope, FailureReport, TaskDeployment, TaskManagerId, TaskMetricsReport,
     TaskState, ToJobMaster, ToTaskManager,
@@ -32,7 +34,7 @@ use crate::{
 };
 
 /// How a worker runs its tasks.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct WorkerOptions {
     /// Turns of tasks.
     pub task: TaskOptions,
@@ -42,6 +44,10 @@ pub struct WorkerOptions {
     pub record_bytes_max: usize,
     /// How often metrics are sent.
     pub heartbeat_every: Duration,
+    /// Batch mode: memory of one subtask of a keyed operator to sort its inputs in.
+    pub sort_bytes_max: usize,
+    /// Where there is room for what is more.
+    pub tmp_folders: Folders,
 }
 
 /// All that a worker starts with.
@@ -190,7 +196,12 @@ impl Worker {
         if self.spec.checkpoints.is_some() {
             context.set_takes_checkpoints();
         }
-        if let Some(row_sources) = self.spec.row_sources {
+        if self.spec.graph.is_batch {
+            context.set_batch(BatchOptions {
+                sort_bytes_max: self.spec.options.sort_bytes_max,
+                folder: self.spec.options.tmp_folders.of_subtask(attempt.task.subtask.index()),
+            });
+        } else if let Some(row_sources) = self.spec.row_sources {
             context.set_row_sources(row_sources(attempt.task));
         }
         let missing = || named("the other end of a channel was taken before".to_owned());

@@ -17,7 +17,10 @@
 use std::{env, ops::Deref, path::Path, process, time::Duration};
 
 use wiesel_cluster::{JobClient, JobResult, MiniCluster, SubmitOptions, slots_of};
-use wiesel_core::config::{ConfigError, Configuration, options};
+use wiesel_core::{
+    RuntimeExecutionMode,
+    config::{ConfigError, Configuration, options},
+};
 use wiesel_datastream::{Environment, VertexCode};
 use wiesel_graph::{GraphDefaults, JobGraph};
 
@@ -152,6 +155,31 @@ impl StreamExecutionEnvironment {
     /// If the interval is no duration that the option takes. A command then ends with 2.
     pub fn enable_checkpointing(&mut self, interval: Duration) -> Result<&mut Self> {
         let set = self.config.set(&options::CHECKPOINTING_INTERVAL, interval);
+        self.accepted(set)
+    }
+
+    /// Sets how the job is run, unless the command line does: [`Batch`](RuntimeExecutionMode::Batch) gives final results
+    /// only, with memory that does not grow with the number of keys.
+    ///
+    /// ```
+    /// use wiesel::{Configuration, RuntimeExecutionMode, prelude::*};
+    ///
+    /// let mut env = StreamExecutionEnvironment::new(Configuration::new());
+    /// env.set_runtime_mode(RuntimeExecutionMode::Batch)?;
+    /// let words = env.from_collection(["to", "be", "or", "not", "to", "be"].map(str::to_owned));
+    /// let counts = words.key_by::<String>(|word| word).count().collect();
+    /// env.execute("count")?;
+    /// let mut counts: Vec<_> = counts.take().into_iter().map(|c| (c.key, c.count)).collect();
+    /// counts.sort();
+    /// assert_eq!(counts, [("be", 2), ("not", 1), ("or", 1), ("to", 2)].map(|(w, n)| (w.to_owned(), n)));
+    /// # Ok::<(), wiesel::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// None: every mode can be set. Whether the sources are fit for it is seen when the job is started.
+    pub fn set_runtime_mode(&mut self, mode: RuntimeExecutionMode) -> Result<&mut Self> {
+        let set = self.config.set(&options::RUNTIME_MODE, mode);
         self.accepted(set)
     }
 

@@ -54,7 +54,7 @@ pub use wiesel_operators::{NoWatermarks, no_watermarks};
 
 pub use wiesel_cluster::{ClusterError, JobClient, JobProgress, JobResult, TaskProgress};
 pub use wiesel_core::{
-    Blame, Nanos, ShardId, SubtaskIndex, TaskFailure, TaskId, Timestamp,
+    Blame, Nanos, RuntimeExecutionMode, ShardId, SubtaskIndex, TaskFailure, TaskId, Timestamp,
     config::{self, Configuration},
     hours, millis, minutes, seconds,
 };
@@ -86,8 +86,8 @@ pub mod shard {
 /// What most jobs need: `use wiesel::prelude::*`.
 pub mod prelude {
     pub use crate::{
-        BAD_LINES, DataStream, Key, Out, OutputTag, Record, StreamExecutionEnvironment, Timestamp,
-        hours, millis, minutes, seconds,
+        BAD_LINES, DataStream, Key, Out, OutputTag, Record, RuntimeExecutionMode,
+        StreamExecutionEnvironment, Timestamp, hours, millis, minutes, seconds,
     };
     pub use wiesel_connectors::{
         BadLines, Collection, Csv, DataGen, FileSink, JsonLines, Lines, StdoutSink, Utf8,

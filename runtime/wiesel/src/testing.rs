@@ -19,7 +19,7 @@ use std::{collections::VecDeque, time::Duration};
 
 use wiesel_cluster::tasks_only;
 use wiesel_connectors::CollectedRecords;
-use wiesel_core::{Nanos, TaskFailure, Timestamp, config::Configuration};
+use wiesel_core::{Nanos, RuntimeExecutionMode, TaskFailure, Timestamp, config::Configuration};
 use wiesel_datastream::{DataStream, Environment, FrameStream, HandFeed};
 use wiesel_graph::GraphDefaults;
 use wiesel_operators::{AggregateError, Chain, ProcessContext, ProcessFunction, Start, Status};
@@ -391,6 +391,7 @@ fn deploy(
         parallelism,
         max_parallelism: Some(MAX_PARALLELISM),
         auto_generate_uids: true,
+        runtime_mode: RuntimeExecutionMode::Streaming,
     };
     let graph = environment.job_graph("harness", &defaults).map_err(|error| {
         TaskFailure::new(wiesel_core::Blame::Job, "make the graph of a pipeline", error)

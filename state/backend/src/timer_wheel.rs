@@ -175,6 +175,14 @@ impl TimerWheel {
         self.len == 0
     }
 
+    /// Drops all timers, and lets time begin anew: timers of any time can be armed again. Cheap if there are none.
+    pub fn begin_anew(&mut self) {
+        match self.is_empty() && self.emptying.is_none() {
+            true => self.now = 0,
+            false => *self = Self::new(),
+        }
+    }
+
     /// Bytes held.
     pub fn bytes_used(&self) -> usize {
         let long = |entry: &Entry| match &entry.timer.key {

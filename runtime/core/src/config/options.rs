@@ -9,10 +9,10 @@
 use std::time::Duration;
 
 use super::{
-    CheckpointRetention, CheckpointingMode, ConfigOption, ConfigValue, MemorySize, OptionInfo,
-    RestartStrategyType,
+    CheckpointRetention, CheckpointingMode, ConfigOption, ConfigValue, Folders, MemorySize,
+    OptionInfo, RestartStrategyType,
 };
-use crate::MAX_PARALLELISM_LIMIT;
+use crate::{MAX_PARALLELISM_LIMIT, RuntimeExecutionMode};
 
 /// Declares the options and the list of them in one place, so that none is forgotten in the other.
 macro_rules! options {
@@ -60,6 +60,22 @@ options! {
     /// Known, so that configurations of Flink get an answer. Only `true` is accepted: chains are fused by the compiler.
     OPERATOR_CHAINING: bool = "pipeline.operator-chaining.enabled", default "true", example "true",
         |enabled| if *enabled { Ok(()) } else { Err(CHAINING_IS_IN_THE_PROGRAM.to_owned()) };
+
+    /// `streaming` updates results with every record; `batch` gives final results only, sorts the inputs of keyed operators
+    /// by key, and wants sources that end; `automatic` is `batch` if every source ends, else `streaming`.
+    RUNTIME_MODE: RuntimeExecutionMode = "execution.runtime-mode", default "streaming", example "batch",
+        |_| Ok(());
+
+    // 128 mb: Flink's. The least holds some blocks of 4 KiB to merge.
+    /// Batch mode: memory of one subtask of a keyed operator to sort its inputs in. What is more goes to files in
+    /// `io.tmp.dirs`.
+    SORTED_INPUTS_MEMORY: MemorySize = "execution.sorted-inputs.memory", default "128 mb", example "512 mb",
+        |size| within(size, MemorySize::from_kb(64), MemorySize::from_mb(1_024 * 1_024));
+
+    /// Folders for files that a job writes for itself, separated by commas: subtasks are spread over them. `auto` is the
+    /// system's (`TMPDIR`, else `/tmp`). Files there have no name, so they are gone when the job is, however it ends.
+    TMP_DIRS: Option<Folders> = "io.tmp.dirs", default "auto", example "/mnt/ssd0/tmp,/mnt/ssd1/tmp",
+        |_| Ok(());
 
     /// How long a frame may stay open while its task is busy; an idle task flushes at once. `0` flushes after every turn.
     BUFFER_TIMEOUT: Duration = "execution.buffer-timeout.interval", default "1 ms", example "200 us",
@@ -279,6 +295,9 @@ parallelism.default = auto
 pipeline.max-parallelism = auto
 pipeline.auto-generate-uids = true
 pipeline.operator-chaining.enabled = true
+execution.runtime-mode = streaming
+execution.sorted-inputs.memory = 128 mb
+io.tmp.dirs = auto
 execution.buffer-timeout.interval = 1 ms
 execution.checkpointing.interval = 0
 execution.checkpointing.timeout = 10 min

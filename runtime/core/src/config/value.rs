@@ -1,6 +1,8 @@
 //! How values are written: whole numbers, booleans, durations and sizes, with Flink's units.
 
-use std::{fmt, time::Duration};
+use std::{fmt, path::PathBuf, time::Duration};
+
+use crate::RuntimeExecutionMode;
 
 /// A type that an option can have.
 pub trait ConfigValue: Sized + 'static {
@@ -40,6 +42,24 @@ impl MemorySize {
 impl fmt::Display for MemorySize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.show())
+    }
+}
+
+/// Some folders, at least one. Written with commas between them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Folders(Vec<PathBuf>);
+
+impl Folders {
+    /// The folder for subtask `subtask`: they take turns.
+    pub fn of_subtask(&self, subtask: usize) -> PathBuf {
+        self.0[subtask % self.0.len()].clone()
+    }
+}
+
+/// One folder.
+impl From<PathBuf> for Folders {
+    fn from(folder: PathBuf) -> Self {
+        Self(vec![folder])
     }
 }
 
@@ -159,6 +179,36 @@ impl ConfigValue for bool {
     }
 }
 
+impl ConfigValue for RuntimeExecutionMode {
+    fn parse(text: &str) -> Result<Self, String> {
+        match text.to_lowercase().as_str() {
+            "streaming" => Ok(Self::Streaming),
+            "batch" => Ok(Self::Batch),
+            "automatic" => Ok(Self::Automatic),
+            _ => Err("must be `streaming`, `batch` or `automatic`".to_owned()),
+        }
+    }
+
+    fn show(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl ConfigValue for Folders {
+    fn parse(text: &str) -> Result<Self, String> {
+        let folders: Vec<PathBuf> = text.split(',').map(|part| part.trim().into()).collect();
+        match folders.iter().any(|folder| folder.as_os_str().is_empty()) {
+            true => Err("must be a folder, or several with commas between them".to_owned()),
+            false => Ok(Self(folders)),
+        }
+    }
+
+    fn show(&self) -> String {
+        let folders: Vec<_> = self.0.iter().map(|folder| folder.display().to_string()).collect();
+        folders.join(",")
+    }
+}
+
 /// `None` is written `auto`: the option's documentation says what is then chosen.
 impl<T: ConfigValue> ConfigValue for Option<T> {
     fn parse(text: &str) -> Result<Self, String> {
@@ -214,6 +264,14 @@ mod tests {
             &["1.5", "2", "0", "-", "-", "-", "-"],
         );
         check::<Option<String>>(&["auto", "a/b", ""], &["auto", "a/b", "-"]);
+        check::<RuntimeExecutionMode>(
+            &["streaming", "BATCH", "Automatic", "bounded"],
+            &["streaming", "batch", "automatic", "-"],
+        );
+        check::<Option<Folders>>(
+            &["auto", "/tmp", "/a, /b", "", "/a,,/b"],
+            &["auto", "/tmp", "/a,/b", "-", "-"],
+        );
         check::<bool>(&["true", "FALSE", "yes"], &["true", "false", "-"]);
         check::<Option<u32>>(&["auto", "Auto", "3", "three"], &["auto", "auto", "3", "-"]);
     }

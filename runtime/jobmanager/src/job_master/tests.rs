@@ -9,7 +9,9 @@
 use std::fmt::Write;
 
 use wiesel_connectors::{Assignment, SplitEnumerator, SplitPayload};
-use wiesel_core::{AlignmentGroup, AlignmentReport, ShardId, SubtaskIndex, Timestamp, millis};
+use wiesel_core::{
+    AlignmentGroup, AlignmentReport, RuntimeExecutionMode, ShardId, SubtaskIndex, Timestamp, millis,
+};
 use wiesel_graph::{
     GraphDefaults, JobGraph, Partitioning, StreamEdge, StreamGraph, StreamOperator, StreamVertex,
 };
@@ -44,8 +46,12 @@ pub(super) fn graph() -> ExecutionGraph {
     let sink = StreamVertex { is_sink: true, parallelism: Some(1), ..vertex("out") };
     let sink = graph.add_vertex(sink);
     graph.add_edge(StreamEdge::new(source, sink, Some(Partitioning::Hash), "Post", 1));
-    let defaults =
-        GraphDefaults { parallelism: 2, max_parallelism: None, auto_generate_uids: true };
+    let defaults = GraphDefaults {
+        parallelism: 2,
+        max_parallelism: None,
+        auto_generate_uids: true,
+        runtime_mode: RuntimeExecutionMode::Streaming,
+    };
     ExecutionGraph::expand(&JobGraph::translate("posts", &graph, &defaults).unwrap())
 }
 

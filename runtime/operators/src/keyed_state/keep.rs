@@ -14,8 +14,9 @@ use wiesel_state::{
 };
 
 use super::{
-    At, Declared, KeyList, KeyMap, ListState, MapState, OpenState, Reading, Registered, StateId,
-    StateRegistry, Store, TimedCell, list::ListStore, store_of, sweep::Sweeps, ttl::now_of,
+    At, Declared, Elements, KeyList, KeyMap, ListState, MapState, OpenState, Reading, Registered,
+    StateId, StateRegistry, Store, TimedCell, list::ListStore, store_of, sweep::Sweeps,
+    ttl::now_of,
 };
 use crate::{
     TaskContext,
@@ -192,6 +193,14 @@ impl Keep {
             }
         }
         self.reads.give_back(reads);
+    }
+
+    /// Drops the states of all keys.
+    pub(crate) fn drop_rows(&mut self) {
+        if !self.table.is_empty() {
+            keyed_table::drop_rows(&mut self.table);
+            self.cells.iter_mut().filter_map(|cell| cell.elements()).for_each(Elements::drop_rows);
+        }
     }
 
     /// When the next processing timer fires, or expired state is looked for.

@@ -26,7 +26,7 @@ use super::{
     list::damaged,
     ttl::{AfterRead, now_of},
 };
-use crate::keyed_table::{table_failure, table_of};
+use crate::keyed_table::{drop_rows, table_failure, table_of};
 
 mod of_key;
 
@@ -327,6 +327,11 @@ impl<M: Key, V: Record> Elements for MapStore<M, V> {
 
     fn table_mut(&mut self) -> &mut Table {
         &mut self.entries
+    }
+
+    fn drop_rows(&mut self) {
+        drop_rows(&mut self.entries);
+        drop_rows(&mut self.keys);
     }
 
     fn layout(&self, expires: bool) -> Result<Arc<RowLayout>, TaskFailure> {

@@ -47,6 +47,11 @@ impl<A: Folding<K, T>, K: Key, T: Record> Total<A, K, T> {
         })
     }
 
+    /// Nothing was put in.
+    pub(crate) fn clear(&mut self) {
+        keyed_table::drop_rows(&mut self.table);
+    }
+
     /// A row per key.
     pub(crate) fn table(&self) -> &Table {
         &self.table

@@ -7,11 +7,14 @@ use std::{
     fs,
     io::{self, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
+    process,
+    sync::atomic::{AtomicU64, Ordering},
     time::UNIX_EPOCH,
 };
 
 use wiesel_core::Timestamp;
 
+use super::Handle;
 use crate::fs::Metadata;
 
 pub(crate) fn list(pattern: &str, _parsed: &glob::Pattern) -> io::Result<Vec<PathBuf>> {
@@ -82,4 +85,22 @@ const LOCK_TEXT_MAX: u64 = 4_096;
 
 pub(crate) fn process_id() -> u32 {
     std::process::id()
+}
+
+/// A file that is only a descriptor. Its name lives between two system calls (not every file system has `O_TMPFILE`).
+pub(crate) fn unnamed(folder: &Path) -> io::Result<Handle> {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    loop {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = folder.join(format!(".wiesel-{}-{number}", process::id()));
+        match fs::OpenOptions::new().read(true).write(true).create_new(true).open(&path) {
+            Ok(file) => {
+                fs::remove_file(&path)?;
+                return Ok(Handle::owned(file.into()));
+            }
+            // Of a process with this number that died between the two.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    }
 }

@@ -304,7 +304,7 @@ pub(crate) mod files {
 
     use super::{SimDisk, exists, io, missing, plain};
 
-    use crate::fs::Metadata;
+    use crate::{fs::Metadata, sim::Handle};
 
     #[expect(clippy::unnecessary_wraps, reason = "the real one asks the system")]
     pub(crate) fn list(_pattern: &str, parsed: &glob::Pattern) -> io::Result<Vec<PathBuf>> {
@@ -342,6 +342,15 @@ pub(crate) mod files {
         let content = SimDisk::installed().lock().create(path, false, true)?;
         content.lock().extend_from_slice(bytes);
         Ok(())
+    }
+
+    pub(crate) fn unnamed(folder: &Path) -> io::Result<Handle> {
+        let disk = SimDisk::installed();
+        let mut disk = disk.lock();
+        let path = folder.join(".unnamed");
+        let content = disk.create(&path, true, false)?;
+        disk.remove(&path)?;
+        Ok(Handle::of_content(content))
     }
 
     pub(crate) fn create_dir_all(path: &Path) -> io::Result<()> {

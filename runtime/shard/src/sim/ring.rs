@@ -43,6 +43,10 @@ impl Handle {
         Self(Kind::Listener(listener))
     }
 
+    pub(super) const fn of_content(content: Content) -> Self {
+        Self(Kind::Content(content, false))
+    }
+
     #[expect(clippy::unused_self, reason = "the real one asks the system")]
     pub(crate) const fn is_terminal(&self) -> bool {
         false

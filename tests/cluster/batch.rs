@@ -1,0 +1,450 @@
+//! Batch mode gives the final results of streaming mode, key after key, in memory that does not grow with the keys.
+
+use std::{collections::BTreeSet, path::Path, time::Instant};
+
+use wiesel_cluster::JobResult;
+use wiesel_connectors::{CollectedRecords, DataGen};
+use wiesel_core::{Blame, Timestamp, config::Configuration, millis, seconds};
+use wiesel_datastream::{Environment, FrameStream};
+use wiesel_graph::GraphDefaults;
+use wiesel_jobmanager::JobStatus;
+use wiesel_operators::{
+    AggregateError, KeyedCoProcessFunction, KeyedContext, KeyedProcessFunction, MapState, Session,
+    Sliding, StateRegistry, TimeDomain, Tumbling, ValueState, after, before,
+    bounded_out_of_orderness,
+};
+use wiesel_record::Out;
+
+use crate::{assert_sound, config, run, watched};
+
+const RECORDS: u64 = 20_000;
+
+/// Key, time, text: a few hot keys and many cold ones, out of order by at most 300 ms, with texts of any length.
+type Event = (u64, i64, String);
+
+fn event(number: u64) -> Event {
+    let random = number.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 20;
+    let key = if random.is_multiple_of(4) { random / 4 % 3 } else { random / 4 % 2_000 };
+    let at = number as i64 * 2 - (random / 64 % 300) as i64;
+    (key, at, "weasel".repeat((random / 32 % 9) as usize))
+}
+
+fn events(environment: &Environment) -> FrameStream<Event> {
+    environment
+        .source(DataGen::new(|tick| tick.number).count(RECORDS))
+        .map(event_of)
+        .watermarks(bounded_out_of_orderness(seconds(1)), |(_, at, _)| Timestamp::from_millis(at))
+        .rebalance()
+}
+
+fn event_of(number: u64) -> Event {
+    event(number)
+}
+
+/// Batch mode with the least memory there is: everything is spilled.
+fn batch(folder: &Path) -> Configuration {
+    config(&[
+        ("execution.runtime-mode", "batch"),
+        ("execution.sorted-inputs.memory", "64 kb"),
+        ("io.tmp.dirs", folder.to_str().expect("a plain path")),
+    ])
+}
+
+/// Runs a job and gives what it has collected, sorted.
+fn results<T: Ord>(
+    parallelism: u32,
+    config: &Configuration,
+    job: &dyn Fn(&Environment) -> CollectedRecords<T>,
+) -> Vec<T> {
+    let environment = Environment::new();
+    let collected = job(&environment);
+    assert_sound(&run(&environment, parallelism, config));
+    let mut results = collected.take();
+    results.sort();
+    results
+}
+
+/// The job gives the same in both modes, at every parallelism, and leaves no file.
+fn check_same<T: Ord + std::fmt::Debug + Send + 'static>(
+    job: fn(&Environment) -> CollectedRecords<T>,
+) {
+    watched(move || {
+        let expected = results(2, &config(&[]), &job);
+        assert!(expected.len() > 100, "{} results", expected.len());
+        for parallelism in [1, 2, 3] {
+            let folder = tempfile::tempdir().expect("a folder");
+            let found = results(parallelism, &batch(folder.path()), &job);
+            assert!(found == expected, "{} results at {parallelism}", found.len());
+            let left = std::fs::read_dir(folder.path()).expect("a folder").count();
+            assert_eq!(left, 0, "files of the sort have no names");
+        }
+    });
+}
+
+#[test]
+fn a_rolling_aggregate_gives_its_last_result_only() {
+    watched(|| {
+        let job = |environment: &Environment| {
+            events(environment)
+                .key_by::<u64>(|(key, ..)| key)
+                .sum::<i64, _>(|(_, at, _)| at)
+                .map(|sum| (sum.key, sum.value))
+                .collect()
+        };
+        let mut sums = std::collections::BTreeMap::new();
+        (0..RECORDS).map(event).for_each(|(key, at, _)| *sums.entry(key).or_insert(0) += at);
+        let expected: Vec<(u64, i64)> = sums.into_iter().collect();
+        for parallelism in [1, 2, 3] {
+            let folder = tempfile::tempdir().expect("a folder");
+            assert_eq!(results(parallelism, &batch(folder.path()), &job), expected);
+        }
+        let all = results(1, &config(&[]), &job);
+        assert_eq!(all.len(), RECORDS as usize, "streaming mode gives one for each record");
+        // Every source ends.
+        let automatic = config(&[("execution.runtime-mode", "automatic")]);
+        assert_eq!(results(2, &automatic, &job), expected);
+    });
+}
+
+#[test]
+fn tumbling_windows_give_the_same() {
+    check_same(|environment| {
+        let keyed = events(environment).key_by::<u64>(|(key, ..)| key);
+        keyed
+            .window(Tumbling::event_time(millis(500)))
+            .reduce(|a, b| (a.0, a.1.max(b.1), a.2.max(b.2).to_owned()))
+            .collect()
+    });
+}
+
+#[test]
+fn combined_windows_and_windows_behind_windows_give_the_same() {
+    check_same(|environment| {
+        let keyed = events(environment).key_by::<u64>(|(key, ..)| key);
+        let counts = keyed.window(Tumbling::event_time(millis(250))).count();
+        counts
+            .key_by::<u64>(|counted| counted.key % 50)
+            .window(Tumbling::event_time(seconds(1)))
+            .sum::<u64, _>(|counted| counted.count)
+            .map(|sum| (sum.key, sum.value))
+            .collect()
+    });
+}
+
+#[test]
+fn sliding_windows_give_the_same() {
+    check_same(|environment| {
+        let keyed = events(environment).key_by::<u64>(|(key, ..)| key);
+        let windows = Sliding::event_time(seconds(1), millis(250));
+        keyed.window(windows).count().map(|c| (c.key, c.count)).collect()
+    });
+    check_same(|environment| {
+        let keyed = events(environment).key_by::<String>(|(_, _, text)| text);
+        let windows = Sliding::event_time(seconds(1), millis(10));
+        keyed.window(windows).max_by::<i64, _>(|(key, at, _)| at * 2_000 + key as i64).collect()
+    });
+}
+
+#[test]
+fn sessions_give_the_same() {
+    check_same(|environment| {
+        let keyed = events(environment).key_by::<u64>(|(key, ..)| key);
+        let sessions = keyed.window(Session::with_gap(millis(97)));
+        sessions.count().map(|c| (c.key, c.count)).collect()
+    });
+}
+
+fn halves(environment: &Environment) -> (FrameStream<Event>, FrameStream<Event>) {
+    let events = events(environment).share();
+    let left = events.stream().filter(|(_, at, _)| at % 2 == 0).rebalance();
+    let right = events.stream().filter(|(_, at, _)| at % 3 == 0).rebalance();
+    (left, right)
+}
+
+#[test]
+fn joins_give_the_same() {
+    check_same(|environment| {
+        let (left, right) = halves(environment);
+        left.filter(|(key, ..)| key > 2)
+            .key_by::<u64>(|(key, ..)| key)
+            .join(right.key_by::<u64>(|(key, ..)| key))
+            .unbounded()
+            .apply::<(u64, i64, i64)>(|left, right, out| out.emit((left.0, left.1, right.1)))
+            .collect()
+    });
+    check_same(|environment| {
+        let (left, right) = halves(environment);
+        left.key_by::<u64>(|(key, ..)| key)
+            .interval_join(right.key_by::<u64>(|(key, ..)| key))
+            .between(before(millis(5)), after(millis(9)))
+            .apply::<(u64, i64, i64)>(|left, right, out| out.emit((left.0, left.1, right.1)))
+            .collect()
+    });
+    check_same(|environment| {
+        let (left, right) = halves(environment);
+        left.join(right)
+            .where_key::<u64>(|(key, ..)| key)
+            .equal_to(|(key, ..)| key)
+            .window(Tumbling::event_time(millis(20)))
+            .apply::<(u64, i64, i64)>(|left, right, out| out.emit((left.0, left.1, right.1)))
+            .collect()
+    });
+}
+
+/// Sees to it that keys come one after the other, each with its records in order of time, and its timers behind them.
+#[derive(Clone)]
+struct InOrder {
+    /// Outside of the state: of all keys.
+    seen: BTreeSet<u64>,
+    key: Option<u64>,
+    last: Timestamp,
+    fired: Vec<(TimeDomain, i64)>,
+    count: ValueState<u64>,
+    texts: MapState<String, u64>,
+}
+
+impl InOrder {
+    fn new() -> Self {
+        Self {
+            seen: BTreeSet::new(),
+            key: None,
+            last: Timestamp::MIN,
+            fired: Vec::new(),
+            count: ValueState::new("count"),
+            texts: MapState::new("texts"),
+        }
+    }
+
+    fn take(
+        &mut self,
+        (key, _, text): (u64, i64, &str),
+        context: &mut KeyedContext<'_, u64, ()>,
+    ) -> Result<(), AggregateError> {
+        let time = context.timestamp().ok_or("no time")?;
+        let count = context.get(&self.count).unwrap_or(0);
+        if self.key != Some(key) {
+            if !self.seen.insert(key) || count != 0 || !context.map(&self.texts).is_empty() {
+                return Err(format!("the key {key} comes again, or has state").into());
+            }
+            (self.key, self.last, self.fired) = (Some(key), time, Vec::new());
+        }
+        if time < self.last || !self.fired.is_empty() || context.watermark() != Timestamp::MIN {
+            return Err(format!("the key {key} is out of order, or time has gone on").into());
+        }
+        self.last = time;
+        context.set(&self.count, count + 1);
+        context.put(&self.texts, text, 1);
+        // In any order; those of event time fire first.
+        context.register_processing_timer(Timestamp::from_millis(1));
+        context.register_event_timer(time);
+        context.register_event_timer(Timestamp::MAX);
+        Ok(())
+    }
+
+    fn fire(
+        &mut self,
+        time: Timestamp,
+        domain: TimeDomain,
+        context: &mut KeyedContext<'_, u64, ()>,
+        out: &mut dyn Out<(u64, u64, u64)>,
+    ) -> Result<(), AggregateError> {
+        let key = context.with_key(|key| key);
+        let is_late = self.fired.last().is_some_and(|(last, at)| match (last, domain) {
+            (TimeDomain::ProcessingTime, TimeDomain::EventTime) => true,
+            _ => *last == domain && *at >= time.as_millis(),
+        });
+        if self.key != Some(key) || is_late || context.watermark() != Timestamp::MAX {
+            return Err(format!("a timer of {key} fires out of order").into());
+        }
+        self.fired.push((domain, time.as_millis()));
+        // Would fire for ever.
+        context.register_event_timer(time);
+        context.register_processing_timer(time);
+        if domain == TimeDomain::ProcessingTime {
+            let mut texts = 0;
+            context.map(&self.texts).for_each(|_, _| texts += 1);
+            let count = context.get(&self.count).unwrap_or(0);
+            out.emit((key, count, texts));
+        }
+        Ok(())
+    }
+}
+
+impl KeyedProcessFunction<u64, Event> for InOrder {
+    type Out = (u64, u64, u64);
+    type Side = ();
+
+    fn open(&mut self, states: &mut StateRegistry) {
+        states.register(&mut self.count);
+        states.register(&mut self.texts);
+    }
+
+    fn process(
+        &mut self,
+        event: (u64, i64, &str),
+        context: &mut KeyedContext<'_, u64, ()>,
+        _out: &mut dyn Out<(u64, u64, u64)>,
+    ) -> Result<(), AggregateError> {
+        self.take(event, context)
+    }
+
+    fn on_timer(
+        &mut self,
+        time: Timestamp,
+        domain: TimeDomain,
+        context: &mut KeyedContext<'_, u64, ()>,
+        out: &mut dyn Out<(u64, u64, u64)>,
+    ) -> Result<(), AggregateError> {
+        self.fire(time, domain, context, out)
+    }
+}
+
+impl KeyedCoProcessFunction<u64, Event, Event> for InOrder {
+    type Out = (u64, u64, u64);
+    type Side = ();
+
+    fn open(&mut self, states: &mut StateRegistry) {
+        states.register(&mut self.count);
+        states.register(&mut self.texts);
+    }
+
+    fn process1(
+        &mut self,
+        event: (u64, i64, &str),
+        context: &mut KeyedContext<'_, u64, ()>,
+        _out: &mut dyn Out<(u64, u64, u64)>,
+    ) -> Result<(), AggregateError> {
+        self.take(event, context)
+    }
+
+    fn process2(
+        &mut self,
+        event: (u64, i64, &str),
+        context: &mut KeyedContext<'_, u64, ()>,
+        _out: &mut dyn Out<(u64, u64, u64)>,
+    ) -> Result<(), AggregateError> {
+        self.take(event, context)
+    }
+
+    fn on_timer(
+        &mut self,
+        time: Timestamp,
+        domain: TimeDomain,
+        context: &mut KeyedContext<'_, u64, ()>,
+        out: &mut dyn Out<(u64, u64, u64)>,
+    ) -> Result<(), AggregateError> {
+        self.fire(time, domain, context, out)
+    }
+}
+
+/// Records and different texts of each key.
+fn counts_of(events: impl Iterator<Item = Event>) -> Vec<(u64, u64, u64)> {
+    let mut counts = std::collections::BTreeMap::<u64, (u64, BTreeSet<String>)>::new();
+    for (key, _, text) in events {
+        let (count, texts) = counts.entry(key).or_default();
+        *count += 1;
+        texts.insert(text);
+    }
+    counts.into_iter().map(|(key, (count, texts))| (key, count, texts.len() as u64)).collect()
+}
+
+#[test]
+fn a_process_function_sees_one_key_after_the_other() {
+    watched(|| {
+        for parallelism in [1, 2, 3] {
+            let folder = tempfile::tempdir().expect("a folder");
+            let found = results(parallelism, &batch(folder.path()), &|environment| {
+                let keyed = events(environment).key_by::<u64>(|(key, ..)| key);
+                keyed.process(InOrder::new()).collect()
+            });
+            assert_eq!(found, counts_of((0..RECORDS).map(event)));
+            let found = results(parallelism, &batch(folder.path()), &|environment| {
+                let (left, right) = halves(environment);
+                let left = left.key_by::<u64>(|(key, ..)| key);
+                left.connect(right.key_by::<u64>(|(key, ..)| key)).process(InOrder::new()).collect()
+            });
+            let of_half =
+                |divisor: i64| (0..RECORDS).map(event).filter(move |(_, at, _)| at % divisor == 0);
+            assert_eq!(found, counts_of(of_half(2).chain(of_half(3))));
+        }
+    });
+}
+
+#[test]
+fn a_source_that_does_not_end_is_named() {
+    let environment = Environment::new();
+    let bounded = environment.from_collection([1_u64]);
+    let unbounded = environment.source(DataGen::new(|tick| tick.number));
+    bounded.union(unbounded).print();
+    let defaults = GraphDefaults::from_config(&config(&[("execution.runtime-mode", "batch")]), 2);
+    let Err(error) = environment.job_graph("test", &defaults) else {
+        panic!("it does not end");
+    };
+    let error = error.to_string();
+    assert!(error.starts_with("`Source: "), "{error}");
+    for word in ["does not end", "execution.runtime-mode", "streaming"] {
+        assert!(error.contains(word), "no `{word}` in: {error}");
+    }
+}
+
+/// A job whose keyed task cannot sort fails by the environment's fault, and says what to do.
+fn assert_cannot_sort(result: &JobResult, words: &[&str]) {
+    assert_eq!((result.status, &result.panics[..]), (JobStatus::Failed, &[][..]));
+    let failure = result.failure.as_ref().expect("a job that failed says why");
+    let text = failure.to_string();
+    for word in words.iter().chain(&["`counts`", "io.tmp.dirs"]) {
+        assert!(text.contains(word), "no `{word}` in: {text}");
+    }
+    assert_eq!(failure.blame, Blame::Environment, "{text}");
+}
+
+#[test]
+fn a_folder_that_is_not_there_fails_the_job_before_it_reads() {
+    watched(|| {
+        let environment = Environment::new();
+        let keyed = events(&environment).key_by::<u64>(|(key, ..)| key);
+        let _ = keyed.count().uid("counts").collect();
+        let result = run(&environment, 2, &batch(Path::new("/no/such/folder")));
+        assert_cannot_sort(&result, &["/no/such/folder", "No such file"]);
+        assert_eq!(result.progress.records_read(), 0);
+    });
+}
+
+/// The resident set of this process and its peak, in MiB.
+fn resident_mib() -> (u64, u64) {
+    let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
+    let kib = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0)
+    };
+    (kib("VmRSS:") >> 10, kib("VmHWM:") >> 10)
+}
+
+/// `WIESEL_BATCH_KEYS` keys, twice each, through one subtask with the default memory of 128 MiB.
+#[test]
+#[ignore = "50 million keys: a minute, and 5 GB of files in TMPDIR; see bench/README.md"]
+fn fifty_million_keys_stay_within_their_memory() {
+    let keys = std::env::var("WIESEL_BATCH_KEYS").ok().and_then(|keys| keys.parse().ok());
+    let keys: u64 = keys.unwrap_or(50_000_000);
+    let before = resident_mib().0;
+    let environment = Environment::new();
+    let counts = environment
+        .source(DataGen::new(|tick| tick.number).count(2 * keys))
+        .set_parallelism(1)
+        .key_by::<u64>(move |number| number % keys);
+    let twice = counts.count().set_parallelism(1).key_by::<u64>(|counted| counted.count);
+    let twice = twice.count().set_parallelism(1).map(|c| (c.key, c.count)).collect();
+    let started = Instant::now();
+    let config = config(&[("execution.runtime-mode", "batch")]);
+    let result = run(&environment, 1, &config);
+    let seconds = started.elapsed().as_secs_f64();
+    assert_sound(&result);
+    let peak = resident_mib().1;
+    println!(
+        "{} records, {keys} keys: {seconds:.1} s, resident {before} MiB before, {peak} MiB at most",
+        2 * keys
+    );
+    assert_eq!(twice.take(), [(2, keys)]);
+    // Two keyed tasks with 128 MiB each, and as much again for pools, the second sort's blocks and the allocator.
+    assert!(peak < before + 512, "{peak} MiB");
+}
