@@ -24,9 +24,9 @@ fn check(arguments: &[&str], code: i32, error: &str) {
 fn a_wrong_command_line_is_2() {
     check(&["--paralelism", "3"], 2, "unknown flag `--paralelism`: did you mean `--parallelism`?");
     check(
-        &["--fast"],
+        &["--turbo"],
         2,
-        "unknown flag `--fast`: see `--help`; the program's own flags follow `--`",
+        "unknown flag `--turbo`: see `--help`; the program's own flags follow `--`",
     );
     check(&["-D"], 2, "missing argument for option `-D`; see `--help`");
     check(
