@@ -11,6 +11,7 @@
 //! 2. Chain breaks are in the text of the program; see [`DataStream`].
 //! 3. Methods are Flink's, in snake case.
 
+mod broadcasted;
 mod builder;
 mod connected;
 mod environment;
@@ -18,6 +19,7 @@ mod hand_fed;
 mod interval;
 mod joined;
 mod keyed;
+mod processed;
 mod shared;
 mod sink;
 mod source;
@@ -26,6 +28,9 @@ mod tag;
 mod windowed;
 mod windowing;
 
+pub use broadcasted::{
+    BroadcastConnectedStream, BroadcastStream, KeyedBroadcastConnectedStream, KeyedBroadcastStream,
+};
 pub use builder::{EdgeParts, Exchange, GraphBuilder, GraphParts, OperatorParts, VertexParts};
 pub use connected::{CoOperatedStream, CoStream, ConnectedKeyedStreams, ConnectedStreams};
 pub use environment::{BAD_LINES, Environment, SourceStream, VertexCode};

@@ -1,6 +1,13 @@
 //! What an operator knows about the task it runs in.
 
-use std::{any::Any, cell::RefCell, collections::BTreeMap, fmt::Display, rc::Rc, sync::Arc};
+use std::{
+    any::Any,
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    fmt::Display,
+    rc::Rc,
+    sync::Arc,
+};
 
 use wiesel_core::{Blame, KeyGroupRange, StopFlag, TaskFailure, TaskId, metrics::TaskMetrics};
 use wiesel_record::Record;
@@ -27,6 +34,8 @@ struct Inner {
     sides: RefCell<BTreeMap<usize, Box<dyn Any>>>,
     /// What stands behind the tables of this task, if rows can be missing.
     row_sources: RefCell<Option<RowSources>>,
+    /// The names of operator states of all functions of the chain.
+    operator_states: RefCell<BTreeSet<&'static str>>,
 }
 
 /// Makes what stands behind a table whose rows are not all in memory.
@@ -54,6 +63,7 @@ impl TaskContext {
             failure: RefCell::new(None),
             sides: RefCell::default(),
             row_sources: RefCell::new(None),
+            operator_states: RefCell::default(),
         }))
     }
 
@@ -159,5 +169,15 @@ impl TaskContext {
     /// What stands behind a new table; nothing if all rows are in memory.
     pub fn row_source(&self) -> Option<Box<dyn RowSource>> {
         self.0.row_sources.borrow_mut().as_mut().map(|sources| sources())
+    }
+
+    /// Notes that a function of this chain has an operator state of this name; whether it is the first.
+    pub(crate) fn claim_operator_state(&self, name: &'static str) -> bool {
+        self.0.operator_states.borrow_mut().insert(name)
+    }
+
+    /// Whether a function of this chain has an operator state of this name.
+    pub(crate) fn has_operator_state(&self, name: &str) -> bool {
+        self.0.operator_states.borrow().contains(name)
     }
 }

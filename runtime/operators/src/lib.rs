@@ -17,6 +17,7 @@
 //! 4. `finish` is the last thing that pushes. A stopped call is made again with the same argument.
 
 mod all_windows;
+mod broadcast_process;
 mod chain;
 mod co_process;
 mod context;
@@ -29,10 +30,13 @@ mod frame_head;
 mod interval_join;
 mod join;
 mod key_by;
+mod keyed_broadcast;
+mod keyed_broadcast_head;
 mod keyed_co_head;
 mod keyed_co_operator;
 mod keyed_co_process;
 mod keyed_context;
+mod keyed_core;
 mod keyed_head;
 mod keyed_loop;
 mod keyed_operator;
@@ -41,6 +45,7 @@ mod keyed_state;
 mod keyed_table;
 mod late;
 mod map;
+mod operator_state;
 mod partial;
 mod pre_aggregate;
 mod pre_aggregate_all;
@@ -62,6 +67,7 @@ mod window;
 mod window_join;
 
 pub use all_windows::{AllWindows, AllWindowsStart};
+pub use broadcast_process::{BroadcastProcess, BroadcastProcessFunction};
 pub use chain::{Chain, Nothing, Start};
 pub use co_process::{CoFlatMap, CoHead, CoMap, CoProcessFunction, CoStart};
 pub use context::{RowSources, TaskContext};
@@ -81,6 +87,8 @@ pub use interval_join::{
 };
 pub use join::{Join, JoinFunction, JoinStart, Retention, TimeToLive, Unbounded};
 pub use key_by::{KeyBy, KeyByTo};
+pub use keyed_broadcast::{KeyedBroadcastContext, KeyedBroadcastProcessFunction};
+pub use keyed_broadcast_head::{KeyedBroadcastHead, KeyedBroadcastStart};
 pub use keyed_co_head::{KeyedCoHead, KeyedCoHeadStart};
 pub use keyed_co_operator::{KeyedCoOperator, KeyedCoStart};
 pub use keyed_co_process::{KeyedCoProcess, KeyedCoProcessFunction, KeyedCoProcessStart};
@@ -93,6 +101,10 @@ pub use keyed_state::{
     ReadableState, ReducingState, StateRegistry, StateTtl, TtlUpdate, TtlVisibility, ValueState,
 };
 pub use map::{Map, MapTo, Project, ProjectTo, TryMap, TryMapTo};
+pub use operator_state::{
+    BroadcastMap, BroadcastState, BroadcastStates, OperatorList, OperatorListState, OperatorState,
+    OperatorStateRegistry,
+};
 pub use partial::{Merged, Partial, PartialView, Uncombined, key_of_partial};
 pub use pre_aggregate::{PreAggregate, PreAggregateTo};
 pub use pre_aggregate_all::{PreAggregateAll, PreAggregateAllTo};

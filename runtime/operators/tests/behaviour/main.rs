@@ -2,6 +2,7 @@
 //! `harness` says how a script reads and in how many ways it is run.
 
 mod all_windows;
+mod broadcast;
 mod co_process;
 mod frames;
 mod harness;
@@ -11,6 +12,7 @@ mod keyed;
 mod keyed_process;
 mod large;
 mod links;
+mod operator_state;
 mod parking;
 mod pre_aggregate;
 mod probe;
@@ -28,3 +30,4 @@ mod two_inputs;
 mod two_stages;
 mod watermarks;
 mod window_model;
+mod words;
