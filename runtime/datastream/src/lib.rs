@@ -25,6 +25,7 @@ mod sink;
 mod source;
 mod stream;
 mod tag;
+mod temporal;
 mod windowed;
 mod windowing;
 
@@ -46,5 +47,6 @@ pub use sink::{OUTPUT_CLOSED, Printed, SinkEnd, SinkPreparation};
 pub use source::{EnumeratorFactory, SourceHead, SourceStart};
 pub use stream::{DataStream, FrameStream};
 pub use tag::OutputTag;
+pub use temporal::{InnerJoin, KeyedTemporalJoin, LeftOuterJoin};
 pub use windowed::{AllWindowedStream, WindowedStream};
 pub use windowing::{NoKey, UnmergedWindows, WindowAssigner, Windowing};

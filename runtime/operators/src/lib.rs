@@ -60,6 +60,7 @@ mod snapshot;
 mod state_cell;
 mod stopwatch;
 mod tee;
+mod temporal_join;
 mod top_n;
 mod tumbling;
 mod watermarks;
@@ -119,6 +120,10 @@ pub use snapshot::Snapshot;
 pub use state_cell::StateCell;
 pub use stopwatch::{SAMPLED_RECORD, Stage, Stopwatch};
 pub use tee::Tee;
+pub use temporal_join::{
+    EndsWhen, InnerTemporal, LeftTemporal, NeverEnds, TemporalFunction, TemporalJoin,
+    TemporalJoinStart, VersionEnd,
+};
 pub use top_n::{Ranked, RankedView, TopN, by_count};
 pub use tumbling::{TumblingStart, TumblingWindows, WindowOptions};
 pub use watermarks::{

@@ -62,7 +62,7 @@ pub use wiesel_core::{
 pub use wiesel_datastream::{
     AllWindowedStream, BAD_LINES, BroadcastConnectedStream, BroadcastStream, ConnectedKeyedStreams,
     ConnectedStreams, DataStream, Environment, FrameStream, JoinedStreams,
-    KeyedBroadcastConnectedStream, KeyedIntervalJoin, KeyedJoin, KeyedStream,
+    KeyedBroadcastConnectedStream, KeyedIntervalJoin, KeyedJoin, KeyedStream, KeyedTemporalJoin,
     OutputTag, SharedStream, SourceStream, WindowAssigner, WindowedStream, Windowing,
 };
 pub use wiesel_graph::GraphError;

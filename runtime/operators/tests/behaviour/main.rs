@@ -25,6 +25,7 @@ mod states;
 mod states_model;
 mod states_restore;
 mod states_ttl;
+mod temporal_join;
 mod tumbling;
 mod two_inputs;
 mod two_stages;
