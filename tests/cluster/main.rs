@@ -24,6 +24,7 @@ mod failures;
 mod floods;
 mod memory;
 mod sessions;
+mod shapes;
 mod states;
 mod turns;
 mod two_inputs;
