@@ -20,11 +20,13 @@ use wiesel_graph::GraphDefaults;
 use wiesel_jobmanager::JobStatus;
 
 mod batch;
+mod broadcasts;
 mod checkpoints;
 mod failures;
 mod floods;
 mod memory;
 mod sessions;
+mod shapes;
 mod states;
 mod turns;
 mod two_inputs;

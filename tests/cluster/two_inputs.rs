@@ -298,3 +298,49 @@ fn offers_meet_sellers_whose_times_are_near() {
         });
     });
 }
+
+#[test]
+fn offers_meet_the_version_of_their_seller() {
+    watched(|| {
+        // Of two versions of one time the later to arrive is valid, which depends on the order of subtasks: there are none.
+        let version = |seller: &Seller| (seller.at_ms, seller.name.clone());
+        let mut versions = BTreeMap::<u64, BTreeMap<i64, String>>::new();
+        for seller in sellers() {
+            let (at_ms, name) = version(&seller);
+            let was_there = versions.entry(seller.id).or_default().insert(at_ms, name);
+            assert_eq!(was_there, None, "two versions of one time");
+        }
+        let expect = |is_left: bool| {
+            let joined = offers().filter_map(|offer| {
+                let versions = versions.get(&offer.seller);
+                let valid = versions.and_then(|all| all.range(..=offer.at_ms).next_back());
+                match valid {
+                    Some((at_ms, name)) => Some((offer.number, name.clone(), *at_ms)),
+                    None => is_left.then(|| (offer.number, String::new(), offer.at_ms)),
+                }
+            });
+            let mut joined: Vec<Pair> = joined.collect();
+            joined.sort();
+            joined
+        };
+        assert_eq!(expect(true).len(), RECORDS as usize);
+        check!(expect(false), |offers, sellers| {
+            offers
+                .key_by::<u64>(|offer| offer.seller)
+                .temporal_join(sellers.key_by::<u64>(|seller| seller.id))
+                .apply::<Pair>(|offer, seller, out| {
+                    out.emit((offer.number, seller.name, seller.at_ms));
+                })
+        });
+        check!(expect(true), |offers, sellers| {
+            offers
+                .key_by::<u64>(|offer| offer.seller)
+                .temporal_join(sellers.key_by::<u64>(|seller| seller.id))
+                .left_outer()
+                .apply::<Pair>(|offer, seller, out| {
+                    let (name, at_ms) = seller.map_or(("", offer.at_ms), |s| (s.name, s.at_ms));
+                    out.emit((offer.number, name, at_ms));
+                })
+        });
+    });
+}

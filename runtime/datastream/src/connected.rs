@@ -15,7 +15,8 @@ use std::marker::PhantomData;
 
 use wiesel_operators::{
     Chain, CoFlatMap, CoMap, CoProcessFunction, CoStart, KeyedCoHeadStart, KeyedCoOperator,
-    KeyedCoProcessFunction, KeyedCoProcessStart, KeyedCoStart, Nothing, Start,
+    KeyedCoProcessFunction, KeyedCoProcessStart, KeyedCoStart, Nothing, OperatorStateRegistry,
+    Start,
 };
 use wiesel_record::{FnView, Key, Out, Record};
 
@@ -44,8 +45,8 @@ type CoOutOf<T1, T2, K, P> =
 /// Two streams into one operator without keys.
 #[must_use = "connected streams do nothing until a function is applied to them"]
 pub struct ConnectedStreams<T1: Record, T2: Record> {
-    builder: GraphBuilder,
-    vertex: usize,
+    pub(crate) builder: GraphBuilder,
+    pub(crate) vertex: usize,
     has_time: bool,
     types: PhantomData<fn(T1, T2)>,
 }
@@ -66,24 +67,43 @@ impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
         S2: Start,
         C2: Chain<S2::Out, Out = T2>,
     {
+        self.connect_by(other, Exchange::Forward)
+    }
+
+    /// As [`connect`](Self::connect), with another way for the records of the other stream.
+    pub(crate) fn connect_by<T2, S2, C2>(
+        self,
+        other: DataStream<T2, S2, C2>,
+        exchange: Exchange,
+    ) -> ConnectedStreams<T, T2>
+    where
+        T2: Record,
+        S2: Start,
+        C2: Chain<S2::Out, Out = T2>,
+    {
         let (builder, has_time) = (self.builder.clone(), self.has_time && other.has_time);
         let vertex = builder.open_vertex("Connect");
         self.close_to(Exchange::Forward, vertex, 0);
-        other.close_to(Exchange::Forward, vertex, 1);
+        other.close_to(exchange, vertex, 1);
         ConnectedStreams { builder, vertex, has_time, types: PhantomData }
     }
 }
 
 impl<T1: Record, T2: Record> ConnectedStreams<T1, T2> {
-    fn start<F: CoProcessFunction<T1, T2>>(
+    pub(crate) fn start<F: CoProcessFunction<T1, T2>>(
         self,
         name: &str,
         function: F,
         side_slot: Option<usize>,
         reads_time: bool,
     ) -> CoStream<T1, T2, F> {
+        let mut states = OperatorStateRegistry::default();
+        function.initialize_state(&mut states);
         self.builder.name_first(self.vertex, name);
-        self.builder.vertex(self.vertex, |vertex| vertex.reads_time |= reads_time);
+        self.builder.vertex(self.vertex, |vertex| {
+            vertex.is_stateful |= !states.is_empty();
+            vertex.reads_time |= reads_time;
+        });
         DataStream {
             builder: self.builder,
             vertex: self.vertex,

@@ -11,6 +11,7 @@
 //! 2. Chain breaks are in the text of the program; see [`DataStream`].
 //! 3. Methods are Flink's, in snake case.
 
+mod broadcasted;
 mod builder;
 mod connected;
 mod environment;
@@ -18,15 +19,20 @@ mod hand_fed;
 mod interval;
 mod joined;
 mod keyed;
+mod processed;
 mod shared;
 mod sink;
 mod source;
 mod stream;
 mod tag;
+mod temporal;
 mod watermarks;
 mod windowed;
 mod windowing;
 
+pub use broadcasted::{
+    BroadcastConnectedStream, BroadcastStream, KeyedBroadcastConnectedStream, KeyedBroadcastStream,
+};
 pub use builder::{EdgeParts, Exchange, GraphBuilder, GraphParts, OperatorParts, VertexParts};
 pub use connected::{CoOperatedStream, CoStream, ConnectedKeyedStreams, ConnectedStreams};
 pub use environment::{BAD_LINES, Environment, SourceStream, VertexCode};
@@ -42,5 +48,6 @@ pub use sink::{OUTPUT_CLOSED, Printed, SinkEnd, SinkPreparation};
 pub use source::{EnumeratorFactory, SourceHead, SourceStart};
 pub use stream::{DataStream, FrameStream};
 pub use tag::OutputTag;
+pub use temporal::{InnerJoin, KeyedTemporalJoin, LeftOuterJoin};
 pub use windowed::{AllWindowedStream, WindowedStream};
 pub use windowing::{NoKey, UnmergedWindows, WindowAssigner, Windowing};

@@ -17,7 +17,7 @@ use std::{error::Error, marker::PhantomData};
 use wiesel_core::TaskFailure;
 use wiesel_operators::{
     Chain, End, FanOut, FilterBy, FlatMapTo, FrameStart, Head, KeyByTo, Link, MapTo, Nothing,
-    ProcessFunction, ProcessTo, ProjectTo, Start, Tee, TryFilterBy, TryFlatMapTo, TryMapTo,
+    ProjectTo, Start, Tee, TryFilterBy, TryFlatMapTo, TryMapTo,
 };
 use wiesel_record::{FnView, Key, Out, Record};
 use wiesel_task::BuildContext;
@@ -406,27 +406,6 @@ impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
             Ok(Box::new(start.clone().head(link, build.task())?) as Box<dyn Head>)
         });
         (frame_stream(builder.clone(), target_a, time_a), frame_stream(builder, target_b, time_b))
-    }
-
-    /// Processes record by record, with the event time at hand.
-    pub fn process<F: ProcessFunction<T>>(
-        self,
-        function: F,
-    ) -> DataStream<F::Out, S, ProcessTo<C, F>> {
-        self.builder.vertex(self.vertex, |vertex| vertex.reads_time = true);
-        self.chained("Process", |chain| ProcessTo::new(chain, function, None))
-    }
-
-    /// As [`process`](Self::process); what the function puts aside is in
-    /// [`get_side_output`](Self::get_side_output) of what this returns.
-    pub fn process_with_side<F: ProcessFunction<T>>(
-        self,
-        function: F,
-        tag: &OutputTag<F::Side>,
-    ) -> DataStream<F::Out, S, ProcessTo<C, F>> {
-        self.builder.vertex(self.vertex, |vertex| vertex.reads_time = true);
-        let slot = self.builder.declare_side::<F::Side>(self.vertex, tag.id());
-        self.chained("Process", |chain| ProcessTo::new(chain, function, Some(slot)))
     }
 
     /// What the last vertex put aside under `tag`.

@@ -18,14 +18,15 @@ use wiesel_record::{InFrame, Out, Record};
 use wiesel_wire::Frame;
 
 use crate::{
-    AggregateError, Head, Link, OutputPort, Pace, Polled, ProcessContext, Progress, SideOutput,
-    Snapshot, Start, Status, TaskContext, flat_map::Emit, frame_head::FrameLoop,
-    keyed_co_head::no_such_input,
+    AggregateError, Head, Link, OperatorStateRegistry, OutputPort, Pace, Polled, ProcessContext,
+    Progress, SideOutput, Snapshot, Start, Status, TaskContext, flat_map::Emit,
+    frame_head::FrameLoop, keyed_co_head::no_such_input, operator_state::OperatorStates,
 };
 
 /// A function over the records of two streams that may keep things of its own.
 ///
-/// It is cloned once per subtask. What it keeps is in no checkpoint: state belongs into a
+/// It is cloned once per subtask. What it keeps in fields is in no checkpoint: state belongs into an
+/// [`OperatorListState`](crate::OperatorListState), or by key into a
 /// [`KeyedCoProcessFunction`](crate::KeyedCoProcessFunction).
 ///
 /// ```
@@ -72,6 +73,11 @@ pub trait CoProcessFunction<T1: Record, T2: Record>: Clone + Send + 'static {
     type Out: Record;
     /// What is put aside; `()` if nothing is.
     type Side: Record;
+
+    /// Registers the states of a subtask. Called once, before a checkpoint is read.
+    fn initialize_state(&self, states: &mut OperatorStateRegistry) {
+        let _ = states;
+    }
 
     /// Called once, before the first record.
     ///
@@ -216,6 +222,7 @@ where
     F: CoProcessFunction<T1, T2>,
 {
     function: F,
+    states: OperatorStates,
     side: Option<Box<dyn SideOutput<F::Side>>>,
     watermark: Timestamp,
     context: TaskContext,
@@ -252,8 +259,11 @@ impl<T1: Record, T2: Record, F: CoProcessFunction<T1, T2>> Start for CoStart<T1,
         next: D,
         context: &TaskContext,
     ) -> Result<CoHead<T1, T2, F, D>, TaskFailure> {
+        let mut states = OperatorStateRegistry::default();
+        self.function.initialize_state(&mut states);
         Ok(CoHead {
             function: self.function,
+            states: OperatorStates::new(states, context),
             side: self.side_slot.and_then(|slot| context.take_side::<F::Side>(slot)),
             watermark: Timestamp::MIN,
             context: context.clone(),
@@ -283,6 +293,7 @@ where
         let mut context = ProcessContext {
             meta,
             watermark: self.watermark,
+            states: &mut self.states,
             side: self.side.as_deref_mut(),
             task: &self.context,
         };
@@ -338,6 +349,7 @@ where
 {
     fn open(&mut self) -> Result<(), TaskFailure> {
         self.next.open()?;
+        self.states.open()?;
         let opened = self.function.open();
         opened.map_err(|error| TaskFailure::new(Blame::Job, "open a process function", error))
     }
@@ -399,10 +411,12 @@ where
     }
 
     fn snapshot(&mut self, snapshot: &mut Snapshot) {
+        self.states.snapshot(&self.context, snapshot);
         self.next.snapshot(snapshot);
     }
 
     fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {
+        self.states.restore(&self.context, snapshot)?;
         self.next.restore(snapshot)
     }
 }

@@ -3,7 +3,7 @@
 use std::{
     any::Any,
     cell::{Cell, OnceCell, RefCell},
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt::Display,
     path::PathBuf,
     rc::Rc,
@@ -55,6 +55,8 @@ struct Inner {
     wake_at: Cell<Option<Nanos>>,
     alignment: SplitAlignment,
     batch: OnceCell<BatchOptions>,
+    /// The names of operator states of all functions of the chain.
+    operator_states: RefCell<BTreeSet<&'static str>>,
 }
 
 /// Makes what stands behind a table whose rows are not all in memory.
@@ -86,6 +88,7 @@ impl TaskContext {
             wake_at: Cell::new(None),
             alignment: SplitAlignment::default(),
             batch: OnceCell::new(),
+            operator_states: RefCell::default(),
         };
         Self { inner: Rc::new(inner), is_of_one_key: false }
     }
@@ -247,5 +250,15 @@ impl TaskContext {
     /// What stands behind a new table; nothing if all rows are in memory.
     pub fn row_source(&self) -> Option<Box<dyn RowSource>> {
         self.inner.row_sources.borrow_mut().as_mut().map(|sources| sources())
+    }
+
+    /// Notes that a function of this chain has an operator state of this name; whether it is the first.
+    pub(crate) fn claim_operator_state(&self, name: &'static str) -> bool {
+        self.inner.operator_states.borrow_mut().insert(name)
+    }
+
+    /// Whether a function of this chain has an operator state of this name.
+    pub(crate) fn has_operator_state(&self, name: &str) -> bool {
+        self.inner.operator_states.borrow().contains(name)
     }
 }

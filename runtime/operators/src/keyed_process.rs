@@ -16,12 +16,12 @@ use std::marker::PhantomData;
 
 use wiesel_core::{Meta, TaskFailure, Timestamp};
 use wiesel_record::{Key, Out, Record};
-use wiesel_state::{KeyBatch, Spot, Table};
+use wiesel_state::{KeyBatch, Spot};
 
 use crate::{
     AggregateError, KeyedContext, KeyedOperator, KeyedStart, Link, Located, OutputPort, Pace,
-    Progress, SideOutput, Snapshot, StateRegistry, Status, TaskContext, TimeDomain, flat_map::Emit,
-    keyed_context::Keep, rolling::CACHE_BYTES,
+    Progress, Snapshot, StateRegistry, Status, TaskContext, TimeDomain, flat_map::Emit,
+    keyed_core::KeyedCore, rolling::CACHE_BYTES,
 };
 
 /// A function over the records of each key, with state and timers.
@@ -118,22 +118,8 @@ pub trait KeyedProcessFunction<K: Key, T: Record>: Clone + Send + 'static {
 /// Runs a [`KeyedProcessFunction`].
 pub struct KeyedProcess<T: Record, K: Key, F: KeyedProcessFunction<K, T>> {
     function: F,
-    keep: Keep,
-    watermark: Timestamp,
-    side: Option<Box<dyn SideOutput<F::Side>>>,
-    scratch: Vec<u8>,
-    /// Keys whose rows came while a timer waited for its own.
-    arrived: KeyBatch,
-    context: TaskContext,
-    types: PhantomData<fn(T) -> K>,
-}
-
-/// Whether the row of a timer's key is not resident; then it has been asked for.
-fn is_missing(table: &mut Table, timer: &wiesel_state::Timer) -> bool {
-    let (mut keys, mut missing) = (KeyBatch::new(), Vec::new());
-    keys.push(timer.hash(), timer.key());
-    table.list_missing(&keys, &mut missing);
-    !missing.is_empty()
+    core: KeyedCore<K, F::Side>,
+    types: PhantomData<fn(T)>,
 }
 
 /// Makes a [`KeyedProcess`] per subtask.
@@ -156,16 +142,8 @@ impl<T: Record, K: Key, F: KeyedProcessFunction<K, T>> KeyedStart<T, K> for Keye
     fn operator(mut self, context: &TaskContext) -> Result<Self::Operator, TaskFailure> {
         let mut registry = StateRegistry::default();
         self.function.open(&mut registry);
-        Ok(KeyedProcess {
-            keep: Keep::open::<K>(registry, context)?,
-            function: self.function,
-            watermark: Timestamp::MIN,
-            side: self.side_slot.and_then(|slot| context.take_side::<F::Side>(slot)),
-            scratch: Vec::new(),
-            arrived: KeyBatch::new(),
-            context: context.clone(),
-            types: PhantomData,
-        })
+        let core = KeyedCore::open(registry, self.side_slot, context)?;
+        Ok(KeyedProcess { function: self.function, core, types: PhantomData })
     }
 }
 
@@ -184,23 +162,8 @@ impl<T: Record, K: Key, F: KeyedProcessFunction<K, T>> KeyedProcess<T, K, F> {
             &mut dyn Out<F::Out>,
         ) -> Result<(), AggregateError>,
     ) {
-        let Self { function, keep, side, context: task, watermark, scratch, .. } = self;
-        let processed = K::with_key_bytes(key, scratch, |key| {
-            let mut context = KeyedContext {
-                key,
-                hash: at.hash,
-                meta,
-                watermark: *watermark,
-                keep,
-                side: side.as_deref_mut(),
-                task,
-                types: PhantomData,
-            };
-            process(function, &mut context, &mut Emit { next, meta })
-        });
-        if let Err(error) = processed {
-            self.context.fail_user("process a record", error);
-        }
+        let Self { function, core, .. } = self;
+        core.call(key, at, meta, |context| process(function, context, &mut Emit { next, meta }));
     }
 
     /// Fires the timers of one domain up to `now`.
@@ -211,42 +174,11 @@ impl<T: Record, K: Key, F: KeyedProcessFunction<K, T>> KeyedProcess<T, K, F> {
         next: &mut D,
         pace: &mut Pace,
     ) -> Progress {
-        loop {
-            let timers = match domain {
-                TimeDomain::EventTime => &mut self.keep.event_timers,
-                TimeDomain::ProcessingTime => &mut self.keep.processing_timers,
-            };
-            let Some(first) = timers.first().filter(|timer| timer.time() <= now) else {
-                return Progress::Done;
-            };
-            if self.keep.table.may_miss() && is_missing(&mut self.keep.table, first) {
-                self.keep.table.poll_arrivals(&mut self.arrived);
-                return Progress::Stopped;
-            }
-            let Some(timer) = timers.pop(now) else { return Progress::Done };
-            let meta = match domain {
-                TimeDomain::EventTime => Meta::at(timer.time()),
-                TimeDomain::ProcessingTime => Meta::NONE,
-            };
-            let mut context = KeyedContext {
-                key: timer.key(),
-                hash: timer.hash(),
-                meta,
-                watermark: self.watermark,
-                keep: &mut self.keep,
-                side: self.side.as_deref_mut(),
-                task: &self.context,
-                types: PhantomData,
-            };
-            let emit = &mut Emit { next, meta };
-            let fired = self.function.on_timer(timer.time(), domain, &mut context, emit);
-            if let Err(error) = fired {
-                self.context.fail_user("fire a timer", error);
-            }
-            if pace.is_over() {
-                return Progress::Stopped;
-            }
-        }
+        let Self { function, core, .. } = self;
+        core.fire(now, domain, pace, |time, context| {
+            let emit = &mut Emit { next, meta: context.meta };
+            function.on_timer(time, domain, context, emit)
+        })
     }
 }
 
@@ -257,27 +189,23 @@ impl<T: Record, K: Key, F: KeyedProcessFunction<K, T>> KeyedOperator<T, K>
 
     #[inline]
     fn prefetch(&self, spot: Spot) {
-        self.keep.table.prefetch(spot);
+        self.core.keep.table.prefetch(spot);
     }
 
     fn wants_prefetch(&self) -> bool {
-        self.keep.table.bytes_used() > CACHE_BYTES
+        self.core.keep.table.bytes_used() > CACHE_BYTES
     }
 
     fn may_miss(&self) -> bool {
-        self.keep.table.may_miss()
+        self.core.keep.table.may_miss()
     }
 
     fn list_missing(&mut self, keys: &KeyBatch, missing: &mut Vec<usize>) {
-        self.keep.table.list_missing(keys, missing);
+        self.core.keep.table.list_missing(keys, missing);
     }
 
     fn poll_arrivals(&mut self, arrived: &mut KeyBatch) {
-        for (hash, key) in self.arrived.iter() {
-            arrived.push(hash, key);
-        }
-        self.arrived.clear();
-        self.keep.table.poll_arrivals(arrived);
+        self.core.poll_arrivals(arrived);
     }
 
     fn apply<D: Link<F::Out>>(
@@ -299,12 +227,12 @@ impl<T: Record, K: Key, F: KeyedProcessFunction<K, T>> KeyedOperator<T, K>
         next: &mut D,
         pace: &mut Pace,
     ) -> Progress {
-        self.watermark = watermark; // Before the timers: they see the new one.
+        self.core.watermark = watermark; // Before the timers: they see the new one.
         self.fire(watermark, TimeDomain::EventTime, next, pace)
     }
 
     fn next_timer(&self) -> Option<Timestamp> {
-        self.keep.next_timer()
+        self.core.keep.next_timer()
     }
 
     fn advance_time<D: Link<F::Out>>(
@@ -314,47 +242,41 @@ impl<T: Record, K: Key, F: KeyedProcessFunction<K, T>> KeyedOperator<T, K>
         pace: &mut Pace,
     ) -> Progress {
         let progress = self.fire(now, TimeDomain::ProcessingTime, next, pace);
-        if progress == Progress::Done && !self.context.has_failed() {
-            self.keep.sweep(now, &self.context, pace);
+        if progress == Progress::Done {
+            self.core.sweep(now, pace);
         }
         progress
     }
 
     fn end_key<D: Link<F::Out>>(&mut self, next: &mut D, pace: &mut Pace) -> Progress {
-        self.watermark = Timestamp::MAX;
+        self.core.watermark = Timestamp::MAX;
         for domain in [TimeDomain::EventTime, TimeDomain::ProcessingTime] {
             if self.fire(Timestamp::MAX, domain, next, pace) == Progress::Stopped {
                 return Progress::Stopped;
             }
         }
-        self.keep.drop_rows();
-        self.watermark = Timestamp::MIN;
+        self.core.keep.drop_rows();
+        self.core.watermark = Timestamp::MIN;
         Progress::Done
     }
 
     fn ports(&mut self, visit: &mut dyn FnMut(&mut dyn OutputPort)) {
-        if let Some(side) = &mut self.side {
-            visit(side.as_mut());
-        }
+        self.core.ports(visit);
     }
 
     fn forward_watermark(&mut self, watermark: Timestamp) {
-        if let Some(side) = &mut self.side {
-            side.watermark(watermark);
-        }
+        self.core.forward_watermark(watermark);
     }
 
     fn forward_status(&mut self, status: Status) {
-        if let Some(side) = &mut self.side {
-            side.status(status);
-        }
+        self.core.forward_status(status);
     }
 
     fn snapshot(&mut self, snapshot: &mut Snapshot) {
-        self.keep.snapshot(&self.context, snapshot);
+        self.core.snapshot(snapshot);
     }
 
     fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {
-        self.keep.restore(&self.context, snapshot)
+        self.core.restore(snapshot)
     }
 }

@@ -39,6 +39,7 @@ pub use single::{AggregatingState, ReducingState, ValueState};
 pub use ttl::{StateTtl, TtlUpdate, TtlVisibility};
 
 pub(crate) use keep::Keep;
+pub(crate) use map::map_schema;
 pub(crate) use sealed::{Addable, At, Readable, Registered};
 use ttl::TimedCell;
 
@@ -127,6 +128,9 @@ pub trait Store: Any {
     fn expires_in_row(&self) -> bool {
         false
     }
+
+    /// Whether a key's row has something of it, expired or not.
+    fn is_in(&self, row: &Row<'_>) -> bool;
 
     /// Takes the state of a key away: its cells and its elements. The row itself stays.
     fn clear(&mut self, rows: &mut Table, at: At<'_>);
@@ -234,7 +238,7 @@ impl StateRegistry {
 }
 
 /// What a snapshot says of a type.
-fn schema_of(schema: &Schema) -> StateSchema {
+pub(crate) fn schema_of(schema: &Schema) -> StateSchema {
     // The version is the program's word about what the fields mean: another one is another state.
     let version = u64::from(schema.version - 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     let fields = schema.fields.iter();

@@ -19,6 +19,7 @@
 mod alignment;
 mod all_windows;
 mod assign_watermarks;
+mod broadcast_process;
 mod chain;
 mod co_process;
 mod context;
@@ -32,10 +33,13 @@ mod ingestion_time;
 mod interval_join;
 mod join;
 mod key_by;
+mod keyed_broadcast;
+mod keyed_broadcast_head;
 mod keyed_co_head;
 mod keyed_co_operator;
 mod keyed_co_process;
 mod keyed_context;
+mod keyed_core;
 mod keyed_head;
 mod keyed_loop;
 mod keyed_operator;
@@ -44,6 +48,7 @@ mod keyed_state;
 mod keyed_table;
 mod late;
 mod map;
+mod operator_state;
 mod partial;
 mod pre_aggregate;
 mod pre_aggregate_all;
@@ -60,6 +65,7 @@ mod split_watermarks;
 mod state_cell;
 mod stopwatch;
 mod tee;
+mod temporal_join;
 mod top_n;
 mod tumbling;
 mod watermarks;
@@ -69,6 +75,7 @@ mod window_join;
 pub use alignment::SplitAlignment;
 pub use all_windows::{AllWindows, AllWindowsStart};
 pub use assign_watermarks::{AssignWatermarks, AssignWatermarksTo};
+pub use broadcast_process::{BroadcastProcess, BroadcastProcessFunction};
 pub use chain::{Chain, Nothing, Start};
 pub use co_process::{CoFlatMap, CoHead, CoMap, CoProcessFunction, CoStart};
 pub use context::{BatchOptions, RowSources, TaskContext};
@@ -89,6 +96,8 @@ pub use interval_join::{
 };
 pub use join::{Join, JoinFunction, JoinStart, Retention, TimeToLive, Unbounded};
 pub use key_by::{KeyBy, KeyByTo};
+pub use keyed_broadcast::{KeyedBroadcastContext, KeyedBroadcastProcessFunction};
+pub use keyed_broadcast_head::{KeyedBroadcastHead, KeyedBroadcastStart};
 pub use keyed_co_head::{KeyedCoHead, KeyedCoHeadStart};
 pub use keyed_co_operator::{KeyedCoOperator, KeyedCoStart};
 pub use keyed_co_process::{KeyedCoProcess, KeyedCoProcessFunction, KeyedCoProcessStart};
@@ -101,6 +110,10 @@ pub use keyed_state::{
     ReadableState, ReducingState, StateRegistry, StateTtl, TtlUpdate, TtlVisibility, ValueState,
 };
 pub use map::{Map, MapTo, Project, ProjectTo, TryMap, TryMapTo};
+pub use operator_state::{
+    BroadcastMap, BroadcastState, BroadcastStates, OperatorList, OperatorListState, OperatorState,
+    OperatorStateRegistry,
+};
 pub use partial::{Merged, Partial, PartialView, Uncombined, key_of_partial};
 pub use pre_aggregate::{PreAggregate, PreAggregateTo};
 pub use pre_aggregate_all::{PreAggregateAll, PreAggregateAllTo};
@@ -119,6 +132,10 @@ pub use sorted::{AlignedBytes, BatchHead, SortedHead, SortedRecord, Sorter};
 pub use state_cell::StateCell;
 pub use stopwatch::{SAMPLED_RECORD, Stage, Stopwatch};
 pub use tee::Tee;
+pub use temporal_join::{
+    EndsWhen, InnerTemporal, LeftTemporal, NeverEnds, TemporalFunction, TemporalJoin,
+    TemporalJoinStart, VersionEnd,
+};
 pub use top_n::{Ranked, RankedView, TopN, by_count};
 pub use tumbling::{TumblingStart, TumblingWindows, WindowOptions};
 pub use watermarks::{

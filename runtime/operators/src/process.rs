@@ -6,14 +6,15 @@ use wiesel_core::{Meta, Nanos, TaskFailure, Timestamp};
 use wiesel_record::{Item, Out, Record};
 
 use crate::{
-    AggregateError, Chain, Control, Link, OutputPort, Progress, SideOutput, Snapshot, SplitChange,
-    Status, TaskContext, flat_map::Emit,
+    AggregateError, Chain, Control, Link, OperatorList, OperatorListState, OperatorStateRegistry,
+    OutputPort, Progress, SideOutput, Snapshot, SplitChange, Status, TaskContext, flat_map::Emit,
+    operator_state::OperatorStates,
 };
 
 /// A function over single records that may keep things of its own.
 ///
-/// It is cloned once per subtask. What it keeps is in no checkpoint: state belongs into a
-/// [`KeyedProcessFunction`](crate::KeyedProcessFunction).
+/// It is cloned once per subtask. What it keeps in fields is in no checkpoint: state belongs into an
+/// [`OperatorListState`], or by key into a [`KeyedProcessFunction`](crate::KeyedProcessFunction).
 ///
 /// ```
 /// use wiesel_operators::{AggregateError, ProcessContext, ProcessFunction};
@@ -46,6 +47,11 @@ pub trait ProcessFunction<T: Record>: Clone + Send + 'static {
     /// What is put aside; `()` if nothing is.
     type Side: Record;
 
+    /// Registers the states of a subtask. Called once, before a checkpoint is read.
+    fn initialize_state(&self, states: &mut OperatorStateRegistry) {
+        let _ = states;
+    }
+
     /// Called once, before the first record.
     ///
     /// # Errors
@@ -72,6 +78,7 @@ pub trait ProcessFunction<T: Record>: Clone + Send + 'static {
 pub struct ProcessContext<'c, S: Record> {
     pub(crate) meta: Meta,
     pub(crate) watermark: Timestamp,
+    pub(crate) states: &'c mut OperatorStates,
     pub(crate) side: Option<&'c mut (dyn SideOutput<S> + 'static)>,
     pub(crate) task: &'c TaskContext,
 }
@@ -92,6 +99,70 @@ impl<S: Record> ProcessContext<'_, S> {
         self.task.shard().wall_time()
     }
 
+    /// Which of the operator's subtasks this is, from 0. Flink's `getIndexOfThisSubtask`.
+    pub fn subtask(&self) -> u32 {
+        self.task.id().subtask.0
+    }
+
+    /// How many subtasks the operator has.
+    pub fn parallelism(&self) -> u32 {
+        self.task.parallelism()
+    }
+
+    /// A list of this subtask, to read.
+    ///
+    /// # Panics
+    ///
+    /// If the state was not registered in `initialize_state`.
+    pub fn list<V: Record>(&self, state: &OperatorListState<V>) -> OperatorList<'_, V> {
+        self.states.list(state)
+    }
+
+    /// Adds a value at the end of a list of this subtask. A value that cannot be stored fails the task.
+    ///
+    /// # Panics
+    ///
+    /// If the state was not registered in `initialize_state`.
+    pub fn add<V: Record>(&mut self, state: &OperatorListState<V>, value: V::View<'_>) {
+        self.states.add(state, value);
+    }
+
+    /// Replaces a list of this subtask by these elements.
+    ///
+    /// # Panics
+    ///
+    /// If the state was not registered in `initialize_state`.
+    pub fn update<'v, V: Record>(
+        &mut self,
+        state: &OperatorListState<V>,
+        elements: impl IntoIterator<Item = V::View<'v>>,
+    ) {
+        self.clear(state);
+        elements.into_iter().for_each(|element| self.add(state, element));
+    }
+
+    /// Keeps the elements of a list of this subtask for which `keeps` is true.
+    ///
+    /// # Panics
+    ///
+    /// If the state was not registered in `initialize_state`.
+    pub fn retain<V: Record>(
+        &mut self,
+        state: &OperatorListState<V>,
+        keeps: impl FnMut(V::View<'_>) -> bool,
+    ) {
+        self.states.retain(state, keeps);
+    }
+
+    /// Takes all elements out of a list of this subtask.
+    ///
+    /// # Panics
+    ///
+    /// If the state was not registered in `initialize_state`.
+    pub fn clear<V: Record>(&mut self, state: &OperatorListState<V>) {
+        self.states.retain(state, |_| false);
+    }
+
     /// Puts a record aside. Without a reader of the side output it is gone.
     pub fn side(&mut self, value: S::View<'_>) {
         if let Some(side) = &mut self.side {
@@ -106,6 +177,7 @@ where
     T: Record,
 {
     function: F,
+    states: OperatorStates,
     side: Option<Box<dyn SideOutput<F::Side>>>,
     watermark: Timestamp,
     context: TaskContext,
@@ -116,6 +188,7 @@ where
 impl<T: Record, F: ProcessFunction<T>, D: Link<F::Out>> Control for Process<T, F, D> {
     fn open(&mut self) -> Result<(), TaskFailure> {
         self.next.open()?;
+        self.states.open()?;
         self.function.open().map_err(|error| {
             TaskFailure::new(wiesel_core::Blame::Job, "open a process function", error)
         })
@@ -156,10 +229,12 @@ impl<T: Record, F: ProcessFunction<T>, D: Link<F::Out>> Control for Process<T, F
     }
 
     fn snapshot(&mut self, snapshot: &mut Snapshot) {
+        self.states.snapshot(&self.context, snapshot);
         self.next.snapshot(snapshot);
     }
 
     fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {
+        self.states.restore(&self.context, snapshot)?;
         self.next.restore(snapshot)
     }
 }
@@ -170,6 +245,7 @@ impl<T: Record, F: ProcessFunction<T>, D: Link<F::Out>> Link<T> for Process<T, F
         let mut context = ProcessContext {
             meta,
             watermark: self.watermark,
+            states: &mut self.states,
             side: self.side.as_deref_mut(),
             task: &self.context,
         };
@@ -205,8 +281,11 @@ where
     type With<D: Link<F::Out>> = C::With<Process<C::Out, F, D>>;
 
     fn finish<D: Link<F::Out>>(self, next: D, context: &TaskContext) -> Self::With<D> {
+        let mut states = OperatorStateRegistry::default();
+        self.function.initialize_state(&mut states);
         let link = Process {
             function: self.function,
+            states: OperatorStates::new(states, context),
             side: self.side_slot.and_then(|slot| context.take_side::<F::Side>(slot)),
             watermark: Timestamp::MIN,
             context: context.clone(),

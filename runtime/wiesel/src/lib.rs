@@ -59,9 +59,10 @@ pub use wiesel_core::{
     hours, millis, minutes, seconds,
 };
 pub use wiesel_datastream::{
-    AllWindowedStream, BAD_LINES, ConnectedKeyedStreams, ConnectedStreams, DataStream, Environment,
-    FrameStream, JoinedStreams, KeyedIntervalJoin, KeyedJoin, KeyedStream, OutputTag, SharedStream,
-    SourceStream, WindowAssigner, WindowedStream, Windowing,
+    AllWindowedStream, BAD_LINES, BroadcastConnectedStream, BroadcastStream, ConnectedKeyedStreams,
+    ConnectedStreams, DataStream, Environment, FrameStream, JoinedStreams,
+    KeyedBroadcastConnectedStream, KeyedIntervalJoin, KeyedJoin, KeyedStream, KeyedTemporalJoin,
+    OutputTag, SharedStream, SourceStream, WindowAssigner, WindowedStream, Windowing,
 };
 pub use wiesel_graph::GraphError;
 pub use wiesel_jobmanager::JobStatus;
@@ -94,8 +95,10 @@ pub mod prelude {
     };
     pub use wiesel_operators::{
         AggregateError, AggregateFunction, Aggregated, AggregatedView, AggregatingState,
-        CoProcessFunction, Counted, CountedView, Elements, KeyedCoProcessFunction, KeyedContext,
-        KeyedProcessFunction, ListState, MapState, ProcessContext, ProcessFunction,
+        BroadcastProcessFunction, BroadcastState, BroadcastStates, CoProcessFunction, Counted,
+        CountedView, Elements, KeyedBroadcastContext, KeyedBroadcastProcessFunction,
+        KeyedCoProcessFunction, KeyedContext, KeyedProcessFunction, ListState, MapState,
+        OperatorListState, OperatorStateRegistry, ProcessContext, ProcessFunction,
         ProcessJoinContext, ProcessJoinFunction, Ranked, RankedView, ReducingState, Session,
         Sliding, StateRegistry, StateTtl, TimeDomain, TimeWindow, TtlUpdate, TtlVisibility,
         Tumbling, ValueState, WatermarkStrategy, after, before, bounded_out_of_orderness, by_count,

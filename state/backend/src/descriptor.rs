@@ -21,12 +21,15 @@ use crate::{TableError, reader::Reader};
 const VERSION: u32 = 1;
 
 /// Kinds by their number in bytes.
-const KINDS: [StateKind; 5] = [
+const KINDS: [StateKind; 8] = [
     StateKind::Value,
     StateKind::List,
     StateKind::Map,
     StateKind::Reducing,
     StateKind::Aggregating,
+    StateKind::OperatorList,
+    StateKind::UnionList,
+    StateKind::Broadcast,
 ];
 
 /// What a state is to its user.
@@ -43,6 +46,12 @@ pub enum StateKind {
     Reducing,
     /// An accumulator of another type than what is added.
     Aggregating,
+    /// A list of a subtask; after a rescale its elements are dealt out anew.
+    OperatorList,
+    /// A list of a subtask; after a restore each has the elements of all.
+    UnionList,
+    /// A map of which every subtask has the same copy.
+    Broadcast,
 }
 
 impl fmt::Display for StateKind {
@@ -53,6 +62,9 @@ impl fmt::Display for StateKind {
             Self::Map => "map",
             Self::Reducing => "reducing",
             Self::Aggregating => "aggregating",
+            Self::OperatorList => "operator list",
+            Self::UnionList => "union list",
+            Self::Broadcast => "broadcast",
         })
     }
 }

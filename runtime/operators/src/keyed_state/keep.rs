@@ -10,7 +10,8 @@ use std::{cell::RefCell, sync::Arc};
 use wiesel_core::{TaskFailure, Timestamp};
 use wiesel_record::{Key, Record};
 use wiesel_state::{
-    OperatorStateSchema, RowLayout, StateDescriptor, StateKind, Table, TimerQueue, namespaced,
+    KeyBatch, OperatorStateSchema, RowLayout, StateDescriptor, StateKind, Table, TimerQueue,
+    namespaced,
 };
 
 use super::{
@@ -200,6 +201,14 @@ impl Keep {
         if !self.table.is_empty() {
             keyed_table::drop_rows(&mut self.table);
             self.cells.iter_mut().filter_map(|cell| cell.elements()).for_each(Elements::drop_rows);
+        }
+    }
+
+    /// Adds the keys that have something of a state.
+    pub(crate) fn keys_with(&self, index: usize, keys: &mut KeyBatch) {
+        let cell = &self.cells[index];
+        for (_, row) in self.table.iter().filter(|(_, row)| cell.is_in(row)) {
+            keys.push(self.table.layout().hash(row.key()), row.key());
         }
     }
 

@@ -281,6 +281,10 @@ impl<T: Record> Store for ListStore<T> {
         self.element.expires()
     }
 
+    fn is_in(&self, row: &Row<'_>) -> bool {
+        row.get(self.bounds).is_some()
+    }
+
     fn clear(&mut self, rows: &mut Table, at: At<'_>) {
         let bounds = self.bounds(rows, at);
         self.remove(at, bounds);

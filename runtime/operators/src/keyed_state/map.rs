@@ -30,6 +30,7 @@ use crate::keyed_table::{drop_rows, table_failure, table_of};
 
 mod of_key;
 
+pub(crate) use of_key::map_schema;
 pub use of_key::{KeyMap, MapState};
 
 const NUMBER_BYTES: usize = 8;
@@ -276,6 +277,10 @@ fn number_of(bytes: &[u8]) -> u64 {
 impl<M: Key, V: Record> Store for MapStore<M, V> {
     fn expires(&self) -> bool {
         self.value.expires()
+    }
+
+    fn is_in(&self, row: &Row<'_>) -> bool {
+        row.get(self.len).is_some()
     }
 
     fn clear(&mut self, rows: &mut Table, at: At<'_>) {

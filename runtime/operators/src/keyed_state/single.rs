@@ -19,6 +19,10 @@ impl<S: Record> Store for TimedCell<S> {
         self.expires()
     }
 
+    fn is_in(&self, row: &Row<'_>) -> bool {
+        TimedCell::is_in(self, row)
+    }
+
     fn clear(&mut self, rows: &mut Table, at: At<'_>) {
         if let Some(mut row) = rows.find_mut(at.hash, at.key) {
             Self::clear(self, &mut row);

@@ -2,6 +2,7 @@
 //! `harness` says how a script reads and in how many ways it is run.
 
 mod all_windows;
+mod broadcast;
 mod co_process;
 mod frames;
 mod harness;
@@ -11,6 +12,7 @@ mod keyed;
 mod keyed_process;
 mod large;
 mod links;
+mod operator_state;
 mod parking;
 mod pre_aggregate;
 mod probe;
@@ -25,8 +27,10 @@ mod states;
 mod states_model;
 mod states_restore;
 mod states_ttl;
+mod temporal_join;
 mod tumbling;
 mod two_inputs;
 mod two_stages;
 mod watermarks;
 mod window_model;
+mod words;

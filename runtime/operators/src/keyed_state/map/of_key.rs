@@ -149,7 +149,7 @@ impl<M: Key, V: Record> Registered for MapState<M, V> {
 impl<M: Key, V: Record> KeyedState for MapState<M, V> {}
 
 /// The map key is a field of its own in front of those of the value.
-fn map_schema<M: Key, V: Record>() -> StateSchema {
+pub(crate) fn map_schema<M: Key, V: Record>() -> StateSchema {
     let (map_key, value) = (schema_of(&M::SCHEMA), schema_of(&V::SCHEMA));
     let mut fields = vec![("map key".to_owned(), map_key.name)];
     match value.fields.is_empty() {
