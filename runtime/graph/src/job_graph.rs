@@ -17,7 +17,7 @@
 
 use std::collections::BTreeSet;
 
-use wiesel_core::{MAX_PARALLELISM_LIMIT, RuntimeExecutionMode, VertexId, default_max_parallelism};
+use wiesel_core::{MAX_PARALLELISM_LIMIT, VertexId, default_max_parallelism};
 
 use crate::{
     Fingerprint, GraphDefaults, GraphError, Partitioning, StreamEdge, StreamGraph, StreamVertex,
