@@ -17,11 +17,11 @@
 
 use std::collections::BTreeSet;
 
-use wiesel_core::{MAX_PARALLELISM_LIMIT, RuntimeExecutionMode, VertexId, default_max_parallelism};
+use wiesel_core::{MAX_PARALLELISM_LIMIT, VertexId, default_max_parallelism};
 
 use crate::{
     Fingerprint, GraphDefaults, GraphError, Partitioning, StreamEdge, StreamGraph, StreamVertex,
-    explain, uids,
+    explain, runtime_mode, uids,
 };
 
 /// A job, ready to be expanded and deployed.
@@ -115,7 +115,7 @@ impl<F: Clone> JobGraph<F> {
             return Err(GraphError::NoSink);
         }
         check_inputs(graph)?;
-        let is_batch = is_batch(graph, defaults.runtime_mode)?;
+        let is_batch = runtime_mode::is_batch(graph, defaults.runtime_mode)?;
         let order = topological_order(graph)?;
         let groups = slot_sharing_groups(graph, &order);
         let mut chains = uids::assign(graph, &order, defaults.auto_generate_uids)?;
@@ -202,21 +202,6 @@ impl<F> JobVertex<F> {
     pub fn uid(&self) -> &str {
         let given = self.operators.iter().find(|operator| !operator.is_uid_generated);
         &given.unwrap_or(&self.operators[0]).uid
-    }
-}
-
-/// What a mode comes to for these sources.
-fn is_batch<F>(graph: &StreamGraph<F>, mode: RuntimeExecutionMode) -> Result<bool, GraphError> {
-    let unbounded = graph.vertices.iter().find(|vertex| vertex.is_unbounded);
-    match (mode, unbounded) {
-        (RuntimeExecutionMode::Streaming, _) | (RuntimeExecutionMode::Automatic, Some(_)) => {
-            Ok(false)
-        }
-        (RuntimeExecutionMode::Batch | RuntimeExecutionMode::Automatic, None) => Ok(true),
-        (RuntimeExecutionMode::Batch, Some(source)) => {
-            let operator = source.operators.first().map_or_else(String::new, |o| o.name.clone());
-            Err(GraphError::UnboundedSource { operator })
-        }
     }
 }
 
@@ -446,32 +431,6 @@ mod tests {
         check(
             "a / source; b / from0 from2::1; c / from1; d / sink from2",
             "`b` is part of a cycle: a stream cannot flow back into itself",
-        );
-    }
-
-    #[test]
-    fn batch_is_for_sources_that_end() {
-        use wiesel_core::RuntimeExecutionMode::{Automatic, Batch, Streaming};
-
-        let bounded = "a / source; b / sink from0";
-        let unbounded = "a / source; c -> d / source unbounded; b / sink from0 from1::1";
-        let outcome = |script, runtime_mode| {
-            let defaults = GraphDefaults { runtime_mode, ..DEFAULTS };
-            match JobGraph::translate("j", &graph(script), &defaults) {
-                Ok(job) => job.explain().lines().next().unwrap_or_default().to_owned(),
-                Err(error) => error.to_string(),
-            }
-        };
-        let streams = "job `j`: 2 chains, 4 tasks, 2 slots, 2 regions";
-        assert_eq!(outcome(bounded, Streaming), streams);
-        assert_eq!(outcome(bounded, Automatic), format!("{streams}, batch"));
-        assert_eq!(outcome(bounded, Batch), format!("{streams}, batch"));
-        assert!(!outcome(unbounded, Streaming).contains("batch"));
-        assert!(!outcome(unbounded, Automatic).contains("batch"));
-        assert_eq!(
-            outcome(unbounded, Batch),
-            "`c` does not end, and in batch mode there are no results before the end: use a source that ends, or set \
-             `execution.runtime-mode` to `streaming` or `automatic`"
         );
     }
 

@@ -26,6 +26,7 @@ mod fingerprint;
 mod job_graph;
 mod partitioning;
 mod regions;
+mod runtime_mode;
 mod slots;
 mod stream_graph;
 #[cfg(test)]

@@ -128,7 +128,8 @@ impl Merge {
     pub(super) fn head(&self) -> Option<(SortedRecord<'_>, &[u8])> {
         let source = &self.sources[*self.tree.first()? as usize];
         let (record, len) = source.head()?;
-        Some((record, &source.bytes[source.at..source.at + len]))
+        let Source { bytes, at, .. } = source;
+        Some((record, &bytes[*at..*at + len]))
     }
 
     /// Goes on behind the next record.
