@@ -35,7 +35,7 @@ use crate::{
 
 /// Aborted checkpoints whose late acknowledgements are still recognised. Each task answers each barrier or is stopped,
 /// so there are seldom more than the pending ones; what is forgotten is found as a leftover at the next start.
-const ABORTED_MAX: usize = 64;
+const ABORTED_MAX: usize = 1_024;
 
 /// The coordinator of one job. `H` is what a task hands in: where its state is.
 ///

@@ -108,7 +108,7 @@ fn check(config: CheckpointConfig, story: &[&str]) {
     let config = CheckpointConfig { interval: Some(millis(100)), timeout: millis(250), ..config };
     let mut topology = Topology::default();
     let sources = topology.add_source(2);
-    topology.add_vertex(1, [(sources, vec![0..2])]);
+    topology.add_vertex(1, [(sources, std::iter::once(0..2).collect())]);
     let mut coordinator =
         CheckpointCoordinator::new(config, topology, CheckpointId(5), [CheckpointId(4)]);
     for line in story {

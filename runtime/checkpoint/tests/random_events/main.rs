@@ -56,6 +56,7 @@ fn run(seed: u64) -> BTreeMap<&'static str, u64> {
         has_enumerators,
         all: topology.tasks().collect(),
         up: false,
+        execution: 0,
         running: BTreeSet::new(),
         finished: BTreeSet::new(),
         ended: BTreeSet::new(),
@@ -122,6 +123,7 @@ fn choose(random: &mut Random, model: &mut Model, now: Nanos) -> (&'static str, 
             let finished: Vec<_> =
                 model.all.iter().filter(|_| random.one_in(12)).copied().collect();
             model.up = true;
+            model.execution += 1;
             model.failures = 0;
             model.ended.clear();
             model.finished = finished.iter().copied().collect();
@@ -186,10 +188,6 @@ fn choose(random: &mut Random, model: &mut Model, now: Nanos) -> (&'static str, 
             let Some(checkpoint) = storing.map(|(id, _)| *id) else { return ("tick", Event::Tick) };
             if !random.one_in(6) {
                 model.stored(now, checkpoint);
-                let aborts_none_of_its_own = model.up;
-                if aborts_none_of_its_own {
-                    model.failures = 0;
-                }
                 return ("stored", Event::Stored { checkpoint });
             }
             let ambiguous = random.one_in(2);
@@ -255,6 +253,6 @@ fn whatever_comes_in_whatever_order_the_rules_hold() {
         "skipped",
         "job failed",
     ] {
-        assert!(counts.get(what).is_some_and(|count| *count >= seeds / 10), "{what}: {counts:?}");
+        assert!(counts.get(what).is_some_and(|count| *count >= seeds / 40), "{what}: {counts:?}");
     }
 }

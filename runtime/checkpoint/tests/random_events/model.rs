@@ -40,6 +40,7 @@ pub type Handle = u64;
 pub struct Seen {
     pub kind: CheckpointKind,
     pub began: Nanos,
+    pub execution: u64,
     pub expected: BTreeSet<TaskId>,
     pub finished: BTreeSet<TaskId>,
     pub triggered: bool,
@@ -66,6 +67,8 @@ pub struct Model {
     pub has_enumerators: bool,
     pub all: BTreeSet<TaskId>,
     pub up: bool,
+    /// Counts starts of the job.
+    pub execution: u64,
     pub running: BTreeSet<TaskId>,
     pub finished: BTreeSet<TaskId>,
     pub ended: BTreeSet<TaskId>,
@@ -113,6 +116,7 @@ impl Model {
         let seen = Seen {
             kind,
             began: now,
+            execution: self.execution,
             expected: self.running.clone(),
             finished: self.finished.clone(),
             triggered: false,
@@ -284,6 +288,9 @@ impl Model {
         }
         if seen.kind == CheckpointKind::Checkpoint {
             self.retained.push(checkpoint);
+        }
+        if self.up && seen.execution == self.execution {
+            self.failures = 0;
         }
         self.last_completed = Some(now);
     }
