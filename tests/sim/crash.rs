@@ -11,14 +11,14 @@
 use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
-    path::Path,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
 use wiesel_checkpoint::{CheckpointConfig, RestartConfig};
 use wiesel_cluster::{CheckpointSettings, ClusterError, ClusterOptions, SubmitOptions, assemble};
 use wiesel_connectors::{Collection, FileSink};
-use wiesel_core::{Timestamp, millis};
+use wiesel_core::{RuntimeExecutionMode, Timestamp, millis};
 use wiesel_datastream::Environment;
 use wiesel_graph::{ExecutionGraph, GraphDefaults};
 use wiesel_jobmanager::JobStatus;
@@ -243,8 +243,12 @@ fn one_run(
     disk: &SimDisk,
     total: &mut Ran,
 ) -> Result<End, String> {
-    let defaults =
-        GraphDefaults { parallelism, max_parallelism: Some(8), auto_generate_uids: true };
+    let defaults = GraphDefaults {
+        parallelism,
+        max_parallelism: Some(8),
+        auto_generate_uids: true,
+        runtime_mode: RuntimeExecutionMode::Streaming,
+    };
     let environment = crash.environment();
     let graph = environment.job_graph("sim", &defaults).map_err(|error| error.to_string())?;
     let slots = ExecutionGraph::expand(&graph).slot_count();
@@ -265,6 +269,8 @@ fn one_run(
             overdraft_bytes_max: 1 << 20,
             record_bytes_max: 1 << 20,
             heartbeat_every: Duration::from_millis(10),
+            sort_bytes_max: 1 << 20,
+            tmp_folders: PathBuf::from("/tmp").into(),
         },
         row_sources: None,
         checkpoints: CheckpointSettings {
