@@ -199,7 +199,6 @@ impl JobMaster {
     }
 
     fn deploy_all(&mut self) {
-        self.commit_latest();
         self.note_restored();
         for index in 0..self.tasks.len() {
             let task = self.tasks[index].attempt.task;

@@ -87,9 +87,13 @@ pub(super) fn commit(
             failure(folder, Blame::Runtime, format!("`{shown}` are not the names of a file"))
         })?;
         let (from, to) = (folder.join(hidden), folder.join(visible));
+        // The visible name first: a later process gives its files the hidden names of those that are committed.
+        if exists(discovery, &to).map_err(system)? {
+            continue;
+        }
         if exists(discovery, &from).map_err(system)? {
             discovery.rename(&from, &to).map_err(system)?;
-        } else if !exists(discovery, &to).map_err(system)? {
+        } else {
             let cause = format!(
                 "neither {hidden} nor {visible} is there: somebody has removed output that a complete checkpoint \
                  counts on; bring the file back, or start anew with --fresh"
@@ -135,6 +139,28 @@ mod tests {
         {
             assert!(!is_visible(other) && !is_hidden(other), "{other}");
         }
+    }
+
+    #[test]
+    #[cfg(not(sim))]
+    #[allow(clippy::disallowed_methods)] // Files, behind the seam's back.
+    fn what_is_committed_is_not_replaced() {
+        use std::fs::{read_to_string, write};
+
+        let folder = tempfile::tempdir().expect("a folder");
+        let (hidden, path) = (hidden_name(0, 2), |name: &str| folder.path().join(name));
+        let committables = [committable(&hidden, 0, CheckpointId(7))];
+        let commit = || commit(folder.path(), &committables, &crate::MachineDiscovery);
+        let lost = commit().expect_err("nothing is there").source.to_string();
+        assert!(lost.contains(&hidden) && lost.contains("part-0-7"), "{lost}");
+        write(path(&hidden), "first").expect("a disk");
+        commit().expect("the first time");
+        // Another process, which was killed before its first checkpoint, has left a file of the same name.
+        write(path(&hidden), "half").expect("a disk");
+        commit().expect("again");
+        assert_eq!(read_to_string(path("part-0-7")).ok().as_deref(), Some("first"));
+        clean_up(folder.path(), &crate::MachineDiscovery).expect("a folder");
+        assert!(!path(&hidden).exists());
     }
 
     #[test]

@@ -12,8 +12,8 @@
 //!
 //! 1. Enumerators are read, and barriers sent, within one event: what is assigned later is behind the barrier on every
 //!    channel, because messages to a shard arrive in order.
-//! 2. What a complete checkpoint holds is committed before a task hears that it is complete, and again before the
-//!    first task of a restored job runs. Committers bear that.
+//! 2. What a complete checkpoint holds is committed before a task hears that it is complete, and again before anything is
+//!    cleaned up for tasks that continue from it. Committers bear that.
 //! 3. A restart begins when every task is over and no manifest is being written: so it knows what is the latest.
 //! 4. Without a restart strategy's leave a failure is the end of the job, as without checkpoints.
 
@@ -362,6 +362,7 @@ impl JobMaster {
             task.has_ended = false;
         }
         self.final_from = None;
+        self.commit_latest(); // It may have been stored when nobody ran any more.
         self.emit(CheckpointEffect::Rewire);
         self.become_status(JobStatus::Running);
         match self.restore_enumerators() {
