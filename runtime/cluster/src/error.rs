@@ -26,7 +26,7 @@ pub enum ClusterError {
     )]
     CheckpointFolder,
     /// The folder of the checkpoints cannot be used, or what is in it is damaged.
-    #[error("checkpoints: {0}")]
+    #[error("the folder of the checkpoints cannot be used")]
     Storage(#[from] wiesel_storage::StorageError),
     /// The checkpoint is the last one of a job that has processed all its input.
     #[error(

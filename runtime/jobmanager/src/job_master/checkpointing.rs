@@ -24,8 +24,8 @@ use std::{
 };
 
 use wiesel_checkpoint::{
-    CheckpointConfig, CheckpointCoordinator, DeclineReason, Effect as ToDo, Event as Happened,
-    RestartConfig, RestartStrategy, Topology,
+    AbortReason, CheckpointConfig, CheckpointCoordinator, DeclineReason, Effect as ToDo,
+    Event as Happened, RestartConfig, RestartStrategy, Topology,
 };
 use wiesel_core::{Blame, CheckpointId, Nanos, TaskFailure, TaskId, VertexId};
 use wiesel_rpc::{Attempt, Declined, FailureReport, StateHandle, TaskState, ToTaskManager};
@@ -226,12 +226,16 @@ impl JobMaster {
                 self.emit(CheckpointEffect::Completed(checkpoint));
             }
             ToDo::NotifyAbort { checkpoint, reason, .. } => {
+                // That the job ends under it is no failure of a checkpoint.
+                let has_failed = reason != AbortReason::Restart;
                 if let Some(checkpointing) = &mut self.checkpointing {
-                    checkpointing.stats.failed += 1;
+                    checkpointing.stats.failed += u64::from(has_failed);
                     checkpointing.storing.remove(&checkpoint);
                 }
                 self.tell_all(|attempt| ToTaskManager::CheckpointAborted(attempt, checkpoint));
-                self.emit(CheckpointEffect::Aborted(checkpoint, reason.to_string()));
+                if has_failed {
+                    self.emit(CheckpointEffect::Aborted(checkpoint, reason.to_string()));
+                }
             }
             ToDo::Discard { checkpoint } => self.emit(CheckpointEffect::Discard(checkpoint)),
             ToDo::DiscardState { checkpoint, handles } => {
