@@ -33,8 +33,9 @@ use crate::{
     pending::{Pending, Phase},
 };
 
-/// Aborted checkpoints whose late acknowledgements are still recognised. Each task answers each barrier or is stopped,
-/// so there are seldom more than the pending ones; what is forgotten is found as a leftover at the next start.
+/// Aborted checkpoints whose late acknowledgements are still recognised. A task that is told in time answers nothing, so
+/// entries stay until they are pushed out; a late answer is one that crossed the order to abort, so it is of one of the
+/// newest. What is forgotten all the same is found as a leftover at the next start.
 const ABORTED_MAX: usize = 1_024;
 
 /// The coordinator of one job. `H` is what a task hands in: where its state is.
@@ -79,7 +80,7 @@ pub struct CheckpointCoordinator<H> {
     /// It has begun; if it fails the interval brings the next one.
     final_has_begun: bool,
     pending: BTreeMap<CheckpointId, Pending<H>>,
-    /// Who had not acknowledged when it was aborted.
+    /// Who had not answered when it was aborted; nobody if no barrier was sent, and then the enumerators had not.
     aborted: BTreeMap<CheckpointId, BTreeSet<TaskId>>,
     completed: VecDeque<CheckpointId>,
     /// Their manifests may be there.
@@ -146,7 +147,7 @@ impl<H: Clone> CheckpointCoordinator<H> {
                 if let Some(pending) = self.in_phase(checkpoint, Phase::Enumerators) {
                     pending.enumerators = states;
                     self.send_barriers(checkpoint);
-                } else if self.aborted.contains_key(&checkpoint) {
+                } else if self.aborted.remove(&checkpoint).is_some() {
                     let handles = states.into_values().collect();
                     self.effects.push(Effect::DiscardState { checkpoint, handles });
                 }
@@ -155,6 +156,7 @@ impl<H: Clone> CheckpointCoordinator<H> {
                 if self.in_phase(checkpoint, Phase::Enumerators).is_some() {
                     self.abort(checkpoint, AbortReason::Enumerators { reason }, true);
                 }
+                self.aborted.remove(&checkpoint); // They have answered.
             }
             Event::Acknowledge { checkpoint, task, handle, bytes } => {
                 self.acknowledge(checkpoint, task, handle, bytes);
@@ -258,17 +260,26 @@ impl<H: Clone> CheckpointCoordinator<H> {
             pending.acknowledge(task, handle, bytes);
             return;
         }
-        let Some(missing) = self.aborted.get_mut(&checkpoint) else { return };
-        if missing.remove(&task) {
+        if self.take_missing(checkpoint, task) {
             self.effects.push(Effect::DiscardState { checkpoint, handles: vec![handle] });
-        }
-        if missing.is_empty() {
-            self.aborted.remove(&checkpoint);
         }
     }
 
+    /// A task answers a checkpoint that was aborted; says whether it had not before.
+    fn take_missing(&mut self, checkpoint: CheckpointId, task: TaskId) -> bool {
+        let Some(missing) = self.aborted.get_mut(&checkpoint) else { return false };
+        let was_missing = missing.remove(&task);
+        if missing.is_empty() {
+            self.aborted.remove(&checkpoint);
+        }
+        was_missing
+    }
+
     fn decline(&mut self, checkpoint: CheckpointId, task: TaskId, reason: DeclineReason) {
-        let Some(pending) = self.in_phase(checkpoint, Phase::Tasks) else { return };
+        let Some(pending) = self.in_phase(checkpoint, Phase::Tasks) else {
+            self.take_missing(checkpoint, task);
+            return;
+        };
         // It will not hand in anything any more.
         if pending.waiting.remove(&task) {
             self.abort(checkpoint, AbortReason::Declined { task, reason }, true);
@@ -349,7 +360,9 @@ impl<H: Clone> CheckpointCoordinator<H> {
         let (kind, request) = (pending.kind, pending.request);
         self.effects.push(Effect::NotifyAbort { checkpoint, kind, reason: reason.clone() });
         if pending.can_expire() {
-            self.aborted.insert(checkpoint, pending.waiting.clone());
+            let was_sent = pending.phase == Phase::Tasks;
+            let missing = if was_sent { pending.waiting.clone() } else { BTreeSet::new() };
+            self.aborted.insert(checkpoint, missing);
             while self.aborted.len() > ABORTED_MAX {
                 self.aborted.pop_first();
             }

@@ -10,7 +10,7 @@
 //! # What is always true
 //!
 //! 1. A vertex is found again by its uid. State that no vertex takes is an error, unless it is allowed to be dropped.
-//! 2. A manifest is stored when the names of its files are durable.
+//! 2. A manifest is stored when all have acknowledged, that is when all files that it names are durable.
 //! 3. These calls wait; they run on the control thread.
 
 use std::{
@@ -31,8 +31,8 @@ use wiesel_jobmanager::{CheckpointEffect, CheckpointPlan, CompletedCheckpoint, E
 use wiesel_rpc::StateHandle;
 use wiesel_shard::fs;
 use wiesel_storage::{
-    CheckpointDirectory, CheckpointStorage, FileEntry, Kind, LocalStorage, Manifest, OwnerLock,
-    PartKind, StorageError, SubtaskState, VertexState, folder_of,
+    CheckpointDirectory, FileEntry, Kind, LocalStorage, Manifest, OwnerLock, PartKind,
+    StorageError, SubtaskState, VertexState,
 };
 use wiesel_task::Checkpoints;
 
@@ -244,7 +244,11 @@ impl JobCheckpoints {
                 tracing::warn!(uid = %state.uid, "its state is dropped: no operator has this uid");
                 continue;
             };
-            if vertex.max_parallelism != state.max_parallelism {
+            let is_keyed = |file: &FileEntry| {
+                file.parts.iter().any(|part| matches!(part.kind, PartKind::Keyed(_)))
+            };
+            let mut files = state.subtasks.iter().flat_map(|subtask| &subtask.files);
+            if vertex.max_parallelism != state.max_parallelism && files.any(is_keyed) {
                 return Err(ClusterError::MaxParallelism {
                     uid: state.uid.clone(),
                     was: state.max_parallelism,
@@ -333,7 +337,7 @@ impl JobCheckpoints {
                 None
             }
             CheckpointEffect::Discard(id) => {
-                if let Err(error) = self.directory.discard(id.0, &self.in_use()) {
+                if let Err(error) = self.directory.discard(id.0, &BTreeSet::new()) {
                     tracing::warn!(checkpoint = %id, "not removed: {error}");
                 }
                 None
@@ -378,18 +382,11 @@ impl JobCheckpoints {
         }
     }
 
-    /// Files of checkpoints that are under way have names of their own, which no manifest shares yet.
-    fn in_use(&self) -> BTreeSet<String> {
-        BTreeSet::new()
-    }
-
     fn store(&mut self, now: Timestamp, completed: &Arc<CompletedCheckpoint>) -> Event {
         let checkpoint = completed.id;
         let triggered = self.begun.remove(&checkpoint).unwrap_or(now);
         let manifest = self.manifest_of(completed, triggered, now);
-        let folder = folder_of(checkpoint.0);
-        let stored = self.directory.storage().sync(&folder);
-        match stored.and_then(|()| self.directory.store(&manifest)) {
+        match self.directory.store(&manifest) {
             Ok(()) => Event::Stored(checkpoint),
             Err(error) => Event::StoreFailed {
                 checkpoint,

@@ -29,8 +29,11 @@ use wiesel_task::{BuildContext, PartitionPlan, Task, TaskFactory, TaskOptions, T
 use wiesel_wire::FramePool;
 
 use crate::{
-    ChannelEnds, ChannelId, PoolMetrics, precedence::Precedence, slot::Slot,
-    state_reader::read_state, state_writer::StateWriter,
+    ChannelEnds, ChannelId, PoolMetrics,
+    precedence::Precedence,
+    slot::Slot,
+    state_reader::read_state,
+    state_writer::{End, StateWriter},
 };
 
 /// How a worker runs its tasks.
@@ -142,6 +145,7 @@ impl Worker {
                 }
             }
             ToTaskManager::CheckpointAborted(attempt, checkpoint) => {
+                self.abandon_writes(|w| (w.attempt, w.checkpoint) == (attempt, checkpoint));
                 let Some(at) = self.slot_of(attempt) else { return };
                 if let Err(failure) = self.slots[at].abort_checkpoint(checkpoint) {
                     self.end(at, Some(&failure), TaskState::Failed);
@@ -271,6 +275,12 @@ impl Worker {
         self.pool = FramePool::new(self.spec.frames, self.spec.options.record_bytes_max);
     }
 
+    /// Nobody will refer to what these write.
+    fn abandon_writes(&mut self, is_meant: impl Fn(&StateWriter) -> bool) {
+        let meant = self.writers.iter_mut().filter(|writer| is_meant(writer));
+        meant.for_each(StateWriter::abandon);
+    }
+
     /// Takes the state that tasks have ready, and moves what is on its way; says whether anything moved.
     fn write_state(&mut self) -> bool {
         let Some(folder) = &self.spec.checkpoints else { return false };
@@ -283,18 +293,18 @@ impl Worker {
         }
         let reports = &mut self.reports;
         self.writers.retain_mut(|writer| {
-            let (has_moved, end) = writer.poll();
-            moved |= has_moved;
-            let Some(end) = end else { return true };
             let (attempt, checkpoint) = (writer.attempt, writer.checkpoint);
+            let Some(end) = writer.poll() else { return true };
             moved = true;
-            if writer.is_abandoned() {
-                return false;
+            match end {
+                End::Acknowledged(handle) => {
+                    reports.push_back(ToJobMaster::Acknowledge(attempt, checkpoint, handle));
+                }
+                End::Declined(declined) => {
+                    reports.push_back(ToJobMaster::Decline(attempt, checkpoint, declined));
+                }
+                End::Abandoned => {}
             }
-            reports.push_back(match end {
-                Ok(handle) => ToJobMaster::Acknowledge(attempt, checkpoint, handle),
-                Err(declined) => ToJobMaster::Decline(attempt, checkpoint, declined),
-            });
             false
         });
         moved
@@ -360,8 +370,7 @@ impl Worker {
     /// Ends a task: last figures, then the report, then everything goes back.
     fn end(&mut self, at: usize, failure: Option<&TaskFailure>, state: TaskState) {
         let slot = self.slots.remove(at);
-        let writers = self.writers.iter_mut().filter(|writer| writer.attempt == slot.attempt);
-        writers.for_each(StateWriter::abandon);
+        self.abandon_writes(|writer| writer.attempt == slot.attempt);
         let report = TaskMetricsReport::read(slot.attempt, &slot.metrics);
         self.reports.push_back(ToJobMaster::Heartbeat(self.spec.task_manager, vec![report]));
         match failure {
