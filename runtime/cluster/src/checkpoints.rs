@@ -216,8 +216,9 @@ impl JobCheckpoints {
         let Some(manifest) = found.manifest else { return Ok(None) };
         let restored = self.completed_of(&manifest, settings.allow_non_restored)?;
         if manifest.is_final {
-            // It may have been killed before its last commit.
+            // It may have been killed before its last commit, or the machine before its last removal was durable.
             self.prepare_sinks(Some(&restored))?;
+            self.directory.clean(&BTreeSet::new())?;
             let folder = self.folder.clone();
             return Err(ClusterError::Finished { job: self.job_name.clone(), folder });
         }
