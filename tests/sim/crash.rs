@@ -10,7 +10,7 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -24,6 +24,7 @@ use wiesel_graph::{ExecutionGraph, GraphDefaults};
 use wiesel_jobmanager::JobStatus;
 use wiesel_operators::{Tumbling, bounded_out_of_orderness};
 use wiesel_shard::{Policy, ShardSpec, SimConfig, SimDisk, SimError, Simulation};
+use wiesel_storage::Manifest;
 use wiesel_task::{Checkpoints, TaskOptions};
 use wiesel_taskmanager::WorkerOptions;
 
@@ -50,6 +51,8 @@ pub(crate) struct Crash {
     cuts: Vec<u64>,
     /// One record in so many fails its task, as long as failures are left.
     fails_one_in: Option<u64>,
+    /// Whether checkpoints are increments where that can be.
+    is_incremental: bool,
 }
 
 thread_local! {
@@ -73,6 +76,7 @@ impl Crash {
                 .map(|_| draw.of(&[20, 300, 1_500, 4_000]) + draw.within(0, 400))
                 .collect(),
             fails_one_in: if draw.one_in(2) { Some(draw.within(20, 400)) } else { None },
+            is_incremental: !draw.one_in(4),
         }
     }
 
@@ -207,19 +211,31 @@ pub(crate) fn run(seed: u64) -> Result<Ran, String> {
     Ok(total)
 }
 
-/// No file leaks: what is left is the manifest of the last checkpoint, its files, and the lock.
+/// No file leaks: what is left is the manifest of the last checkpoint, the files that it names, and the lock.
 fn only_the_last_checkpoint_is_left(disk: &SimDisk) -> Result<(), String> {
     let files = disk.files();
-    let manifests = files.iter().filter(|path| path.ends_with("_metadata")).count();
-    let folder =
-        files.iter().find(|path| path.ends_with("_metadata")).and_then(|path| path.parent());
-    let strange = files.iter().find(|path| {
-        path.starts_with(CHECKPOINTS) && path.parent() != folder && !path.ends_with("_owner")
-    });
-    match (manifests, strange) {
-        (1, None) => Ok(()),
-        (1, Some(strange)) => Err(format!("left behind: {}", strange.display())),
-        (manifests, _) => Err(format!("{manifests} checkpoints are left, not one")),
+    let mut left: BTreeSet<&Path> = files.iter().map(PathBuf::as_path).collect();
+    left.retain(|path| path.starts_with(CHECKPOINTS) && !path.ends_with("_owner"));
+    let manifests: Vec<&Path> =
+        left.iter().copied().filter(|path| path.ends_with("_metadata")).collect();
+    let [manifest] = manifests[..] else {
+        return Err(format!("{} checkpoints are left, not one", manifests.len()));
+    };
+    let bytes = disk.get(manifest).unwrap_or_default();
+    let Ok(decoded) = Manifest::decode("_metadata", &bytes) else {
+        return Err(format!("{} cannot be read", manifest.display()));
+    };
+    left.remove(manifest);
+    let folder = manifest.parent().and_then(Path::parent).unwrap_or(Path::new(""));
+    let named: BTreeSet<PathBuf> =
+        decoded.files().map(|(_, _, file)| folder.join(&file.path)).collect();
+    let named: BTreeSet<&Path> = named.iter().map(PathBuf::as_path).collect();
+    if let Some(strange) = left.difference(&named).next() {
+        return Err(format!("left behind: {}", strange.display()));
+    }
+    match named.difference(&left).next() {
+        Some(missing) => Err(format!("named and not there: {}", missing.display())),
+        None => Ok(()),
     }
 }
 
@@ -265,6 +281,7 @@ fn one_run(
                 quantum: Duration::from_micros(50),
                 frame_age_max: Duration::from_micros(100),
                 checkpoints: Checkpoints::ExactlyOnce,
+                is_incremental: crash.is_incremental,
             },
             overdraft_bytes_max: 1 << 20,
             record_bytes_max: 1 << 20,

@@ -209,6 +209,7 @@ fn simulate(
                 quantum: Duration::from_micros(50), // The simulator draws its own.
                 frame_age_max: Duration::from_micros(limits.frame_age_us),
                 checkpoints: Checkpoints::Off,
+                is_incremental: false,
             },
             overdraft_bytes_max: limits.overdraft_kib << 10,
             record_bytes_max: 1 << 20,

@@ -40,6 +40,8 @@ pub struct CheckpointConfig {
     pub retention: CheckpointRetention,
     /// `execution.checkpointing.checkpoints-after-tasks-finish`.
     pub after_tasks_finish: bool,
+    /// `execution.checkpointing.incremental`: what has changed since the last checkpoint is written, where that can be.
+    pub is_incremental: bool,
 }
 
 impl Default for CheckpointConfig {
@@ -62,6 +64,7 @@ impl CheckpointConfig {
             mode: config.get(&options::CHECKPOINTING_MODE),
             retention: config.get(&options::CHECKPOINTING_RETENTION),
             after_tasks_finish: config.get(&options::CHECKPOINTING_AFTER_TASKS_FINISH),
+            is_incremental: config.get(&options::CHECKPOINTING_INCREMENTAL),
         }
     }
 }

@@ -114,6 +114,7 @@ impl ClusterOptions {
                 quantum: config.get(&options::SHARD_QUANTUM),
                 frame_age_max: config.get(&options::BUFFER_TIMEOUT),
                 checkpoints: checkpoints.of_tasks(),
+                is_incremental: checkpoints.config.is_incremental,
             },
             overdraft_bytes_max: config.get(&options::MAX_OVERDRAFT_SIZE).bytes() as usize,
             record_bytes_max: config.get(&options::RECORD_BYTES_MAX).bytes() as usize,

@@ -224,7 +224,7 @@ where
                 return;
             }
             let mut bytes = Vec::new();
-            slice.window.append_to(&mut bytes);
+            bytes.extend(slice.window.header());
             bytes.extend(u64::from(slice.fired).to_le_bytes());
             bytes.extend(region.as_bytes());
             snapshot.put(STATE, None, bytes);

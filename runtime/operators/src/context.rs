@@ -17,7 +17,7 @@ use wiesel_record::Record;
 use wiesel_shard::Shard;
 use wiesel_state::RowSource;
 
-use crate::{SideOutput, SplitAlignment, Stopwatch};
+use crate::{SideOutput, SplitAlignment, Stopwatch, tables::Retired};
 
 /// One per task, shared by its operators; never leaves the shard.
 #[derive(Clone)]
@@ -57,6 +57,7 @@ struct Inner {
     batch: OnceCell<BatchOptions>,
     /// The names of operator states of all functions of the chain.
     operator_states: RefCell<BTreeSet<&'static str>>,
+    retired: RefCell<Vec<Retired>>,
 }
 
 /// Makes what stands behind a table whose rows are not all in memory.
@@ -89,6 +90,7 @@ impl TaskContext {
             alignment: SplitAlignment::default(),
             batch: OnceCell::new(),
             operator_states: RefCell::default(),
+            retired: RefCell::default(),
         };
         Self { inner: Rc::new(inner), is_of_one_key: false }
     }
@@ -123,6 +125,11 @@ impl TaskContext {
             self.inner.parallelism,
             self.inner.max_parallelism,
         )
+    }
+
+    /// Tables that operators are done with, and snapshots are not.
+    pub(crate) fn retired(&self) -> &RefCell<Vec<Retired>> {
+        &self.inner.retired
     }
 
     /// The task runs in batch mode. Said once, before its chain is built.

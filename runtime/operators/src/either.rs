@@ -10,6 +10,7 @@ use wiesel_wire::Frame;
 
 use crate::{
     Head, Link, Mail, OutputPort, Pace, Polled, Progress, Snapshot, Start, Status, TaskContext,
+    VisitTable,
 };
 
 /// One of two starts, or of two heads.
@@ -108,6 +109,10 @@ impl<A: Head, B: Head> Head for Either<A, B> {
 
     fn snapshot(&mut self, snapshot: &mut Snapshot) {
         of_chosen!(self, head => head.snapshot(snapshot));
+    }
+
+    fn tables(&mut self, visit: &mut VisitTable<'_>) {
+        of_chosen!(self, head => head.tables(visit));
     }
 
     fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {

@@ -30,7 +30,7 @@ use wiesel_state::Spot;
 
 use crate::{
     KeyedCoOperator, KeyedCoStart, Link, Located, OutputPort, Pace, Progress, SideOutput, Snapshot,
-    Stamped, Status, TaskContext, TimeWindow, Tumbling,
+    Stamped, Status, TaskContext, TimeWindow, Tumbling, VisitTable,
     flat_map::Emit,
     keyed_table,
     late::LateRecords,
@@ -162,22 +162,22 @@ impl<T: Record> Side<T> {
     }
 
     /// Drops the slices that are over.
-    fn drop_over(&mut self, watermark: Timestamp) {
+    fn drop_over(&mut self, watermark: Timestamp, parts: [&str; 2], context: &TaskContext) {
         let keep_ms = self.keep_ms;
         let is_over = |span: TimeWindow| {
             span.max_timestamp().as_millis().saturating_add(keep_ms) <= watermark.as_millis()
                 // The last slice has the end of time in it.
                 && (span.end != Timestamp::MAX || watermark == Timestamp::MAX)
         };
-        self.slices.retain(|slice| !is_over(slice.span));
+        for slice in self.slices.extract_if(.., |slice| is_over(slice.span)) {
+            slice.table.retire(parts, &slice.span.header(), context);
+        }
         self.recent = 0;
     }
 
-    fn snapshot(&self, parts: [&str; 2], context: &TaskContext, snapshot: &mut Snapshot) {
-        for Slice { span, table } in &self.slices {
-            let mut header = Vec::new();
-            span.append_to(&mut header);
-            table.export(parts, &header, context.key_groups(), snapshot);
+    fn tables(&mut self, parts: [&str; 2], visit: &mut VisitTable<'_>) {
+        for Slice { span, table } in &mut self.slices {
+            table.visit(parts, &span.header(), visit);
         }
     }
 
@@ -357,14 +357,14 @@ where
     ) -> Progress {
         assert!(watermark >= self.watermark, "watermark moved backwards");
         self.watermark = watermark;
-        self.left.drop_over(watermark);
-        self.right.drop_over(watermark);
+        self.left.drop_over(watermark, PARTS[0], &self.context);
+        self.right.drop_over(watermark, PARTS[1], &self.context);
         Progress::Done
     }
 
     fn end_key<D: Link<F::Out>>(&mut self, _next: &mut D, _pace: &mut Pace) -> Progress {
-        self.left.drop_over(Timestamp::MAX);
-        self.right.drop_over(Timestamp::MAX);
+        self.left.drop_over(Timestamp::MAX, PARTS[0], &self.context);
+        self.right.drop_over(Timestamp::MAX, PARTS[1], &self.context);
         Progress::Done // The watermark never came.
     }
 
@@ -392,9 +392,9 @@ where
         self.right.late.status(status);
     }
 
-    fn snapshot(&mut self, snapshot: &mut Snapshot) {
-        self.left.snapshot(PARTS[0], &self.context, snapshot);
-        self.right.snapshot(PARTS[1], &self.context, snapshot);
+    fn tables(&mut self, visit: &mut VisitTable<'_>) {
+        self.left.tables(PARTS[0], visit);
+        self.right.tables(PARTS[1], visit);
     }
 
     fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {

@@ -20,6 +20,7 @@ use wiesel_state::{KeyBatch, Spot};
 
 use crate::{
     KeyedCoOperator, KeyedCoStart, Link, Located, Pace, Progress, Snapshot, Stamps, TaskContext,
+    VisitTable,
     flat_map::Emit,
     keyed_table,
     rolling::CACHE_BYTES,
@@ -287,8 +288,8 @@ where
         Progress::Done
     }
 
-    fn snapshot(&mut self, snapshot: &mut Snapshot) {
-        self.lists.export(PARTS, &[], self.context.key_groups(), snapshot);
+    fn tables(&mut self, visit: &mut VisitTable<'_>) {
+        self.lists.visit(PARTS, &[], visit);
     }
 
     fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {

@@ -15,7 +15,7 @@ use wiesel_wire::Frame;
 use crate::{
     BroadcastStates, Head, KeyedBroadcastContext, KeyedBroadcastProcessFunction, Link, Located,
     OperatorStateRegistry, OutputPort, Pace, Polled, Progress, Snapshot, Start, StateRegistry,
-    Status, TaskContext, TimeDomain,
+    Status, TaskContext, TimeDomain, VisitTable,
     flat_map::Emit,
     frame_head::FrameLoop,
     keyed_co_head::no_such_input,
@@ -310,9 +310,14 @@ where
     fn snapshot(&mut self, snapshot: &mut Snapshot) {
         assert!(self.parking.is_empty(), "aligned barriers come behind parked records");
         self.core.snapshot(snapshot);
+        snapshot.put_tables(|visit| self.core.tables(visit));
         let Self { core, states, .. } = self;
         states.states.snapshot(&core.task, snapshot);
         self.next.snapshot(snapshot);
+    }
+
+    fn tables(&mut self, visit: &mut VisitTable<'_>) {
+        self.core.tables(visit);
     }
 
     fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {

@@ -16,7 +16,7 @@ use wiesel_wire::Frame;
 use crate::{
     AlignedBytes, BatchHead, Either, Head, KeyedCoOperator, KeyedCoStart, Link, Located,
     OutputPort, Pace, Polled, Progress, Snapshot, SortedHead, SortedRecord, Sorter, Start, Status,
-    TaskContext,
+    TaskContext, VisitTable,
     keyed_loop::{KeyedLoop, Parking},
     sorted::sort_frame,
 };
@@ -349,7 +349,12 @@ where
     fn snapshot(&mut self, snapshot: &mut Snapshot) {
         assert!(self.parking.is_empty(), "aligned barriers come behind parked records");
         self.operator.snapshot(snapshot);
+        snapshot.put_tables(|visit| self.operator.tables(visit));
         self.next.snapshot(snapshot);
+    }
+
+    fn tables(&mut self, visit: &mut VisitTable<'_>) {
+        self.operator.tables(visit);
     }
 
     fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {

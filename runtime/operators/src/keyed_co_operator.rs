@@ -15,7 +15,7 @@ use wiesel_core::{Meta, TaskFailure, Timestamp};
 use wiesel_record::{Key, Record};
 use wiesel_state::{KeyBatch, Spot};
 
-use crate::{Link, Located, OutputPort, Pace, Progress, Snapshot, Status, TaskContext};
+use crate::{Link, Located, OutputPort, Pace, Progress, Snapshot, Status, TaskContext, VisitTable};
 
 /// What happens to the records of one key: the keyed part of a head with two inputs. The methods that are not about one
 /// of them are those of [`KeyedOperator`](crate::KeyedOperator).
@@ -120,8 +120,13 @@ pub trait KeyedCoOperator<T1: Record, T2: Record, K: Key>: 'static {
         let _ = status;
     }
 
-    /// Adds all state.
-    fn snapshot(&mut self, snapshot: &mut Snapshot);
+    /// Adds keyed state that is in no table, by key group or by subtask.
+    fn snapshot(&mut self, snapshot: &mut Snapshot) {
+        let _ = snapshot;
+    }
+
+    /// Shows all tables with keyed state, in the same order as long as they live.
+    fn tables(&mut self, visit: &mut VisitTable<'_>);
 
     /// Takes the state of the key groups of this subtask.
     ///

@@ -20,7 +20,7 @@ use wiesel_state::{KeyBatch, Spot};
 use crate::{
     AggregateError, KeyedCoOperator, KeyedCoStart, KeyedContext, KeyedOperator, KeyedProcess,
     KeyedProcessFunction, KeyedProcessStart, KeyedStart, Link, Located, OutputPort, Pace, Progress,
-    Snapshot, StateRegistry, Status, TaskContext, TimeDomain,
+    Snapshot, StateRegistry, Status, TaskContext, TimeDomain, VisitTable,
 };
 
 /// A function over the records of each key that come from two streams, with state and timers.
@@ -298,6 +298,10 @@ where
 
     fn snapshot(&mut self, snapshot: &mut Snapshot) {
         self.0.snapshot(snapshot);
+    }
+
+    fn tables(&mut self, visit: &mut VisitTable<'_>) {
+        self.0.tables(visit);
     }
 
     fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {

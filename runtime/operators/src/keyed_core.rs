@@ -18,7 +18,7 @@ use wiesel_state::{KeyBatch, Table};
 
 use crate::{
     AggregateError, KeyedContext, Located, OutputPort, Pace, Progress, SideOutput, Snapshot,
-    StateRegistry, Status, TaskContext, TimeDomain, keyed_context::Keep,
+    StateRegistry, Status, TaskContext, TimeDomain, VisitTable, keyed_context::Keep,
 };
 
 /// The keyed part of an operator with keys of type `K` that puts records of type `S` aside.
@@ -166,6 +166,10 @@ impl<K: Key, S: Record> KeyedCore<K, S> {
 
     pub(crate) fn snapshot(&mut self, snapshot: &mut Snapshot) {
         self.keep.snapshot(&self.task, snapshot);
+    }
+
+    pub(crate) fn tables(&mut self, visit: &mut VisitTable<'_>) {
+        self.keep.tables(visit);
     }
 
     pub(crate) fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {

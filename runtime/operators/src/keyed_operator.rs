@@ -14,7 +14,7 @@ use wiesel_core::{Meta, TaskFailure, Timestamp};
 use wiesel_record::{Key, Record};
 use wiesel_state::{KeyBatch, Spot};
 
-use crate::{Link, OutputPort, Pace, Progress, Snapshot, Status, TaskContext};
+use crate::{Link, OutputPort, Pace, Progress, Snapshot, Status, TaskContext, VisitTable};
 
 /// A key's hash, and where the tables of the task look for it. Found once per record, for the prefetch and the look-up.
 #[derive(Clone, Copy, Debug, Default)]
@@ -120,8 +120,13 @@ pub trait KeyedOperator<T: Record, K: Key>: 'static {
         let _ = status;
     }
 
-    /// Adds all keyed state, by key group.
-    fn snapshot(&mut self, snapshot: &mut Snapshot);
+    /// Adds keyed state that is in no table, by key group or by subtask.
+    fn snapshot(&mut self, snapshot: &mut Snapshot) {
+        let _ = snapshot;
+    }
+
+    /// Shows all tables with keyed state, in the same order as long as they live.
+    fn tables(&mut self, visit: &mut VisitTable<'_>);
 
     /// Takes the state of the key groups of this subtask.
     ///

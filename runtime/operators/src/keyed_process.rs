@@ -20,7 +20,7 @@ use wiesel_state::{KeyBatch, Spot};
 
 use crate::{
     AggregateError, KeyedContext, KeyedOperator, KeyedStart, Link, Located, OutputPort, Pace,
-    Progress, Snapshot, StateRegistry, Status, TaskContext, TimeDomain, flat_map::Emit,
+    Progress, Snapshot, StateRegistry, Status, TaskContext, TimeDomain, VisitTable, flat_map::Emit,
     keyed_core::KeyedCore, rolling::CACHE_BYTES,
 };
 
@@ -274,6 +274,10 @@ impl<T: Record, K: Key, F: KeyedProcessFunction<K, T>> KeyedOperator<T, K>
 
     fn snapshot(&mut self, snapshot: &mut Snapshot) {
         self.core.snapshot(snapshot);
+    }
+
+    fn tables(&mut self, visit: &mut VisitTable<'_>) {
+        self.core.tables(visit);
     }
 
     fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {

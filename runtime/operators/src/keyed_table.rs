@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use wiesel_core::{Blame, KeyGroupRange, TaskFailure};
+use wiesel_core::{Blame, TaskFailure};
 use wiesel_record::Key;
 use wiesel_state::{KeyLayout, RowLayout, RowLayoutBuilder, RowMut, Table, TableError};
 
@@ -117,11 +117,11 @@ pub(crate) fn drop_rows(table: &mut Table) {
 /// Rows of one key whose memory is worth keeping for the next one.
 const KEPT_ROWS: usize = 256;
 
-/// Writes each key group of `table` as a part of its own.
-pub(crate) fn export(name: &str, table: &Table, range: KeyGroupRange, snapshot: &mut Snapshot) {
-    for group in range.iter() {
+/// Writes each key group of `table` as a part of its own, behind `header`.
+pub(crate) fn export(name: &str, header: &[u8], table: &Table, snapshot: &mut Snapshot) {
+    for group in table.range().iter() {
         if table.group(group).next().is_some() {
-            let mut bytes = Vec::new();
+            let mut bytes = header.to_vec();
             table.export_group(group, &mut bytes);
             snapshot.put(name, Some(group), bytes);
         }

@@ -26,6 +26,7 @@ mod context;
 mod either;
 mod emit;
 mod filter;
+mod fired;
 mod flat_map;
 mod folding;
 mod frame_head;
@@ -64,6 +65,7 @@ mod sorted;
 mod split_watermarks;
 mod state_cell;
 mod stopwatch;
+mod tables;
 mod tee;
 mod temporal_join;
 mod top_n;
@@ -131,6 +133,7 @@ pub use snapshot::{COMMITTABLES, Snapshot};
 pub use sorted::{AlignedBytes, BatchHead, SortedHead, SortedRecord, Sorter};
 pub use state_cell::StateCell;
 pub use stopwatch::{SAMPLED_RECORD, Stage, Stopwatch};
+pub use tables::{TablePart, VisitTable};
 pub use tee::Tee;
 pub use temporal_join::{
     EndsWhen, InnerTemporal, LeftTemporal, NeverEnds, TemporalFunction, TemporalJoin,

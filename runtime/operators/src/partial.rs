@@ -18,7 +18,7 @@ use wiesel_state::Spot;
 
 use crate::{
     AggregateError, Folding, KeyedOperator, KeyedStart, Link, Located, Pace, Progress, Snapshot,
-    TaskContext, TimeWindow,
+    TaskContext, TimeWindow, VisitTable,
 };
 
 /// What a producer has combined of one key, in one slice.
@@ -165,7 +165,7 @@ impl<T: Record, K: Key, O: Record> KeyedOperator<T, K> for Uncombined<O> {
         match self.never {}
     }
 
-    fn snapshot(&mut self, _: &mut Snapshot) {
+    fn tables(&mut self, _: &mut VisitTable<'_>) {
         match self.never {}
     }
 

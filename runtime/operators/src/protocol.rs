@@ -17,7 +17,7 @@ use wiesel_record::{Item, Record};
 use wiesel_shard::Quantum;
 use wiesel_wire::Frame;
 
-use crate::Snapshot;
+use crate::{Snapshot, VisitTable};
 
 /// Whether a call did all that it was asked to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -265,8 +265,13 @@ pub trait Head {
         false
     }
 
-    /// Appends all operator and keyed state to `snapshot`.
+    /// Appends all operator and keyed state to `snapshot`; but that of tables only if it takes them.
     fn snapshot(&mut self, snapshot: &mut Snapshot);
+
+    /// Shows all tables that a snapshot has rows of, in the same order as long as they live.
+    fn tables(&mut self, visit: &mut VisitTable<'_>) {
+        let _ = visit;
+    }
 
     /// Continues from `snapshot`, which may come from another parallelism.
     ///

@@ -12,7 +12,7 @@ use wiesel_state::{KeyBatch, RowMut, Spot, Table};
 
 use crate::{
     Folding, KeyedOperator, KeyedStart, Link, Located, Pace, Progress, Snapshot, StateCell,
-    TaskContext, TimeWindow, flat_map::Emit, keyed_table,
+    TablePart, TaskContext, TimeWindow, VisitTable, flat_map::Emit, keyed_table,
 };
 
 /// The name of the accumulator in rows and snapshots.
@@ -203,8 +203,8 @@ where
         Progress::Done
     }
 
-    fn snapshot(&mut self, snapshot: &mut Snapshot) {
-        keyed_table::export(STATE, &self.table, self.context.key_groups(), snapshot);
+    fn tables(&mut self, visit: &mut VisitTable<'_>) {
+        visit(TablePart { name: STATE, header: &[], table: &mut self.table });
     }
 
     fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {

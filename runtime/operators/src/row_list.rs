@@ -18,7 +18,7 @@ mod block;
 
 use std::{marker::PhantomData, ops::ControlFlow, sync::Arc};
 
-use wiesel_core::{Blame, KeyGroupRange, TaskFailure};
+use wiesel_core::{Blame, TaskFailure};
 use wiesel_record::{Key, Record, RegionBuf};
 use wiesel_state::{
     BLOCK_BYTES_MAX, BlockCell, KeyLayout, Row, RowLayout, RowLayoutBuilder, RowMut, Table,
@@ -30,7 +30,7 @@ pub use block::{Stamped, Stamps, Unstamped};
 use self::block::{
     Element, HEADER_BYTES, append, check_block, element, first_chunk, last_stamp, next_chunk,
 };
-use crate::{Snapshot, TaskContext, keyed_table, state_cell::with_region};
+use crate::{TablePart, TaskContext, VisitTable, keyed_table, state_cell::with_region};
 
 /// An open block that would grow above it is added to a chunk: a push copies it.
 /// `runtime/decisions/2026-11-26-joins-keep-lists-in-blocks.md` has the measurements.
@@ -140,21 +140,17 @@ impl ListTable {
         self.rows.bytes_used() + self.chunks.table.bytes_used()
     }
 
-    /// Adds the rows of each key group to `snapshot`, behind `header`: those of keys by the first name, of chunks by the
-    /// second.
-    pub(crate) fn export(
-        &self,
-        names: [&str; 2],
-        header: &[u8],
-        range: KeyGroupRange,
-        snapshot: &mut Snapshot,
-    ) {
-        for (name, table) in names.into_iter().zip([&self.rows, &self.chunks.table]) {
-            for group in range.iter().filter(|group| table.group(*group).next().is_some()) {
-                let mut bytes = header.to_vec();
-                table.export_group(group, &mut bytes);
-                snapshot.put(name, Some(group), bytes);
-            }
+    /// Shows both tables: the rows of keys by the first name, those of chunks by the second.
+    pub(crate) fn visit(&mut self, names: [&str; 2], header: &[u8], visit: &mut VisitTable<'_>) {
+        for (name, table) in names.into_iter().zip([&mut self.rows, &mut self.chunks.table]) {
+            visit(TablePart { name, header, table });
+        }
+    }
+
+    /// Nobody has a use for it any more.
+    pub(crate) fn retire(self, names: [&str; 2], header: &[u8], context: &TaskContext) {
+        for (name, table) in names.into_iter().zip([self.rows, self.chunks.table]) {
+            context.retire(name, header, table);
         }
     }
 

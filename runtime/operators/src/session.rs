@@ -35,7 +35,7 @@ use self::{
 };
 use crate::{
     Folding, KeyedOperator, KeyedStart, Link, Located, OutputPort, Pace, Progress, Snapshot,
-    Status, TaskContext, TimeWindow, WindowOptions,
+    Status, TablePart, TaskContext, TimeWindow, VisitTable, WindowOptions,
     flat_map::Emit,
     keyed_table,
     late::LateRecords,
@@ -432,8 +432,8 @@ where
         self.late.status(status);
     }
 
-    fn snapshot(&mut self, snapshot: &mut Snapshot) {
-        keyed_table::export(STATE, &self.table, self.context.key_groups(), snapshot);
+    fn tables(&mut self, visit: &mut VisitTable<'_>) {
+        visit(TablePart { name: STATE, header: &[], table: &mut self.table });
     }
 
     fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {

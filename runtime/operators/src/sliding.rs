@@ -29,7 +29,9 @@ use wiesel_state::{RowLayout, Spot, Table};
 
 use crate::{
     Folding, KeyedOperator, KeyedStart, Link, Located, OutputPort, Pace, Progress, Sliding,
-    Snapshot, StateCell, Status, TaskContext, TimeWindow, Tumbling, WindowOptions,
+    Snapshot, StateCell, Status, TablePart, TaskContext, TimeWindow, Tumbling, VisitTable,
+    WindowOptions,
+    fired::{self, Fired},
     flat_map::Emit,
     keyed_table,
     late::LateRecords,
@@ -40,9 +42,7 @@ use self::{firing::Firing, total::Total};
 
 /// The name of the accumulator in rows and of the parts in snapshots.
 const STATE: &str = "sliding window";
-
-/// Bytes before the rows of a part: the span, and the last window that has fired (or none).
-const HEADER_BYTES: usize = 33;
+const FIRED: &str = "sliding window.fired";
 
 /// The accumulators of one slice, or of one window.
 struct Span {
@@ -272,8 +272,13 @@ where
         // In order, as their last readers are.
         let over = self.spans.partition_point(|kept| self.is_over(self.last_reader(kept.span)));
         if over > 0 {
-            let mut tables = self.spans.drain(..over).map(|kept| kept.table);
-            self.spare = tables.rfind(Table::is_empty).or(self.spare.take());
+            for Span { span, table, .. } in self.spans.drain(..over) {
+                if table.is_empty() && !table.is_walking() {
+                    self.spare = Some(table);
+                } else {
+                    self.context.retire(STATE, &span.header(), table);
+                }
+            }
             self.recent = 0;
         }
         if self.spans.is_empty() && !self.context.is_batch() {
@@ -392,35 +397,23 @@ where
 
     fn snapshot(&mut self, snapshot: &mut Snapshot) {
         assert!(self.firing.is_none(), "aligned barriers come behind the watermark at hand");
-        for kept in &self.spans {
-            for group in self.context.key_groups().iter() {
-                if kept.table.group(group).next().is_none() {
-                    continue;
-                }
-                let (last, start) = self.fired.unwrap_or((Timestamp::MIN, Timestamp::MIN));
-                let mut bytes = Vec::with_capacity(HEADER_BYTES);
-                for time in [kept.span.start, kept.span.end, last, start] {
-                    bytes.extend(time.as_millis().to_le_bytes());
-                }
-                bytes.push(u8::from(self.fired.is_some()));
-                kept.table.export_group(group, &mut bytes);
-                snapshot.put(STATE, Some(group), bytes);
-            }
+        if !self.spans.is_empty() {
+            fired::put(snapshot, FIRED, self.context.key_groups(), self.fired);
+        }
+    }
+
+    fn tables(&mut self, visit: &mut VisitTable<'_>) {
+        for Span { span, table, .. } in &mut self.spans {
+            visit(TablePart { name: STATE, header: &span.header(), table });
         }
     }
 
     fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {
-        let mut fired: Option<Option<(Timestamp, Timestamp)>> = None;
-        for part in snapshot.keyed(STATE, self.context.key_groups()) {
-            let Some((header, rows)) = part.split_first_chunk::<HEADER_BYTES>() else {
+        let groups = self.context.key_groups();
+        for part in snapshot.keyed(STATE, groups) {
+            let Some((span, rows)) = TimeWindow::split_from(part) else {
                 return Err(damaged("it ends within its header"));
             };
-            let time = |at: usize| {
-                let (_, bytes) = header.split_at(8 * at);
-                let millis = bytes.first_chunk().map_or(0, |bytes| i64::from_le_bytes(*bytes));
-                Timestamp::from_millis(millis)
-            };
-            let span = TimeWindow { start: time(0), end: time(1) };
             let windows = self.options.windows;
             let is_ours = match A::MERGES {
                 true => {
@@ -433,14 +426,15 @@ where
                 let cause = "its windows have another size or slide: the program has changed";
                 return Err(damaged(cause));
             }
-            // Parts of subtasks whose watermarks differed (idle channels can do that): what one of them has not fired
-            // must fire, and what others have fired then comes once more, as behind a late record.
-            let of_part = (header[HEADER_BYTES - 1] != 0).then(|| (time(2), time(3)));
-            fired = Some(fired.map_or(of_part, |fired| fired.min(of_part)));
             let at = self.span_at(span);
             self.spans[at].table.import(rows).map_err(keyed_table::table_failure)?;
         }
-        self.fired = fired.flatten();
+        let Some(fired) = Fired::read(snapshot, FIRED) else {
+            return Err(damaged("how far its windows have fired cannot be read"));
+        };
+        let spans = &self.spans;
+        let has_rows = |group| spans.iter().any(|kept| kept.table.group(group).next().is_some());
+        self.fired = fired.up_to(groups, has_rows);
         self.due = Timestamp::MIN; // It is looked for with the first watermark.
         for kept in &self.spans {
             keyed_table::check_keys::<K>(&kept.table)?;

@@ -25,9 +25,19 @@ pub const COMMITTABLES: &str = "committables";
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
     parts: BTreeMap<(String, Option<u16>), Vec<Vec<u8>>>,
+    is_without_tables: bool,
 }
 
 impl Snapshot {
+    /// One that the rows of tables are not put into: they are walked.
+    pub fn without_tables() -> Self {
+        Self { is_without_tables: true, ..Self::default() }
+    }
+
+    pub(crate) fn is_without_tables(&self) -> bool {
+        self.is_without_tables
+    }
+
     /// Adds a part. Operator state that several subtasks write under one name is kept as a list.
     pub fn put(&mut self, name: &str, group: Option<KeyGroup>, bytes: Vec<u8>) {
         self.parts.entry((name.to_owned(), group.map(|group| group.0))).or_default().push(bytes);

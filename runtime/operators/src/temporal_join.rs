@@ -26,8 +26,8 @@ use wiesel_state::{KeyBatch, Spot};
 
 use crate::{
     KeyedCoOperator, KeyedCoStart, KeyedContext, Link, Located, MapState, Pace, Progress, Snapshot,
-    StateRegistry, TaskContext, TimeDomain, ValueState, flat_map::Emit, keyed_core::KeyedCore,
-    rolling::CACHE_BYTES,
+    StateRegistry, TaskContext, TimeDomain, ValueState, VisitTable, flat_map::Emit,
+    keyed_core::KeyedCore, rolling::CACHE_BYTES,
 };
 
 /// What becomes of a left record and its version.
@@ -361,6 +361,10 @@ where
 
     fn snapshot(&mut self, snapshot: &mut Snapshot) {
         self.core.snapshot(snapshot);
+    }
+
+    fn tables(&mut self, visit: &mut VisitTable<'_>) {
+        self.core.tables(visit);
     }
 
     fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {

@@ -24,7 +24,8 @@ use wiesel_state::{RowLayout, Spot, Table};
 
 use crate::{
     Folding, KeyedOperator, KeyedStart, Link, Located, OutputPort, Pace, Progress, Snapshot,
-    StateCell, Status, TaskContext, TimeWindow, Tumbling,
+    StateCell, Status, TablePart, TaskContext, TimeWindow, Tumbling, VisitTable,
+    fired::{self, Fired},
     flat_map::Emit,
     keyed_table,
     late::LateRecords,
@@ -33,6 +34,7 @@ use crate::{
 
 /// The name of the accumulator in rows and of the parts in snapshots.
 const STATE: &str = "window";
+const FIRED: &str = "window.fired";
 
 /// How records are put into windows, and how long a window waits.
 #[derive(Clone, Debug)]
@@ -178,6 +180,9 @@ where
         let (folding, cell) = (&self.folding, &self.cell);
         let is_over = self.options.allowed_lateness.is_zero();
         let Slice { window, table, .. } = &mut self.slices[from.slice];
+        if is_over {
+            table.stop_tracking(); // No snapshot will have it any more.
+        }
         let emit = &mut Emit { next, meta: Meta::at(window.max_timestamp()) };
         for group in (from.group.0..table.range().end).map(KeyGroup) {
             let skip = if group == from.group { from.row } else { 0 };
@@ -201,8 +206,13 @@ where
     fn drop_over(&mut self) {
         let (options, watermark) = (&self.options, self.watermark);
         let over = |slice: &mut Slice| options.over_at(slice.window) <= watermark;
-        let tables = self.slices.extract_if(.., over).map(|slice| slice.table);
-        self.spare = tables.filter(Table::is_empty).last().or(self.spare.take());
+        for Slice { window, table, .. } in self.slices.extract_if(.., over) {
+            if table.is_empty() && !table.is_walking() {
+                self.spare = Some(table);
+            } else {
+                self.context.retire(STATE, &window.header(), table);
+            }
+        }
         if self.slices.is_empty() && !self.context.is_batch() {
             self.spare = None;
         }
@@ -306,41 +316,40 @@ where
 
     fn snapshot(&mut self, snapshot: &mut Snapshot) {
         assert!(self.firing.is_none(), "aligned barriers come behind the watermark at hand");
-        for slice in &self.slices {
-            for group in self.context.key_groups().iter() {
-                if slice.table.group(group).next().is_none() {
-                    continue;
-                }
-                let mut bytes = Vec::new();
-                slice.window.append_to(&mut bytes);
-                bytes.push(u8::from(slice.fired));
-                slice.table.export_group(group, &mut bytes);
-                snapshot.put(STATE, Some(group), bytes);
-            }
+        if !self.slices.is_empty() {
+            let up_to = Some((self.watermark, Timestamp::MAX));
+            fired::put(snapshot, FIRED, self.context.key_groups(), up_to);
+        }
+    }
+
+    fn tables(&mut self, visit: &mut VisitTable<'_>) {
+        for Slice { window, table, .. } in &mut self.slices {
+            visit(TablePart { name: STATE, header: &window.header(), table });
         }
     }
 
     fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {
-        for part in snapshot.keyed(STATE, self.context.key_groups()) {
-            let header = TimeWindow::split_from(part);
-            let header = header.and_then(|(window, rest)| Some((window, rest.split_first()?)));
-            let Some((window, (fired, rows))) = header else {
+        let groups = self.context.key_groups();
+        for part in snapshot.keyed(STATE, groups) {
+            let Some((window, rows)) = TimeWindow::split_from(part) else {
                 return Err(damaged("it ends within its header"));
             };
             if window != self.options.windows.window_of(window.start) {
                 return Err(damaged("its windows have another size: the program has changed"));
             }
-            let fired = *fired != 0;
             let at = self.slices.partition_point(|slice| slice.window < window);
             if self.slices.get(at).is_none_or(|slice| slice.window != window) {
                 let table = keyed_table::table_of(&self.layout, &self.context);
-                self.slices.insert(at, Slice { window, table, fired });
+                self.slices.insert(at, Slice { window, table, fired: false });
             }
-            let slice = &mut self.slices[at];
-            // Parts of subtasks whose watermarks differed (idle channels can do that): what one of them has not fired
-            // must fire, and what others have fired then comes once more, as behind a late record.
-            slice.fired &= fired;
-            slice.table.import(rows).map_err(keyed_table::table_failure)?;
+            self.slices[at].table.import(rows).map_err(keyed_table::table_failure)?;
+        }
+        let Some(fired) = Fired::read(snapshot, FIRED) else {
+            return Err(damaged("how far its windows have fired cannot be read"));
+        };
+        for Slice { window, table, fired: has_fired } in &mut self.slices {
+            let up_to = fired.up_to(groups, |group| table.group(group).next().is_some());
+            *has_fired = up_to.is_some_and(|(up_to, _)| window.max_timestamp() <= up_to);
         }
         for slice in &self.slices {
             keyed_table::check_keys::<K>(&slice.table)?;

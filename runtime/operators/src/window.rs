@@ -17,13 +17,15 @@ impl TimeWindow {
     /// All of time.
     pub const ALL: Self = Self { start: Timestamp::MIN, end: Timestamp::MAX };
 
-    /// Appends it as bytes: start and end, for snapshots.
-    pub(crate) fn append_to(self, bytes: &mut Vec<u8>) {
-        bytes.extend(self.start.as_millis().to_le_bytes());
-        bytes.extend(self.end.as_millis().to_le_bytes());
+    /// As bytes: start and end, which the parts of its table in a snapshot begin with.
+    pub(crate) fn header(self) -> [u8; 16] {
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&self.start.as_millis().to_le_bytes());
+        bytes[8..].copy_from_slice(&self.end.as_millis().to_le_bytes());
+        bytes
     }
 
-    /// The reverse of [`append_to`](Self::append_to), and what is behind it; none if there are too few bytes.
+    /// The reverse of [`header`](Self::header), and what is behind it; none if there are too few bytes.
     pub(crate) fn split_from(bytes: &[u8]) -> Option<(Self, &[u8])> {
         let (start, rest) = bytes.split_first_chunk::<8>()?;
         let (end, rest) = rest.split_first_chunk::<8>()?;

@@ -26,7 +26,9 @@ use wiesel_state::{Row, Spot};
 
 use crate::{
     EventTimeWindows, KeyedCoOperator, KeyedCoStart, Link, Located, OutputPort, Pace, Progress,
-    Sliding, Snapshot, Status, TaskContext, TimeWindow, Tumbling, Unstamped, WindowOptions,
+    Sliding, Snapshot, Status, TaskContext, TimeWindow, Tumbling, Unstamped, VisitTable,
+    WindowOptions,
+    fired::{self, Fired},
     flat_map::Emit,
     keyed_table,
     late::LateRecords,
@@ -41,6 +43,7 @@ const LISTS: [&str; 2] = ["left", "right"];
 
 /// The names of the parts in snapshots.
 const PARTS: [&str; 2] = ["window join", "window join.chunks"];
+const FIRED: &str = "window join.fired";
 
 /// Windows that two streams can be joined in.
 pub trait JoinWindows: EventTimeWindows {
@@ -328,7 +331,10 @@ where
             self.open[firing.open].fired = true;
         }
         let options = &self.options;
-        self.open.retain(|open| options.over_at(open.window) > watermark);
+        let over = |open: &mut Open| options.over_at(open.window) <= watermark;
+        for open in self.open.extract_if(.., over) {
+            open.table.retire(PARTS, &open.window.header(), &self.context);
+        }
         self.recent = [0; 2];
         Progress::Done
     }
@@ -358,35 +364,39 @@ where
 
     fn snapshot(&mut self, snapshot: &mut Snapshot) {
         assert!(self.firing.is_none(), "aligned barriers come behind the watermark at hand");
-        for Open { window, table, fired } in &self.open {
-            let mut header = Vec::new();
-            window.append_to(&mut header);
-            header.push(u8::from(*fired));
-            table.export(PARTS, &header, self.context.key_groups(), snapshot);
+        if !self.open.is_empty() {
+            let up_to = Some((self.watermark, Timestamp::MAX));
+            fired::put(snapshot, FIRED, self.context.key_groups(), up_to);
+        }
+    }
+
+    fn tables(&mut self, visit: &mut VisitTable<'_>) {
+        for Open { window, table, .. } in &mut self.open {
+            table.visit(PARTS, &window.header(), visit);
         }
     }
 
     fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {
+        let groups = self.context.key_groups();
         for (is_chunks, part) in [(false, PARTS[0]), (true, PARTS[1])] {
-            for bytes in snapshot.keyed(part, self.context.key_groups()) {
-                let header = TimeWindow::split_from(bytes);
-                let header = header.and_then(|(window, rest)| Some((window, rest.split_first()?)));
-                let Some((window, (fired, rows))) = header else {
+            for bytes in snapshot.keyed(part, groups) {
+                let Some((window, rows)) = TimeWindow::split_from(bytes) else {
                     return Err(damaged("a window ends within its header"));
                 };
                 if !self.options.windows.assign(window.start).any(|known| known == window) {
                     let cause = "its windows have another size: the program has changed";
                     return Err(damaged(cause));
                 }
-                let fired = *fired != 0;
-                let known = self.open.len();
                 let at = self.open(0, window);
-                let is_new = self.open.len() > known;
-                let open = &mut self.open[at];
-                // As in `tumbling`: what one of several subtasks has not fired must fire.
-                open.fired = fired && (open.fired || is_new);
-                open.table.import(is_chunks, rows)?;
+                self.open[at].table.import(is_chunks, rows)?;
             }
+        }
+        let Some(fired) = Fired::read(snapshot, FIRED) else {
+            return Err(damaged("how far its windows have fired cannot be read"));
+        };
+        for Open { window, table, fired: has_fired } in &mut self.open {
+            let up_to = fired.up_to(groups, |group| table.rows.group(group).next().is_some());
+            *has_fired = up_to.is_some_and(|(up_to, _)| window.max_timestamp() <= up_to);
         }
         let Self { open, left, right, .. } = self;
         for Open { table, .. } in open {

@@ -25,5 +25,5 @@ mod turn;
 pub use factory::{BuildContext, PartitionPlan, TaskFactory, TaskWiring};
 pub use mutants::Mutant;
 pub use output::PartitionOutput;
-pub use task::{Cut, Task};
+pub use task::{Cut, Task, Walked};
 pub use turn::{Checkpoints, TaskOptions, Turn};

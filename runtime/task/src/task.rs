@@ -20,6 +20,7 @@
 //! What a barrier does is in `barriers`.
 
 mod barriers;
+mod walks;
 
 use std::time::Duration;
 
@@ -31,6 +32,8 @@ use wiesel_operators::{Head, Mail, OutputPort, Pace, Polled, Progress, Status, T
 
 use barriers::Barriers;
 pub use barriers::Cut;
+pub use walks::Walked;
+use walks::Walks;
 
 use crate::{Checkpoints, Mutant, TaskOptions, Turn};
 
@@ -76,6 +79,7 @@ pub struct Task {
     blocked_since: Option<Nanos>,
     phase: Phase,
     barriers: Barriers,
+    walks: Walks,
     options: TaskOptions,
 }
 
@@ -101,6 +105,7 @@ impl Task {
             ended: vec![false; gates.len()],
             valve: WatermarkValve::new(gates.len()),
             barriers: Barriers::new(&gates, options.checkpoints == Checkpoints::ExactlyOnce),
+            walks: Walks::new(options.is_incremental),
             gates,
             next_gate: 0,
             at_hand: None,

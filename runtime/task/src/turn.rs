@@ -13,6 +13,8 @@ pub struct TaskOptions {
     pub frame_age_max: Duration,
     /// Whether and how it takes part in checkpoints.
     pub checkpoints: Checkpoints,
+    /// Whether a checkpoint holds of a table what has changed since the one before, where that can be.
+    pub is_incremental: bool,
 }
 
 /// How a task takes part in checkpoints.

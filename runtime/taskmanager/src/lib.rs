@@ -17,10 +17,12 @@ mod channels;
 mod pool_metrics;
 mod precedence;
 mod slot;
+mod state_files;
 mod state_reader;
 mod state_writer;
 mod stepped;
 mod worker;
+mod writes;
 
 pub use channels::{ChannelEnds, ChannelId, LocalChannels};
 pub use pool_metrics::{PoolMetrics, PoolReport};

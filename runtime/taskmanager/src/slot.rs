@@ -9,21 +9,29 @@ use std::{
 };
 
 use wiesel_core::{AlignmentReport, Blame, CheckpointId, TaskFailure, metrics::TaskMetrics};
-use wiesel_operators::{Mail, Snapshot};
+use wiesel_operators::{Mail, Progress, Snapshot};
 use wiesel_rpc::Attempt;
+use wiesel_shard::Quantum;
 use wiesel_task::{Cut, Task, Turn};
+
+use crate::{state_files::StateFiles, state_writer::StateWriter};
+
+/// A step of a walk, between two looks at the clock. In simulation a few rows: its tables are small.
+const WALK_BYTES: usize = if cfg!(sim) { 128 } else { 4 << 10 };
 
 /// A task in its slot.
 pub(crate) struct Slot {
     pub(crate) attempt: Attempt,
     pub(crate) metrics: Arc<TaskMetrics>,
     task: Task,
+    /// Where its state is.
+    pub(crate) files: StateFiles,
     pub(crate) is_started: bool,
 }
 
 impl Slot {
     pub(crate) fn new(attempt: Attempt, metrics: Arc<TaskMetrics>, task: Task) -> Self {
-        Self { attempt, metrics, task, is_started: false }
+        Self { attempt, metrics, task, files: StateFiles::default(), is_started: false }
     }
 
     /// Whether it reads no other task's output.
@@ -86,6 +94,34 @@ impl Slot {
     /// State that is ready to be written.
     pub(crate) fn take_cut(&mut self) -> Option<Cut> {
         self.task.take_cut()
+    }
+
+    /// Whether its tables are walked for a checkpoint that nobody wants any more.
+    pub(crate) fn is_discarding(&self) -> bool {
+        self.task.is_discarding()
+    }
+
+    /// Walks its tables for at most a quantum, as long as `writer` has room; none if nobody wants them. Says whether it
+    /// is over.
+    pub(crate) fn walk(
+        &mut self,
+        quantum: &mut Quantum,
+        mut writer: Option<&mut StateWriter>,
+    ) -> Progress {
+        let Self { task, files, .. } = self;
+        loop {
+            if writer.as_ref().is_some_and(|writer| !writer.has_room()) {
+                return Progress::Stopped;
+            }
+            let progress = task.walk(WALK_BYTES, &mut |walked| {
+                if let Some(writer) = &mut writer {
+                    writer.take(walked, files);
+                }
+            });
+            if progress == Progress::Done || quantum.spent() {
+                return progress;
+            }
+        }
     }
 
     /// Gives everything back. A panic on the way is part of what is being cleaned up.

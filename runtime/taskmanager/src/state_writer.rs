@@ -1,18 +1,20 @@
 //! One task's part of a checkpoint on its way to the disk, while the task runs on.
 //!
 //! ```text
-//!   Cut ─▶ bytes of a data file ─▶ RingFile ─▶ durable ─▶ Acknowledge
-//!                                     │           └── its task is gone: the file is removed
-//!                                     └── an error, and no file ─▶ Decline
+//!   Cut ─▶ parts ─┐
+//!   tables walked ┴▶ bytes of a data file ─▶ RingFile ─▶ durable ─▶ Acknowledge, with all files that are needed
+//!                                               │           └── its task is gone: the file is removed
+//!                                               └── an error, and no file ─▶ Decline
 //! ```
 //!
 //! # What is always true
 //!
 //! 1. What is acknowledged is durable, the name of its file too.
 //! 2. After an error, or if the task is gone, there is no file.
-//! 3. A task without state writes no file.
+//! 3. A task that has nothing to say writes no file.
+//! 4. At most [`QUEUED_BYTES`] and what one step of a walk gives wait for the disk.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use wiesel_core::{CheckpointId, KeyGroup, TaskId};
 use wiesel_operators::{COMMITTABLES, Snapshot};
@@ -21,10 +23,20 @@ use wiesel_shard::{Io, Shard, Token};
 use wiesel_storage::{
     DataFileWriter, FileEntry, PartKind, RingFile, Written, data_file_name, folder_of,
 };
-use wiesel_task::Cut;
+use wiesel_task::Walked;
+
+use crate::state_files::{Contents, PartOf, StateFiles};
+
+/// What waits for the disk before a walk does.
+const QUEUED_BYTES: u64 = 1 << 20;
+
+/// Bytes that are hashed and handed to the ring at once.
+const HAND_OVER_BYTES: usize = 64 << 10;
 
 enum Step {
-    Writing(RingFile),
+    /// Tables are walked.
+    Taking,
+    Writing,
     /// Nobody wants it any more.
     Removing(Token),
     Over,
@@ -36,7 +48,16 @@ pub(crate) struct StateWriter {
     pub(crate) checkpoint: CheckpointId,
     io: Io,
     step: Step,
-    handle: StateHandle,
+    path: PathBuf,
+    relative: String,
+    /// None before there is anything to write.
+    file: Option<RingFile>,
+    writer: Option<DataFileWriter>,
+    entry: Option<FileEntry>,
+    contents: Contents,
+    /// The table that is walked: its name, header, and number.
+    table: (String, Vec<u8>, u32),
+    committables: Vec<Vec<u8>>,
     is_abandoned: bool,
 }
 
@@ -51,36 +72,101 @@ pub(crate) enum End {
 }
 
 impl StateWriter {
-    /// Begins to write a cut below `folder`, the job's folder of checkpoints.
-    pub(crate) fn new(shard: &Shard, folder: &Path, attempt: Attempt, cut: Cut) -> Self {
-        let Cut { checkpoint, snapshot } = cut;
-        let io = shard.io();
-        let committables = snapshot.operator(COMMITTABLES).map(<[u8]>::to_vec).collect();
-        let mut handle = StateHandle { committables, ..StateHandle::default() };
+    /// Begins to write a cut below `folder`, the job's folder of checkpoints. The tables follow.
+    pub(crate) fn new(
+        shard: &Shard,
+        folder: &Path,
+        attempt: Attempt,
+        checkpoint: CheckpointId,
+        snapshot: &Snapshot,
+    ) -> Self {
         let TaskId { vertex, subtask } = attempt.task;
         let name = data_file_name(vertex.0, subtask.0, attempt.number);
         let relative = format!("{}/{name}", folder_of(checkpoint.0));
-        let step = match encode(&snapshot, &relative) {
-            Some((bytes, entry)) => {
-                handle.files.push(entry);
-                let mut file = RingFile::create(&io, folder.join(&relative));
-                file.push(bytes);
-                file.finish();
-                Step::Writing(file)
-            }
-            None => Step::Over,
+        let mut state_writer = Self {
+            attempt,
+            checkpoint,
+            io: shard.io(),
+            step: Step::Taking,
+            path: folder.join(&relative),
+            relative,
+            file: None,
+            writer: Some(DataFileWriter::new()),
+            entry: None,
+            contents: Contents::default(),
+            table: (String::new(), Vec::new(), 0),
+            committables: snapshot.operator(COMMITTABLES).map(<[u8]>::to_vec).collect(),
+            is_abandoned: false,
         };
-        Self { attempt, checkpoint, io, step, handle, is_abandoned: false }
+        for (name, group, bytes) in snapshot.parts() {
+            state_writer.part(name, kind_of(name, group), PartOf::Checkpoint, bytes);
+        }
+        state_writer
+    }
+
+    /// Whether it takes what walks give: not if it has all, or if much waits for the disk.
+    pub(crate) fn has_room(&self) -> bool {
+        let queued = self.file.as_ref().map_or(0, RingFile::queued_bytes);
+        matches!(self.step, Step::Taking) && !self.is_abandoned && queued < QUEUED_BYTES
+    }
+
+    /// Takes what a walk gives.
+    pub(crate) fn take(&mut self, walked: Walked<'_>, files: &mut StateFiles) {
+        match walked {
+            Walked::Table { name, header } => {
+                let number = files.number_of(name, header);
+                self.contents.tables.push(number);
+                self.table = (name.to_owned(), header.to_vec(), number);
+            }
+            Walked::Piece { name, header, piece } => {
+                if self.table.0 != name || self.table.1 != header {
+                    self.table = (name.to_owned(), header.to_vec(), files.number_of(name, header));
+                }
+                let of = PartOf::Group(self.table.2, piece.group);
+                if piece.begins {
+                    self.contents.begun.push((self.table.2, piece.group));
+                }
+                if piece.bytes.is_empty() {
+                    return;
+                }
+                if piece.begins || self.contents.parts.last() != Some(&of) {
+                    self.part(name, PartKind::Keyed(piece.group), of, header);
+                }
+                self.append(piece.bytes);
+            }
+        }
+    }
+
+    /// All tables are walked.
+    pub(crate) fn has_all(&mut self) {
+        if !matches!(self.step, Step::Taking) {
+            return;
+        }
+        self.step = Step::Writing;
+        let Some(writer) = self.writer.take().filter(|writer| !writer.is_empty()) else { return };
+        let (rest, entry) = writer.finish(&self.relative);
+        self.entry = Some(entry);
+        let file = self.file.get_or_insert_with(|| RingFile::create(&self.io, &self.path));
+        file.push(rest);
+        file.finish();
     }
 
     /// The task is gone. What is under way comes to its end, and then the file is removed.
     pub(crate) fn abandon(&mut self) {
         self.is_abandoned = true;
+        if matches!(self.step, Step::Taking) {
+            self.step = Step::Writing;
+            if let Some(file) = &mut self.file {
+                file.finish();
+            }
+        }
     }
 
-    /// Goes on; gives the end of it, once.
-    pub(crate) fn poll(&mut self) -> Option<End> {
-        if let Step::Writing(file) = &mut self.step {
+    /// Goes on; gives the end of it, once. `files`: of the task, if it is there.
+    pub(crate) fn poll(&mut self, files: Option<&mut StateFiles>) -> Option<End> {
+        if let Step::Taking | Step::Writing = self.step
+            && let Some(file) = &mut self.file
+        {
             match file.poll(&self.io) {
                 Written::Pending => return None,
                 Written::Durable if self.is_abandoned => {
@@ -93,25 +179,41 @@ impl StateWriter {
                 }
             }
         }
-        if let Step::Removing(token) = self.step {
-            // If it cannot be removed it is a leftover that no manifest names: it goes at the next start.
-            self.io.take(token)?.ok();
-            return Some(End::Abandoned);
+        match self.step {
+            Step::Taking => return None,
+            Step::Removing(token) => {
+                // If it cannot be removed it is a leftover that no manifest names: it goes at the next start.
+                self.io.take(token)?.ok();
+                return Some(End::Abandoned);
+            }
+            Step::Writing | Step::Over => {}
         }
-        Some(match self.is_abandoned {
-            true => End::Abandoned,
-            false => End::Acknowledged(std::mem::take(&mut self.handle)),
-        })
+        let Some(files) = files.filter(|_| !self.is_abandoned) else {
+            return Some(End::Abandoned);
+        };
+        let contents = std::mem::take(&mut self.contents);
+        Some(End::Acknowledged(StateHandle {
+            files: files.advance(self.entry.take(), contents),
+            committables: std::mem::take(&mut self.committables),
+            ..StateHandle::default()
+        }))
     }
-}
 
-/// The bytes of a data file, if there is any state.
-fn encode(snapshot: &Snapshot, relative: &str) -> Option<(Vec<u8>, FileEntry)> {
-    let mut writer = DataFileWriter::new();
-    for (name, group, bytes) in snapshot.parts() {
-        writer.part(name, kind_of(name, group), bytes);
+    fn part(&mut self, name: &str, kind: PartKind, of: PartOf, bytes: &[u8]) {
+        let Some(writer) = &mut self.writer else { return };
+        writer.begin(name, kind);
+        self.contents.parts.push(of);
+        self.append(bytes);
     }
-    (!writer.is_empty()).then(|| writer.finish(relative))
+
+    fn append(&mut self, bytes: &[u8]) {
+        let Some(writer) = &mut self.writer else { return };
+        writer.append(bytes);
+        if writer.pending_bytes() >= HAND_OVER_BYTES {
+            let file = self.file.get_or_insert_with(|| RingFile::create(&self.io, &self.path));
+            file.push(writer.take());
+        }
+    }
 }
 
 fn kind_of(name: &str, group: Option<KeyGroup>) -> PartKind {

@@ -119,6 +119,7 @@ impl SteppedTasks {
                 quantum: Duration::from_millis(1),
                 frame_age_max: Duration::ZERO,
                 checkpoints: Checkpoints::Off,
+                is_incremental: false,
             };
             let mut made = Task::new(context, head, gates, options);
             if let Some(state) = state.and_then(|state| state.get(&task.vertex)) {

@@ -29,11 +29,8 @@ use wiesel_task::{BuildContext, PartitionPlan, Task, TaskFactory, TaskOptions, T
 use wiesel_wire::FramePool;
 
 use crate::{
-    ChannelEnds, ChannelId, PoolMetrics,
-    precedence::Precedence,
-    slot::Slot,
-    state_reader::read_state,
-    state_writer::{End, StateWriter},
+    ChannelEnds, ChannelId, PoolMetrics, precedence::Precedence, slot::Slot,
+    state_reader::read_state, writes::Writes,
 };
 
 /// How a worker runs its tasks.
@@ -90,7 +87,7 @@ pub struct Worker {
     pool: FramePool,
     slots: Vec<Slot>,
     /// State on its way to the disk.
-    writers: Vec<StateWriter>,
+    writes: Writes,
     /// Of the tasks that are here.
     attempt: u32,
     reports: VecDeque<ToJobMaster>,
@@ -108,7 +105,7 @@ impl Worker {
             shard,
             pool,
             slots: Vec::new(),
-            writers: Vec::new(),
+            writes: Writes::default(),
             attempt: 0,
             reports: VecDeque::new(),
             heartbeat_at,
@@ -145,7 +142,7 @@ impl Worker {
                 }
             }
             ToTaskManager::CheckpointAborted(attempt, checkpoint) => {
-                self.abandon_writes(|w| (w.attempt, w.checkpoint) == (attempt, checkpoint));
+                self.writes.abandon(|of| of == (attempt, checkpoint));
                 let Some(at) = self.slot_of(attempt) else { return };
                 if let Err(failure) = self.slots[at].abort_checkpoint(checkpoint) {
                     self.end(at, Some(&failure), TaskState::Failed);
@@ -275,41 +272,6 @@ impl Worker {
         self.pool = FramePool::new(self.spec.frames, self.spec.options.record_bytes_max);
     }
 
-    /// Nobody will refer to what these write.
-    fn abandon_writes(&mut self, is_meant: impl Fn(&StateWriter) -> bool) {
-        let meant = self.writers.iter_mut().filter(|writer| is_meant(writer));
-        meant.for_each(StateWriter::abandon);
-    }
-
-    /// Takes the state that tasks have ready, and moves what is on its way; says whether anything moved.
-    fn write_state(&mut self) -> bool {
-        let Some(folder) = &self.spec.checkpoints else { return false };
-        let mut moved = false;
-        for slot in &mut self.slots {
-            while let Some(cut) = slot.take_cut() {
-                moved = true;
-                self.writers.push(StateWriter::new(&self.shard, folder, slot.attempt, cut));
-            }
-        }
-        let reports = &mut self.reports;
-        self.writers.retain_mut(|writer| {
-            let (attempt, checkpoint) = (writer.attempt, writer.checkpoint);
-            let Some(end) = writer.poll() else { return true };
-            moved = true;
-            match end {
-                End::Acknowledged(handle) => {
-                    reports.push_back(ToJobMaster::Acknowledge(attempt, checkpoint, handle));
-                }
-                End::Declined(declined) => {
-                    reports.push_back(ToJobMaster::Decline(attempt, checkpoint, declined));
-                }
-                End::Abandoned => {}
-            }
-            false
-        });
-        moved
-    }
-
     /// Gives each task a turn; says whether one worked, and if none did when the next wants one at the latest.
     fn run_tasks(&mut self) -> (bool, Option<Nanos>) {
         let is_behind = self.slots.iter().any(|slot| slot.is_started && slot.has_more());
@@ -370,7 +332,7 @@ impl Worker {
     /// Ends a task: last figures, then the report, then everything goes back.
     fn end(&mut self, at: usize, failure: Option<&TaskFailure>, state: TaskState) {
         let slot = self.slots.remove(at);
-        self.abandon_writes(|writer| writer.attempt == slot.attempt);
+        self.writes.abandon(|(attempt, _)| attempt == slot.attempt);
         let report = TaskMetricsReport::read(slot.attempt, &slot.metrics);
         self.reports.push_back(ToJobMaster::Heartbeat(self.spec.task_manager, vec![report]));
         match failure {
@@ -432,12 +394,16 @@ impl Program for Worker {
         }
         let (tasks_worked, until) = self.run_tasks();
         self.heartbeat();
-        worked |= tasks_worked | self.write_state();
+        worked |= tasks_worked;
+        if let Some(folder) = &self.spec.checkpoints {
+            let Self { writes, slots, reports, shard, .. } = self;
+            worked |= writes.advance(shard, folder, slots, reports);
+        }
         worked |= self.send_reports();
         if worked {
             return Next::Again;
         }
-        if self.spec.mailbox.is_closed() && !self.writers.is_empty() {
+        if self.spec.mailbox.is_closed() && !self.writes.is_empty() {
             return Next::Idle { until: None }; // Files are on their way out.
         }
         if self.spec.mailbox.is_closed() {

@@ -105,6 +105,8 @@ pub struct RowLayout {
     pointers_at: usize,
     pointers: usize,
     stride: usize,
+    /// As it is displayed.
+    text: String,
 }
 
 /// Collects the cells of a [`RowLayout`].
@@ -176,7 +178,9 @@ impl RowLayoutBuilder {
         }
         let pointers_at = value_bytes.next_multiple_of(8);
         let pointers = self.names.len() - fixed + usize::from(self.key == KeyLayout::Bytes);
+        let text = text_of(self.key, &self.names);
         Ok(Arc::new(RowLayout {
+            text,
             key: self.key,
             hash: self.hash,
             word_hash: self.word_hash,
@@ -224,6 +228,7 @@ impl RowLayout {
     /// The same keys without cells.
     pub(crate) fn keys_of(other: &Self) -> Arc<Self> {
         Arc::new(Self {
+            text: text_of(other.key, &[]),
             key: other.key,
             hash: other.hash,
             word_hash: other.word_hash,
@@ -292,6 +297,11 @@ impl RowLayout {
         blocks.nth(usize::from(cell.0)).map_or("", |(name, _)| name)
     }
 
+    /// As it is displayed.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
     /// Bytes of a row's area.
     pub(crate) fn stride(&self) -> usize {
         self.stride
@@ -313,21 +323,23 @@ impl RowLayout {
     }
 }
 
+fn text_of(key: KeyLayout, names: &[(String, Option<usize>)]) -> String {
+    let mut text = match key {
+        KeyLayout::Word { bytes } => format!("{bytes}-byte keys;"),
+        KeyLayout::Bytes => "keys of any length;".to_owned(),
+    };
+    for (at, (name, bytes)) in names.iter().enumerate() {
+        let comma = if at > 0 { "," } else { "" };
+        let bytes = bytes.map_or_else(|| "block".to_owned(), |bytes| bytes.to_string());
+        text.push_str(&format!("{comma} {name}: {bytes}"));
+    }
+    text
+}
+
 /// Names and sizes: `8-byte keys; count: 8, text: block`. Also what an export says of its layout.
 impl fmt::Display for RowLayout {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.key {
-            KeyLayout::Word { bytes } => write!(f, "{bytes}-byte keys;")?,
-            KeyLayout::Bytes => write!(f, "keys of any length;")?,
-        }
-        for (at, (name, bytes)) in self.names.iter().enumerate() {
-            let comma = if at > 0 { "," } else { "" };
-            match bytes {
-                Some(bytes) => write!(f, "{comma} {name}: {bytes}")?,
-                None => write!(f, "{comma} {name}: block")?,
-            }
-        }
-        Ok(())
+        f.write_str(&self.text)
     }
 }
 

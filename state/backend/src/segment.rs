@@ -228,6 +228,16 @@ impl Segment {
         self.base().wrapping_add(groups * shape.group_bytes + at as usize)
     }
 
+    /// The marks of all groups.
+    ///
+    /// # Safety
+    ///
+    /// Live, with this shape, not `NONE`, and nobody else uses them during `'m`.
+    pub(crate) unsafe fn marks<'m>(self, shape: Shape) -> &'m mut [u8] {
+        // SAFETY: `make` has made room for a mark of each group.
+        unsafe { std::slice::from_raw_parts_mut(self.mark(shape, 0), self.groups() as usize) }
+    }
+
     /// Finds a row by its word, or the place where it belongs: the first empty one of its chain.
     ///
     /// # Safety

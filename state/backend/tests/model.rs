@@ -2,13 +2,14 @@
 //! and imports interleaved. A failure names its seed; `SEED=n cargo test -p wiesel-state --test model` replays it,
 //! and `SEEDS=n` runs so many.
 //!
-//! A replica is kept from bases and increments alone: after each walk it equals the model at the flip.
+//! A replica is kept from bases and increments alone: after each walk it equals the model at the flip. Half of the seeds
+//! keep it as bytes, as files of checkpoints do.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use wiesel_core::{KeyGroup, KeyGroupRange, key_group_of};
 use wiesel_state::{
-    BlockCell, Cell, KeyHash, KeyLayout, Progress, Row, RowEvent, RowLayout, Scope, Table,
+    BlockCell, Cell, KeyHash, KeyLayout, Piece, Progress, Row, RowEvent, RowLayout, Scope, Table,
     TableError,
 };
 
@@ -79,6 +80,9 @@ fn assert_same(found: &Model, expected: &Model, what: &str) {
 /// The model at the flip, the walk's scope, what it gave so far, and the groups and keys of that in order.
 type Walk = (Model, Scope, Model, Vec<(u16, Option<Vec<u8>>)>);
 
+/// The pieces of each group, in order.
+type Chain = BTreeMap<u16, Vec<Vec<u8>>>;
+
 struct Harness {
     layout: Arc<RowLayout>,
     cells: Vec<Cell>,
@@ -91,6 +95,9 @@ struct Harness {
     /// Made of bases and increments alone.
     replica: Option<Model>,
     walk: Option<Walk>,
+    /// The replica as bytes, and that of a walk of all rows.
+    chains: Option<[Chain; 2]>,
+    buffer: Vec<u8>,
 }
 
 impl Harness {
@@ -153,6 +160,8 @@ impl Harness {
             keys,
             replica: None,
             walk: None,
+            chains: (random.below(2) == 0).then(Default::default),
+            buffer: Vec::new(),
         }
     }
 
@@ -266,7 +275,62 @@ impl Harness {
         }
     }
 
+    /// Nobody wants what the walk gives.
+    fn discard(&mut self, random: &mut Random) {
+        self.table.discard_walk();
+        let Some((_, scope, ..)) = self.walk.take() else { return };
+        if scope != Scope::Full {
+            self.replica = None;
+        }
+        while random.below(4) > 0 {
+            self.write(random);
+            self.remove(random);
+            self.table.walk(random.pick(&[1, 1_000]), &mut |_, _| panic!("it is discarded"));
+        }
+        while self.table.walk(1_000, &mut |_, _| panic!("it is discarded")) == Progress::More {
+            assert!(self.table.is_walking());
+        }
+    }
+
+    /// As [`Harness::walk`], of bytes.
+    fn walk_pieces(&mut self, budget: usize) {
+        let Some(mut chains) = self.chains.take() else { return };
+        let Some((expected, scope, ..)) = &self.walk else {
+            let nothing = &mut |_: Piece<'_>| panic!("no walk");
+            let done = self.table.walk_pieces(budget, &mut self.buffer, nothing);
+            assert_eq!(done, Progress::Done);
+            self.chains = Some(chains);
+            return;
+        };
+        let chain = &mut chains[usize::from(*scope == Scope::Full)];
+        let progress = self.table.walk_pieces(budget, &mut self.buffer, &mut |piece| {
+            let pieces = chain.entry(piece.group.0).or_default();
+            if piece.begins {
+                pieces.clear();
+            }
+            assert!(piece.begins || !piece.bytes.is_empty());
+            pieces.push(piece.bytes.to_vec());
+        });
+        if progress == Progress::Done {
+            let mut copy = Table::new(self.layout.clone(), self.range, self.max_parallelism);
+            let pieces: Vec<u8> = chain.values().flatten().flatten().copied().collect();
+            copy.import(&pieces).unwrap();
+            let rows = copy.iter();
+            let found = rows.map(|(g, row)| ((g.0, row.key().to_vec()), self.model_row(&row)));
+            let found: Model = found.collect();
+            assert_same(&found, expected, &format!("{scope:?} {}", self.layout));
+            if *scope != Scope::Full {
+                self.replica = Some(found);
+            }
+            self.walk = None;
+        }
+        self.chains = Some(chains);
+    }
+
     fn walk(&mut self, budget: usize) {
+        if self.chains.is_some() {
+            return self.walk_pieces(budget);
+        }
         let Some((expected, scope, mut given, mut seen)) = self.walk.take() else {
             return assert_eq!(
                 self.table.walk(budget, &mut |_, _| panic!("no walk")),
@@ -342,7 +406,8 @@ impl Harness {
             500..700 => self.remove(random),
             700..800 => self.find(random),
             800..820 => self.flip(random),
-            820..985 => self.walk(random.pick(&[1, 1_000, 100_000])),
+            820..823 => self.discard(random),
+            823..985 => self.walk(random.pick(&[1, 1_000, 100_000])),
             985..990 => {
                 let group = self.range.first + random.below(self.range.len() as u64 + 2) as u16;
                 self.table.rebase(KeyGroup(group));

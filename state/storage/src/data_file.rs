@@ -82,7 +82,24 @@ impl DataFileWriter {
 
     /// Adds a part.
     pub fn part(&mut self, name: &str, kind: PartKind, bytes: &[u8]) {
-        let offset = self.len();
+        self.begin(name, kind);
+        self.append(bytes);
+    }
+
+    /// Begins a part; its bytes follow.
+    pub fn begin(&mut self, name: &str, kind: PartKind) {
+        // Most parts have the name of the part before.
+        let last = self.parts.last().map(|part| &part.name).filter(|last| ***last == *name);
+        let name = last.map_or_else(|| Arc::from(name), Arc::clone);
+        self.parts.push(PartEntry { name, kind, offset: self.len(), stored_len: 0, len: 0 });
+    }
+
+    /// Adds bytes to the part that was begun last, in blocks of their own.
+    ///
+    /// # Panics
+    ///
+    /// If none was begun.
+    pub fn append(&mut self, bytes: &[u8]) {
         for payload in bytes.chunks(BLOCK_BYTES) {
             let at = self.len();
             let len = (payload.len() as u32).to_le_bytes();
@@ -90,11 +107,20 @@ impl DataFileWriter {
             self.bytes.extend(block_sum(at, len, payload).to_le_bytes());
             self.bytes.extend_from_slice(payload);
         }
-        // Most parts have the name of the part before.
-        let last = self.parts.last().map(|part| &part.name).filter(|last| ***last == *name);
-        let name = last.map_or_else(|| Arc::from(name), Arc::clone);
-        let (stored_len, len) = (self.len() - offset, bytes.len() as u64);
-        self.parts.push(PartEntry { name, kind, offset, stored_len, len });
+        let end = self.len();
+        let part = self.parts.last_mut().expect("a part was begun");
+        part.stored_len = end - part.offset;
+        part.len += bytes.len() as u64;
+    }
+
+    /// The parts so far.
+    pub fn parts(&self) -> &[PartEntry] {
+        &self.parts
+    }
+
+    /// How many bytes were not taken yet.
+    pub fn pending_bytes(&self) -> usize {
+        self.bytes.len()
     }
 
     /// The length of the file so far.

@@ -118,6 +118,11 @@ options! {
     CHECKPOINTING_AFTER_TASKS_FINISH: bool = "execution.checkpointing.checkpoints-after-tasks-finish", default "true", example "true",
         |_| Ok(());
 
+    /// Whether a checkpoint writes of the tables of keyed state what has changed since the last one. Ours: it does by
+    /// default, since nothing is merged in the background.
+    CHECKPOINTING_INCREMENTAL: bool = "execution.checkpointing.incremental", default "true", example "false",
+        |_| Ok(());
+
     /// The folder in which each job has its folder of checkpoints. `auto`: none, so that no checkpoint can be taken.
     CHECKPOINTING_DIRECTORY: Option<String> = "execution.checkpointing.dir", default "auto", example "checkpoints",
         |_| Ok(());
@@ -308,6 +313,7 @@ execution.checkpointing.num-retained = 1
 execution.checkpointing.mode = EXACTLY_ONCE
 execution.checkpointing.externalized-checkpoint-retention = RETAIN_ON_CANCELLATION
 execution.checkpointing.checkpoints-after-tasks-finish = true
+execution.checkpointing.incremental = true
 execution.checkpointing.dir = auto
 execution.checkpointing.savepoint-dir = auto
 restart-strategy.type = auto

@@ -19,10 +19,7 @@ use wiesel_core::{TaskFailure, Timestamp};
 use wiesel_state::{OperatorStateSchema, Row, RowLayout, RowMut, StateDescriptor, Table};
 
 use super::{Keep, ttl::now_of};
-use crate::{
-    Snapshot, TaskContext,
-    keyed_table::{self, table_failure},
-};
+use crate::{Snapshot, TablePart, TaskContext, VisitTable, keyed_table::table_failure};
 
 const STATES: &str = "process.states";
 const ROWS: &str = "process";
@@ -34,25 +31,28 @@ fn elements_part(state: &str) -> String {
 }
 
 impl Keep {
-    /// Adds everything, by key group.
+    /// Adds everything but the tables: what the states are, and the timers by key group.
     pub(crate) fn snapshot(&mut self, task: &TaskContext, snapshot: &mut Snapshot) {
-        let groups = task.key_groups();
         if task.id().subtask.0 == 0 {
             let mut bytes = Vec::new();
             self.schema.write(&mut bytes);
             snapshot.put(STATES, None, bytes);
         }
-        keyed_table::export(ROWS, &self.table, groups, snapshot);
-        for (state, cell) in self.declared.iter().zip(&mut self.cells) {
-            if let Some(elements) = cell.elements() {
-                let part = elements_part(state.name);
-                keyed_table::export(&part, elements.table(), groups, snapshot);
-            }
-        }
         let queues =
             [(EVENT_TIMERS, &self.event_timers), (PROCESSING_TIMERS, &self.processing_timers)];
         for (name, timers) in queues {
             timers.export(&mut |group, bytes| snapshot.put(name, Some(group), bytes.to_vec()));
+        }
+    }
+
+    /// Shows the tables: the rows of the keys, the elements of lists and maps.
+    pub(crate) fn tables(&mut self, visit: &mut VisitTable<'_>) {
+        visit(TablePart { name: ROWS, header: &[], table: &mut self.table });
+        for (state, cell) in self.declared.iter().zip(&mut self.cells) {
+            if let Some(elements) = cell.elements() {
+                let name = &elements_part(state.name);
+                visit(TablePart { name, header: &[], table: elements.table_mut() });
+            }
         }
     }
 

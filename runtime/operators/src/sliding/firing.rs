@@ -178,6 +178,9 @@ where
         at: usize,
     ) -> Result<(), Firing> {
         let is_over = self.options.allowed_lateness.is_zero();
+        if is_over {
+            self.spans[at].table.stop_tracking(); // No snapshot will have it any more.
+        }
         for group in (from.group.0..self.context.key_groups().end).map(KeyGroup) {
             let from = if group == from.group { from } else { Firing { group, row: 0, ..from } };
             self.each_part_of(from, pace, at, |hash, key, part| {

@@ -31,8 +31,9 @@ const WATERMARK: &str = "watermark";
 pub struct Cut {
     /// Which.
     pub checkpoint: CheckpointId,
-    /// The state.
-    pub snapshot: Snapshot,
+    /// The state that is in no table: the tables are to be walked. None if those of an earlier checkpoint still are, so
+    /// that the task cannot take part.
+    pub snapshot: Option<Snapshot>,
 }
 
 /// What a task knows of checkpoints.
@@ -95,6 +96,7 @@ impl Task {
         let freed = self.barriers.alignment.abort(checkpoint);
         self.unblock(&freed);
         self.barriers.cuts.retain(|cut| cut.checkpoint != checkpoint);
+        self.discard_walk(checkpoint);
         if self.barriers.at_hand.take_if(|at_hand| *at_hand == checkpoint).is_some() {
             return self.deliver_held_mail();
         }
@@ -104,6 +106,7 @@ impl Task {
     /// A checkpoint is complete.
     pub fn completed(&mut self, checkpoint: CheckpointId) {
         self.head.ports(&mut |port| port.completed(checkpoint));
+        self.walks.completed(checkpoint);
         let is_behind_the_end = self.barriers.last.is_some_and(|last| last <= checkpoint);
         if is_behind_the_end && matches!(self.phase, Phase::Ended { .. }) {
             self.phase = Phase::Draining;
@@ -196,8 +199,12 @@ impl Task {
             self.barriers.last.get_or_insert(checkpoint);
         }
         self.head.ports(&mut |port| port.barrier(checkpoint));
-        let mut snapshot = Snapshot::default();
-        self.snapshot(&mut snapshot);
+        let is_flipped = self.walks.flip(checkpoint, self.head.as_mut());
+        let snapshot = is_flipped.then(|| {
+            let mut snapshot = Snapshot::without_tables();
+            self.snapshot(&mut snapshot);
+            snapshot
+        });
         self.barriers.cuts.push_back(Cut { checkpoint, snapshot });
         if let Err(failure) = self.deliver_held_mail() {
             self.context.fail(failure);

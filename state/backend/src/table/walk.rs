@@ -26,6 +26,12 @@ use std::collections::BTreeSet;
 use super::*;
 use crate::{TableError, segment::ROWS};
 
+/// The bits of a mark that say "dirty".
+const DIRTY_ROWS: u8 = (1 << ROWS) - 1;
+
+/// A walk counts a byte for so many groups that it passes: their marks are read at some 10 GB/s, rows written at 1 GB/s.
+const GROUPS_PER_BYTE: usize = 8;
+
 /// What a walk is to give.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
@@ -67,6 +73,8 @@ pub(super) struct Walk {
     /// Keys removed before the flip.
     removed: Option<Box<Table>>,
     rebase: BTreeSet<u16>,
+    /// Nobody wants it any more: only its marks are still to be wiped.
+    is_discarded: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -82,6 +90,11 @@ enum Step {
 }
 
 impl Walk {
+    /// Whether all rows of the group are given.
+    fn is_whole(&self, group: KeyGroup) -> bool {
+        self.scope != Scope::Increment || self.rebase.contains(&group.0)
+    }
+
     pub(super) fn bytes_used(&self) -> usize {
         size_of::<Self>() + self.removed.as_ref().map_or(0, |removed| removed.bytes_used())
     }
@@ -111,8 +124,14 @@ impl Table {
             return Err(TableError::NoBase);
         }
         self.undo.resize_with(self.range.len(), undo::Undo::default);
-        let mut walk =
-            Walk { scope, group: 0, step: Step::Start, removed: None, rebase: BTreeSet::new() };
+        let mut walk = Walk {
+            scope,
+            group: 0,
+            step: Step::Start,
+            removed: None,
+            rebase: BTreeSet::new(),
+            is_discarded: false,
+        };
         if scope != Scope::Full {
             self.tracking = true;
             walk.removed = self.removed.take();
@@ -134,8 +153,44 @@ impl Table {
         }
     }
 
+    /// Nobody wants the snapshot of the last flip: the rest of its walk gives nothing, and costs little. What an increment
+    /// would have been relative to is lost then, so that the next snapshot has to be a base (or full).
+    pub fn discard_walk(&mut self) {
+        let Some(walk) = &mut self.walk else { return };
+        walk.is_discarded = true;
+        if walk.scope != Scope::Full {
+            walk.removed = None;
+            self.stop_tracking();
+        }
+    }
+
+    /// No increment follows: what it would need is not kept any more. The next snapshot is a base (or full).
+    pub fn stop_tracking(&mut self) {
+        self.tracking = false;
+        self.removed = None;
+        self.rebase.clear();
+        self.marking = self.walk.is_some();
+    }
+
+    /// Whether increments may follow.
+    pub fn is_tracking(&self) -> bool {
+        self.tracking
+    }
+
+    /// The group whose rows the walk has begun to give, all of them; none within if that is not so; none at all without a
+    /// walk.
+    pub(super) fn is_giving_whole(&self) -> Option<Option<KeyGroup>> {
+        let walk = self.walk.as_ref()?;
+        if walk.group >= self.range.len() || matches!(walk.step, Step::Start) {
+            return Some(None);
+        }
+        let group = KeyGroup(self.range.first + walk.group as u16);
+        Some(walk.is_whole(group).then_some(group))
+    }
+
     /// Gives the next part of the snapshot: until `budget_bytes` are passed, or the walk is done. Segments
-    /// are given whole, so a call gives at most one segment (64 KiB and its blocks) more.
+    /// are given whole, so a call gives at most one segment (64 KiB and its blocks) more. A segment of which nothing is
+    /// given counts as well: looking at its marks takes time.
     pub fn walk(
         &mut self,
         budget_bytes: usize,
@@ -163,10 +218,11 @@ impl Table {
         out: &mut dyn FnMut(KeyGroup, RowEvent<'_>),
     ) -> usize {
         let group = KeyGroup(self.range.first + walk.group as u16);
-        let whole = walk.scope != Scope::Increment || walk.rebase.contains(&group.0);
+        let whole = walk.is_whole(group);
         let start = (walk.group as u64) << 32;
         let mut given = 0;
         match walk.step {
+            Step::Start if walk.is_discarded => walk.step = Step::Rows,
             Step::Start if whole => {
                 out(group, RowEvent::Whole);
                 walk.step = Step::Rows;
@@ -177,7 +233,7 @@ impl Table {
                 if let Some(removed) = &walk.removed {
                     let (segment, next) = removed.segment_and_next(spot);
                     let odd = removed.odd_of(next);
-                    removed.visit(segment, odd, |row, _| {
+                    removed.visit(segment, odd, true, |row, _| {
                         given += row.bytes();
                         out(group, RowEvent::Removed(row.key()));
                     });
@@ -189,12 +245,15 @@ impl Table {
             Step::Rows => {
                 let (segment, next) = self.segment_and_next(self.cursor);
                 let odd = self.odd_of(next);
-                self.visit(segment, odd, |row, mark| {
-                    if mark & TOUCHED == 0 && (whole || mark & DIRTY != 0) {
-                        given += row.bytes();
-                        out(group, RowEvent::Row(row));
-                    }
-                });
+                if !walk.is_discarded {
+                    self.visit(segment, odd, whole, |row, mark| {
+                        if mark & TOUCHED == 0 && (whole || mark & DIRTY != 0) {
+                            given += row.bytes();
+                            out(group, RowEvent::Row(row));
+                        }
+                    });
+                }
+                given += segment.groups() as usize / GROUPS_PER_BYTE;
                 self.pass_marks(segment, walk.scope);
                 odd.into_iter().for_each(|segment| self.pass_marks(segment, walk.scope));
                 self.cursor = next;
@@ -205,7 +264,7 @@ impl Table {
             Step::Undo(mut index) => {
                 while index < self.kept(walk.group) && given < budget_bytes {
                     let (was_dirty, row) = self.kept_row(walk.group, index);
-                    if whole || was_dirty {
+                    if !walk.is_discarded && (whole || was_dirty) {
                         out(group, RowEvent::Row(row));
                     }
                     given += row.bytes();
@@ -232,11 +291,23 @@ impl Table {
         }
     }
 
-    /// Calls back for each row of a segment and of the odd one, with the row's mark in the lowest bits.
-    fn visit(&self, segment: Segment, odd: Option<Segment>, mut out: impl FnMut(Row<'_>, u8)) {
+    /// Calls back for each row of a segment and of the odd one, with the row's mark in the lowest bits; if not for `all`,
+    /// then for those of groups with a dirty one.
+    fn visit(
+        &self,
+        segment: Segment,
+        odd: Option<Segment>,
+        all: bool,
+        mut out: impl FnMut(Row<'_>, u8),
+    ) {
         for (segment, is_odd) in [(Some(segment), false), (odd, true)] {
             let Some(segment) = segment.filter(|segment| !segment.is_none()) else { continue };
-            for at in 0..segment.groups() {
+            // SAFETY: a segment of this table, which is borrowed.
+            let marks = unsafe { segment.marks(self.shape) };
+            for (at, mark) in (0..).zip(&*marks) {
+                if !all && mark & DIRTY_ROWS == 0 {
+                    continue;
+                }
                 let group = segment.group(self.shape, at);
                 for row in 0..ROWS as u32 {
                     let place = Place { group, at, row, found: true };
@@ -244,8 +315,7 @@ impl Table {
                     unsafe {
                         if place.word() != EMPTY {
                             let word = if is_odd { EMPTY } else { place.word() };
-                            let mark = *segment.mark(self.shape, at) >> row;
-                            out(Row::new(&self.layout, word, place.area(self.shape)), mark);
+                            out(Row::new(&self.layout, word, place.area(self.shape)), mark >> row);
                         }
                     }
                 }
@@ -258,15 +328,14 @@ impl Table {
         if segment.is_none() {
             return;
         }
-        for at in 0..segment.groups() {
-            // SAFETY: the mark of a group of a live segment.
-            let mark = unsafe { &mut *segment.mark(self.shape, at) };
-            let (dirty, touched) = (*mark & 0xf, *mark >> ROWS);
-            *mark = match scope {
-                Scope::Full if !self.tracking => 0,
-                Scope::Full => dirty | touched,
-                Scope::Base | Scope::Increment => touched,
-            };
+        // SAFETY: a live segment of this table, which is borrowed for writing.
+        let marks = unsafe { segment.marks(self.shape) };
+        match scope {
+            _ if !self.tracking => marks.fill(0),
+            Scope::Full => {
+                marks.iter_mut().for_each(|mark| *mark = *mark & DIRTY_ROWS | *mark >> ROWS)
+            }
+            Scope::Base | Scope::Increment => marks.iter_mut().for_each(|mark| *mark >>= ROWS),
         }
     }
 }

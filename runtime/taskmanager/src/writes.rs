@@ -1,0 +1,113 @@
+//! The parts of checkpoints that the tasks of a shard are writing.
+//!
+//! ```text
+//!   a turn of the worker:   new cuts ─▶ tables of one task walked, for a quantum ─▶ what is durable is reported
+//! ```
+//!
+//! # What is always true
+//!
+//! 1. One walk is given a quantum between two turns of tasks, however many there are.
+//! 2. What a task has written is reported in the order of its checkpoints.
+//! 3. A write that was abandoned is never reported, and leaves no file.
+
+use std::{collections::VecDeque, path::Path, time::Duration};
+
+use wiesel_core::CheckpointId;
+use wiesel_operators::Progress;
+use wiesel_rpc::{Attempt, Declined, ToJobMaster};
+use wiesel_shard::{Quantum, Shard};
+use wiesel_task::Cut;
+
+use crate::{
+    slot::Slot,
+    state_writer::{End, StateWriter},
+};
+
+/// How long tables are walked between two turns of tasks.
+const WALK_QUANTUM: Duration = Duration::from_micros(20);
+
+/// State on its way to the disk.
+#[derive(Default)]
+pub(crate) struct Writes(Vec<StateWriter>);
+
+impl Writes {
+    /// Whether nothing is under way.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Nobody will refer to what these write.
+    pub(crate) fn abandon(&mut self, is_meant: impl Fn((Attempt, CheckpointId)) -> bool) {
+        let meant = self.0.iter_mut().filter(|w| is_meant((w.attempt, w.checkpoint)));
+        meant.for_each(StateWriter::abandon);
+    }
+
+    /// Takes the state that tasks have ready, and moves what is on its way; says whether anything moved.
+    pub(crate) fn advance(
+        &mut self,
+        shard: &Shard,
+        folder: &Path,
+        slots: &mut [Slot],
+        reports: &mut VecDeque<ToJobMaster>,
+    ) -> bool {
+        let mut moved = false;
+        for slot in slots.iter_mut() {
+            while let Some(Cut { checkpoint, snapshot }) = slot.take_cut() {
+                moved = true;
+                let attempt = slot.attempt;
+                let Some(snapshot) = snapshot else {
+                    let declined = Declined::NotReady;
+                    reports.push_back(ToJobMaster::Decline(attempt, checkpoint, declined));
+                    continue;
+                };
+                self.0.push(StateWriter::new(shard, folder, attempt, checkpoint, &snapshot));
+            }
+        }
+        moved |= self.walk_tables(shard, slots);
+        moved | self.report(slots, reports)
+    }
+
+    /// Walks the tables of one task, those of a checkpoint that is under way first. Says whether it did.
+    fn walk_tables(&mut self, shard: &Shard, slots: &mut [Slot]) -> bool {
+        let quantum = || -> Quantum { shard.quantum(WALK_QUANTUM) };
+        for writer in self.0.iter_mut().filter(|writer| writer.has_room()) {
+            let slot = slots.iter_mut().find(|slot| slot.attempt == writer.attempt);
+            // One that discards has been told already that nobody wants it, and its writer will be.
+            if let Some(slot) = slot.filter(|slot| !slot.is_discarding()) {
+                if slot.walk(&mut quantum(), Some(writer)) == Progress::Done {
+                    writer.has_all();
+                }
+                return true;
+            }
+        }
+        let discarding = slots.iter_mut().find(|slot| slot.is_discarding());
+        discarding.map(|slot| slot.walk(&mut quantum(), None)).is_some()
+    }
+
+    fn report(&mut self, slots: &mut [Slot], reports: &mut VecDeque<ToJobMaster>) -> bool {
+        let (mut moved, mut waiting) = (false, Vec::new());
+        self.0.retain_mut(|writer| {
+            let (attempt, checkpoint) = (writer.attempt, writer.checkpoint);
+            if waiting.contains(&attempt) {
+                return true; // Invariant 2.
+            }
+            let slot = slots.iter_mut().find(|slot| slot.attempt == attempt);
+            let Some(end) = writer.poll(slot.map(|slot| &mut slot.files)) else {
+                waiting.push(attempt);
+                return true;
+            };
+            moved = true;
+            match end {
+                End::Acknowledged(handle) => {
+                    reports.push_back(ToJobMaster::Acknowledge(attempt, checkpoint, handle));
+                }
+                End::Declined(declined) => {
+                    reports.push_back(ToJobMaster::Decline(attempt, checkpoint, declined));
+                }
+                End::Abandoned => {}
+            }
+            false
+        });
+        moved
+    }
+}
