@@ -10,25 +10,25 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use wiesel_checkpoint::{CheckpointConfig, RestartConfig};
 use wiesel_cluster::{CheckpointSettings, ClusterError, ClusterOptions, SubmitOptions, assemble};
-use wiesel_connectors::{Collection, FileSink};
+use wiesel_connectors::Collection;
 use wiesel_core::{RuntimeExecutionMode, Timestamp, millis};
 use wiesel_datastream::Environment;
 use wiesel_graph::{ExecutionGraph, GraphDefaults};
 use wiesel_jobmanager::JobStatus;
-use wiesel_operators::{Tumbling, bounded_out_of_orderness};
+use wiesel_operators::bounded_out_of_orderness;
 use wiesel_shard::{Policy, ShardSpec, SimConfig, SimDisk, SimError, Simulation};
 use wiesel_storage::Manifest;
 use wiesel_task::{Checkpoints, TaskOptions};
 use wiesel_taskmanager::WorkerOptions;
 
-use crate::{case::Draw, run::Ran};
+use crate::{case::Draw, crash_work::Work, run::Ran};
 
 const OUT: &str = "/out";
 const CHECKPOINTS: &str = "/checkpoints";
@@ -44,8 +44,7 @@ pub(crate) struct Crash {
     events: u64,
     keys: u64,
     bound_ms: u64,
-    /// Counts in windows of this many milliseconds; or a result for every record.
-    window_ms: Option<i64>,
+    work: Work,
     interval_us: u64,
     /// Runs that are cut off, by turns.
     cuts: Vec<u64>,
@@ -70,7 +69,7 @@ impl Crash {
             events: draw.within(50, 600),
             keys: draw.of(&[1, 5, 50]),
             bound_ms: draw.of(&[0, 5, 50]),
-            window_ms: draw.of(&[None, Some(10), Some(100)]),
+            work: Work::of(draw),
             interval_us: draw.of(&[50, 200, 1_000]),
             cuts: (0..count)
                 .map(|_| draw.of(&[20, 300, 1_500, 4_000]) + draw.within(0, 400))
@@ -97,28 +96,13 @@ impl Crash {
 
     /// The lines that must be there, each once.
     fn expected(&self) -> Vec<String> {
-        let mut counts = BTreeMap::<(u64, i64), u64>::new();
-        let mut lines = Vec::new();
-        for (key, at_ms) in self.input() {
-            let window = self.window_ms.map_or(0, |size_ms| at_ms.div_euclid(size_ms));
-            let count = counts.entry((key, window)).or_default();
-            *count += 1;
-            if self.window_ms.is_none() {
-                lines.push(format!("{key} {count}"));
-            }
-        }
-        if self.window_ms.is_some() {
-            // A key has as many lines as windows: which window is not in a line.
-            lines.extend(counts.into_iter().map(|((key, _), count)| format!("{key} {count}")));
-        }
-        lines.sort();
-        lines
+        self.work.expected(&self.input())
     }
 
     fn environment(&self) -> Environment {
         let env = Environment::new();
         let one_in = self.fails_one_in;
-        let keyed = env
+        let records = env
             .source(Collection::new(self.input()))
             .uid("source")
             .watermarks(bounded_out_of_orderness(millis(self.bound_ms)), |record: (u64, i64)| {
@@ -134,21 +118,8 @@ impl Crash {
                 }
                 record
             })
-            .rebalance()
-            .key_by::<u64>(|record| record.0);
-        match self.window_ms {
-            None => keyed
-                .count()
-                .uid("counts")
-                .map(|counted| format!("{} {}", counted.key, counted.count))
-                .sink_to(FileSink::lines(OUT)),
-            Some(size_ms) => keyed
-                .window(Tumbling::event_time(Duration::from_millis(size_ms.unsigned_abs())))
-                .count()
-                .uid("counts")
-                .map(|counted| format!("{} {}", counted.key, counted.count))
-                .sink_to(FileSink::lines(OUT)),
-        }
+            .rebalance();
+        self.work.run(records, OUT);
         env
     }
 }

@@ -27,6 +27,8 @@ mod case;
 #[cfg(sim)]
 mod crash;
 #[cfg(sim)]
+mod crash_work;
+#[cfg(sim)]
 mod flood;
 #[cfg(sim)]
 mod job;

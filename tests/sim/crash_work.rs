@@ -1,0 +1,175 @@
+//! What the jobs do that are crashed, and what their lines must be then.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use wiesel_connectors::FileSink;
+use wiesel_datastream::DataStream;
+use wiesel_operators::{
+    AggregateError, Chain, KeyedContext, KeyedProcessFunction, ListState, MapState, Sliding, Start,
+    StateRegistry, Tumbling, ValueState,
+};
+use wiesel_record::Out;
+
+use crate::case::Draw;
+
+/// What is done with the records of a key.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Work {
+    /// They are counted; a line for each.
+    Count,
+    /// As well, by a function with states of several kinds, which it checks.
+    Remember,
+    /// They are counted in windows of so many milliseconds.
+    Tumbling(i64),
+    /// In windows of so many milliseconds, one each so many.
+    Sliding(i64, i64),
+}
+
+impl Work {
+    pub(crate) fn of(draw: &mut Draw) -> Self {
+        match draw.within(0, 5) {
+            0 => Self::Count,
+            1 | 2 => Self::Remember,
+            3 => Self::Tumbling(draw.of(&[10, 100])),
+            _ => Self::Sliding(draw.of(&[30, 100]), draw.of(&[10, 50])),
+        }
+    }
+
+    /// The windows of a time, by their start; of no window if there are none.
+    fn windows(self, at_ms: i64) -> Vec<i64> {
+        match self {
+            Self::Count | Self::Remember => vec![0],
+            Self::Tumbling(size_ms) => vec![at_ms.div_euclid(size_ms)],
+            Self::Sliding(size_ms, slide_ms) => {
+                let last = at_ms.div_euclid(slide_ms) * slide_ms;
+                let starts = (0..).map(|number| last - number * slide_ms);
+                starts.take_while(|start| start + size_ms > at_ms).collect()
+            }
+        }
+    }
+
+    /// The lines that must be there, each once. `input`: key and event time of each record.
+    pub(crate) fn expected(self, input: &[(u64, i64)]) -> Vec<String> {
+        let mut counts = BTreeMap::<(u64, i64), u64>::new();
+        let mut lines = Vec::new();
+        let is_running = matches!(self, Self::Count | Self::Remember);
+        for (key, at_ms) in input {
+            for window in self.windows(*at_ms) {
+                let count = counts.entry((*key, window)).or_default();
+                *count += 1;
+                if is_running {
+                    lines.push(format!("{key} {count}"));
+                }
+            }
+        }
+        if !is_running {
+            // A key has as many lines as windows: which window is not in a line.
+            lines.extend(counts.into_iter().map(|((key, _), count)| format!("{key} {count}")));
+        }
+        lines.sort();
+        lines
+    }
+
+    /// Does it, and writes the lines to files in `folder`.
+    pub(crate) fn run<S, C>(self, records: DataStream<(u64, i64), S, C>, folder: &str)
+    where
+        S: Start,
+        C: Chain<S::Out, Out = (u64, i64)>,
+    {
+        let keyed = records.key_by::<u64>(|record| record.0);
+        let millis = |ms: i64| Duration::from_millis(ms.unsigned_abs());
+        let sink = FileSink::lines(folder);
+        match self {
+            Self::Count => keyed
+                .count()
+                .uid("counts")
+                .map(|counted| format!("{} {}", counted.key, counted.count))
+                .sink_to(sink),
+            Self::Remember => keyed.process(Remember::new()).uid("remember").sink_to(sink),
+            Self::Tumbling(size_ms) => keyed
+                .window(Tumbling::event_time(millis(size_ms)))
+                .count()
+                .uid("counts")
+                .map(|counted| format!("{} {}", counted.key, counted.count))
+                .sink_to(sink),
+            Self::Sliding(size_ms, slide_ms) => keyed
+                .window(Sliding::event_time(millis(size_ms), millis(slide_ms)))
+                .count()
+                .uid("counts")
+                .map(|counted| format!("{} {}", counted.key, counted.count))
+                .sink_to(sink),
+        };
+    }
+}
+
+/// Counts by states of several kinds, which must agree.
+#[derive(Clone)]
+struct Remember {
+    /// What is not in the list any more.
+    base: ValueState<u64>,
+    /// As long as the count is.
+    note: ValueState<String>,
+    /// The last counts, at most five.
+    list: ListState<u64>,
+    /// The last three counts, by their remainder.
+    map: MapState<u64, u64>,
+}
+
+impl Remember {
+    fn new() -> Self {
+        Self {
+            base: ValueState::new("base"),
+            note: ValueState::new("note"),
+            list: ListState::new("list"),
+            map: MapState::new("map"),
+        }
+    }
+
+    /// Whether all states say that so many records have come.
+    fn agree(&self, count: u64, context: &KeyedContext<'_, u64, ()>) -> bool {
+        let mut map = context.map(&self.map).to_vec();
+        map.sort_unstable_by_key(|(_, count)| *count);
+        let last: Vec<(u64, u64)> =
+            (count.saturating_sub(2).max(1)..=count).map(|count| (count % 4, count)).collect();
+        let note = context.get(&self.note).unwrap_or_default();
+        let list: Vec<u64> = context.list(&self.list).to_vec();
+        let in_list = count - count % 5 + 1..=count;
+        map == last && note.len() as u64 == count % 40 && list.into_iter().eq(in_list)
+    }
+}
+
+impl KeyedProcessFunction<u64, (u64, i64)> for Remember {
+    type Out = String;
+    type Side = ();
+
+    fn open(&mut self, states: &mut StateRegistry) {
+        states.register(&mut self.base);
+        states.register(&mut self.note);
+        states.register(&mut self.list);
+        states.register(&mut self.map);
+    }
+
+    fn process(
+        &mut self,
+        (key, _): (u64, i64),
+        context: &mut KeyedContext<'_, u64, ()>,
+        out: &mut dyn Out<String>,
+    ) -> Result<(), AggregateError> {
+        let base = context.get(&self.base).unwrap_or(0);
+        let count = base + context.list(&self.list).len() as u64 + 1;
+        if !self.agree(count - 1, context) {
+            out.emit(&format!("{key} {count}: the states differ"));
+        }
+        if count.is_multiple_of(5) {
+            context.clear(&self.list);
+            context.set(&self.base, count);
+        } else {
+            context.add(&self.list, count);
+        }
+        context.put(&self.map, count % 4, count);
+        context.remove(&self.map, (count + 1) % 4);
+        context.set(&self.note, &"n".repeat(count as usize % 40));
+        out.emit(&format!("{key} {count}"));
+        Ok(())
+    }
+}
