@@ -46,6 +46,9 @@ Workloads:
   exchange            frames from one shard to another, every byte written and read
   handoff             one record to another shard and back, when both are idle
   latency             the keyed count at a steady rate, from when each record was due
+  checkpoint          a keyed count with checkpoints and without: how long they hold up records, what they cost
+  state               updates of values of 32 bytes, a million keys
+  recovery            from the kill of a job to the first right output of the next process
 
 Options:
   --engine wiesel|bare              who runs it (default wiesel); bare is the same work as a loop by hand
@@ -59,6 +62,12 @@ Options:
   --seed S                          seed of the generator; 0x… for hexadecimal
   --rate R                          latency: events per second that are sent (default 1000000)
   --mode spin|park                  latency, handoff: how a shard without work rests (default spin)
+  --keys N                          checkpoint, state, recovery: keys that are kept (default 1000000)
+  --dirty N                         checkpoint: keys that are updated, over and over (default a hundredth of them)
+  --interval-ms N                   checkpoint, recovery: from one checkpoint to the next (default 1000; recovery 200)
+  --full                            checkpoint: every one whole, not what has changed
+  --pairs K                         checkpoint: pairs of runs with and without (default 3; 0 is one run with)
+  --kills K                         recovery: processes that are killed (default 20)
   --profile                         says on standard error where the nanoseconds of an event go
   --quick                           small runs, for tests: results are checked, figures mean nothing
   --output json|table               (default table); json is one object a line
@@ -125,6 +134,24 @@ pub struct Args {
     pub profile: bool,
     pub quick: bool,
     pub output: Output,
+    pub state: StateArgs,
+}
+
+/// What is said of workloads that are about state.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct StateArgs {
+    /// Keys that are kept.
+    pub keys: u64,
+    /// Keys that are updated.
+    pub dirty: u64,
+    /// From one checkpoint to the next.
+    pub interval_ms: u64,
+    /// Whether checkpoints are whole.
+    pub full: bool,
+    /// Pairs of runs with and without checkpoints.
+    pub pairs: u64,
+    /// Processes that are killed.
+    pub kills: u64,
 }
 
 /// Fewest pairs of which a median says anything.
@@ -168,6 +195,12 @@ struct Given {
     profile: bool,
     quick: bool,
     output: Option<Output>,
+    keys: Option<u64>,
+    dirty: Option<u64>,
+    interval_ms: Option<u64>,
+    full: bool,
+    pairs: Option<u64>,
+    kills: Option<u64>,
 }
 
 impl Given {
@@ -209,6 +242,14 @@ impl Given {
                     given.mode = Some(names::find("a mode", &name, &Mode::ALL, Mode::name)?);
                 }
                 Arg::Long("profile") => given.profile = true,
+                Arg::Long("keys") => given.keys = Some(positive(&mut parser, "--keys")?),
+                Arg::Long("dirty") => given.dirty = Some(positive(&mut parser, "--dirty")?),
+                Arg::Long("interval-ms") => {
+                    given.interval_ms = Some(positive(&mut parser, "--interval-ms")?);
+                }
+                Arg::Long("full") => given.full = true,
+                Arg::Long("pairs") => given.pairs = Some(whole(&mut parser, "--pairs", 0)?),
+                Arg::Long("kills") => given.kills = Some(positive(&mut parser, "--kills")?),
                 Arg::Long("quick") => given.quick = true,
                 Arg::Long("output") => {
                     let name = parser.value()?.string()?;
@@ -223,6 +264,39 @@ impl Given {
             }
         }
         Ok(Some(given))
+    }
+
+    /// What the workload does with state.
+    fn state(&self, workload: Workload) -> Result<StateArgs, String> {
+        let given = [
+            ("--keys", self.keys.is_some(), workload.is_of_state()),
+            ("--dirty", self.dirty.is_some(), workload == Workload::Checkpoint),
+            ("--full", self.full, workload == Workload::Checkpoint),
+            ("--pairs", self.pairs.is_some(), workload == Workload::Checkpoint),
+            ("--kills", self.kills.is_some(), workload == Workload::Recovery),
+            (
+                "--interval-ms",
+                self.interval_ms.is_some(),
+                matches!(workload, Workload::Checkpoint | Workload::Recovery),
+            ),
+        ];
+        if let Some((flag, ..)) = given.iter().find(|(_, is_given, fits)| *is_given && !fits) {
+            return Err(format!("{workload} has no use for {flag}: leave it out"));
+        }
+        let keys = self.keys.unwrap_or(if self.quick { 1_000 } else { 1_000_000 });
+        let dirty = self.dirty.unwrap_or((keys / 100).max(1));
+        if dirty > keys {
+            return Err(format!("--dirty is at most the {keys} of --keys, not {dirty}"));
+        }
+        let interval_ms = if workload == Workload::Recovery { 200 } else { 1_000 };
+        Ok(StateArgs {
+            keys,
+            dirty,
+            interval_ms: self.interval_ms.unwrap_or(interval_ms),
+            full: self.full,
+            pairs: self.pairs.unwrap_or(if self.quick { 1 } else { 3 }),
+            kills: self.kills.unwrap_or(if self.quick { 2 } else { 20 }),
+        })
     }
 
     /// Fills in what was not said, and refuses what does not go together.
@@ -255,6 +329,7 @@ impl Given {
         if disorder > 100 {
             return Err(format!("--disorder is of a hundred events, not {disorder}"));
         }
+        let state = self.state(workload)?;
         let slides = self.slides.unwrap_or(10);
         if workload != Workload::Sliding && self.slides.is_some() {
             return Err(format!("{workload} does not slide: leave out --slides"));
@@ -310,6 +385,7 @@ impl Given {
             mode: self.mode.unwrap_or(Mode::Spin),
             profile: self.profile,
             quick: self.quick,
+            state,
             output: self.output.unwrap_or(Output::Table),
         })
     }

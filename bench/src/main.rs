@@ -75,9 +75,16 @@ fn runs(args: &Args) -> Result<(), String> {
 
 fn run(args: &Args) -> Result<Outcome, String> {
     let run = Run::from(args);
+    if let Some(folder) = wiesel::recovery::folder_of_child() {
+        return wiesel::recovery::child(&run, folder.as_ref())
+            .and(Err("it was to be killed".into()));
+    }
     match (args.workload, args.engine) {
         (Workload::Chain, engine) => chain::run(&run, engine),
         (Workload::Handoff, _) => shards::handoff::run(&run),
+        (Workload::Checkpoint, _) => wiesel::checkpoints::run(&run),
+        (Workload::State, _) => wiesel::checkpoints::state(&run),
+        (Workload::Recovery, _) => wiesel::recovery::run(&run),
         (Workload::Latency, Engine::Wiesel) => wiesel::latency(&run),
         (Workload::Latency, Engine::Bare) => Ok(bare::latency(&run)),
         (_, Engine::Wiesel) => wiesel::run(&run),

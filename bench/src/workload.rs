@@ -85,11 +85,17 @@ pub enum Workload {
     Handoff,
     /// The keyed count at a steady rate, open loop.
     Latency,
+    /// A keyed count with checkpoints and without.
+    Checkpoint,
+    /// Updates of values of 32 bytes.
+    State,
+    /// From a kill to the first output of the next process.
+    Recovery,
 }
 
 impl Workload {
     /// All of them, in the order of the manual.
-    pub const ALL: [Self; 40] = [
+    pub const ALL: [Self; 43] = [
         Self::Gen,
         Self::GenKeys,
         Self::GenLines,
@@ -130,6 +136,9 @@ impl Workload {
         Self::Exchange,
         Self::Handoff,
         Self::Latency,
+        Self::Checkpoint,
+        Self::State,
+        Self::Recovery,
     ];
 
     /// What the command line calls it.
@@ -175,6 +184,9 @@ impl Workload {
             Self::Exchange => "exchange",
             Self::Handoff => "handoff",
             Self::Latency => "latency",
+            Self::Checkpoint => "checkpoint",
+            Self::State => "state",
+            Self::Recovery => "recovery",
         }
     }
 
@@ -194,6 +206,9 @@ impl Workload {
             Self::GenLines | Self::WordCount | Self::Handoff => 1_000_000,
             Self::Chain => 2_000_000,
             Self::Exchange => 10_000_000,
+            Self::Checkpoint => 100_000_000,
+            Self::State => 50_000_000,
+            Self::Recovery => 1,
         }
     }
 
@@ -210,6 +225,7 @@ impl Workload {
     pub const fn parallelism(self) -> u32 {
         match self {
             Self::Exchange | Self::Handoff | Self::Latency => 2,
+            Self::Checkpoint | Self::State | Self::Recovery => 2,
             _ => 1,
         }
     }
@@ -244,6 +260,11 @@ impl Workload {
                 | Self::Q22
                 | Self::Q23
         )
+    }
+
+    /// Whether it is about state; then the command line may say how much there is of it.
+    pub const fn is_of_state(self) -> bool {
+        matches!(self, Self::Checkpoint | Self::State | Self::Recovery)
     }
 
     /// Whether it counts keys in windows; then what updates and results cost is said apart.

@@ -23,7 +23,12 @@ use nix::sys::{
     time::TimeVal,
 };
 
-use crate::{allocations, args::Args, generator::Check, workload::Workload};
+use crate::{
+    allocations,
+    args::{Args, StateArgs},
+    generator::Check,
+    workload::Workload,
+};
 
 /// How a latency is measured, and how shards rest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +75,8 @@ pub struct Run {
     pub seed: u64,
     /// Whether to say where the time went.
     pub profile: bool,
+    /// What `checkpoint`, `state` and `recovery` keep and do.
+    pub state: StateArgs,
 }
 
 impl From<&Args> for Run {
@@ -85,6 +92,7 @@ impl From<&Args> for Run {
             mode: args.mode,
             seed: args.seed,
             profile: args.profile,
+            state: args.state,
         }
     }
 }
@@ -161,6 +169,12 @@ pub fn measured<R>(code: impl FnOnce() -> R) -> (R, Usage) {
         allocations,
     };
     (result, usage)
+}
+
+/// User and system time of all threads of the process so far.
+pub fn cpu_so_far() -> Duration {
+    usage_so_far()
+        .map_or(Duration::ZERO, |usage| duration(usage.user_time()) + duration(usage.system_time()))
 }
 
 /// `None` where the kernel does not say, which Linux always does.

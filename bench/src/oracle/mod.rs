@@ -37,6 +37,7 @@ fn run_of(workload: Workload, events: u64, event_rate: u64) -> Run {
         mode: Mode::Spin,
         seed: SEED,
         profile: false,
+        state: Default::default(),
     }
 }
 

@@ -11,12 +11,14 @@
 //! 3. What is measured is `execute`: starting the shards, running the job, ending them.
 
 mod check_sink;
+pub mod checkpoints;
 mod events;
 mod jobs;
 mod latency;
 mod nexmark;
 mod observer;
 mod profile;
+pub mod recovery;
 mod trending;
 mod windows;
 

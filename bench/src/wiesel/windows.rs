@@ -169,6 +169,7 @@ mod tests {
                     mode: Mode::Spin,
                     seed: SEED,
                     profile: false,
+                    state: Default::default(),
                 };
                 let expected = expected(&run, WINDOW_MS / slides);
                 let found = super::super::run(&run).unwrap().check;

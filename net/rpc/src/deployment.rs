@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use wiesel_core::{ChannelIndex, KeyGroupRange, ShardId, TaskId};
+use wiesel_core::{ChannelIndex, KeyGroupRange, Pause, ShardId, TaskId};
 use wiesel_storage::FileEntry;
 
 /// A worker process, from 0 in a local cluster.
@@ -61,6 +61,10 @@ pub struct StateHandle {
     /// What the sinks of a task have yet to commit; it is in the files as well. Opaque to all but the committer of
     /// the sink that wrote it.
     pub committables: Vec<Vec<u8>>,
+    /// Bytes that were written for it; the rest was there.
+    pub written_bytes: u64,
+    /// How long the records of the task's shard waited for it at once.
+    pub pause: Pause,
 }
 
 impl StateHandle {

@@ -9,7 +9,7 @@
 //!   config     typed options and their layers failure    who can fix it, may a restart help
 //!   runtime_mode  record by record, or key after key
 //!   metrics    single-writer counter cells   stop     "end your turn", from the end of a chain to its head
-//!   alignment  which sources wait for each other
+//!   alignment  which sources wait for each other             pause    how long a shard stood still
 //! ```
 
 mod alignment;
@@ -19,6 +19,7 @@ mod ids;
 mod key_group;
 mod meta;
 pub mod metrics;
+mod pause;
 mod runtime_mode;
 mod stop;
 mod time;
@@ -33,6 +34,7 @@ pub use key_group::{
     default_max_parallelism, key_group_of,
 };
 pub use meta::Meta;
+pub use pause::Pause;
 pub use runtime_mode::RuntimeExecutionMode;
 pub use stop::StopFlag;
 pub use time::{Nanos, Timestamp, hours, millis, minutes, seconds};

@@ -14,6 +14,7 @@ mod alignment;
 mod deployment;
 mod error;
 mod job_master;
+mod pauses;
 mod source_desk;
 mod status;
 
@@ -22,5 +23,6 @@ pub use job_master::{
     CANCEL_TIMEOUT, CheckpointEffect, CheckpointPlan, CheckpointStats, CompletedCheckpoint, Effect,
     Event, JobMaster,
 };
+pub use pauses::Pauses;
 pub use source_desk::{SPLIT_RETRY_INTERVAL, SourceEnumerator};
 pub use status::JobStatus;

@@ -96,6 +96,11 @@ impl Slot {
         self.task.take_cut()
     }
 
+    /// Whether its tables are walked.
+    pub(crate) fn is_walking(&self) -> bool {
+        self.task.is_walking()
+    }
+
     /// Whether its tables are walked for a checkpoint that nobody wants any more.
     pub(crate) fn is_discarding(&self) -> bool {
         self.task.is_discarding()

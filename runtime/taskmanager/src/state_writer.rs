@@ -16,7 +16,7 @@
 
 use std::path::{Path, PathBuf};
 
-use wiesel_core::{CheckpointId, KeyGroup, TaskId};
+use wiesel_core::{CheckpointId, KeyGroup, Pause, TaskId};
 use wiesel_operators::{COMMITTABLES, Snapshot};
 use wiesel_rpc::{Attempt, Declined, StateHandle};
 use wiesel_shard::{Io, Shard, Token};
@@ -58,6 +58,8 @@ pub(crate) struct StateWriter {
     /// The table that is walked: its name, header, and number.
     table: (String, Vec<u8>, u32),
     committables: Vec<Vec<u8>>,
+    /// The longest so far.
+    pub(crate) pause: Pause,
     is_abandoned: bool,
 }
 
@@ -96,6 +98,7 @@ impl StateWriter {
             contents: Contents::default(),
             table: (String::new(), Vec::new(), 0),
             committables: snapshot.operator(COMMITTABLES).map(<[u8]>::to_vec).collect(),
+            pause: Pause::default(),
             is_abandoned: false,
         };
         for (name, group, bytes) in snapshot.parts() {
@@ -192,9 +195,12 @@ impl StateWriter {
             return Some(End::Abandoned);
         };
         let contents = std::mem::take(&mut self.contents);
+        let written_bytes = self.entry.as_ref().map_or(0, |entry| entry.len);
         Some(End::Acknowledged(StateHandle {
             files: files.advance(self.entry.take(), contents),
             committables: std::mem::take(&mut self.committables),
+            written_bytes,
+            pause: self.pause,
             ..StateHandle::default()
         }))
     }

@@ -392,7 +392,9 @@ impl Program for Worker {
                 self.handle(envelope.message);
             }
         }
+        self.writes.tasks_run(&self.shard);
         let (tasks_worked, until) = self.run_tasks();
+        self.writes.tasks_have_run(&self.shard, &self.slots);
         self.heartbeat();
         worked |= tasks_worked;
         if let Some(folder) = &self.spec.checkpoints {
@@ -403,6 +405,7 @@ impl Program for Worker {
         if worked {
             return Next::Again;
         }
+        self.writes.rest();
         if self.spec.mailbox.is_closed() && !self.writes.is_empty() {
             return Next::Idle { until: None }; // Files are on their way out.
         }

@@ -9,10 +9,11 @@
 //! 1. One walk is given a quantum between two turns of tasks, however many there are.
 //! 2. What a task has written is reported in the order of its checkpoints.
 //! 3. A write that was abandoned is never reported, and leaves no file.
+//! 4. As long as a checkpoint is under way, the time between two turns of tasks is measured; the longest is reported.
 
 use std::{collections::VecDeque, path::Path, time::Duration};
 
-use wiesel_core::CheckpointId;
+use wiesel_core::{CheckpointId, Nanos, Pause};
 use wiesel_operators::Progress;
 use wiesel_rpc::{Attempt, Declined, ToJobMaster};
 use wiesel_shard::{Quantum, Shard};
@@ -24,21 +25,49 @@ use crate::{
 };
 
 /// How long tables are walked between two turns of tasks.
-const WALK_QUANTUM: Duration = Duration::from_micros(20);
+const WALK_QUANTUM: Duration = Duration::from_micros(10);
 
 /// State on its way to the disk.
 #[derive(Default)]
-pub(crate) struct Writes(Vec<StateWriter>);
+pub(crate) struct Writes {
+    writers: Vec<StateWriter>,
+    /// When the last turn of tasks had ended, by both clocks, if a checkpoint is under way.
+    since: Option<(Nanos, Nanos)>,
+}
 
 impl Writes {
     /// Whether nothing is under way.
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.writers.is_empty()
+    }
+
+    /// Tasks have had their turns: what comes now holds up their records.
+    pub(crate) fn tasks_have_run(&mut self, shard: &Shard, slots: &[Slot]) {
+        let is_under_way = !self.writers.is_empty() || slots.iter().any(Slot::is_walking);
+        self.since = is_under_way.then(|| (shard.read_clock(), shard.running_time()));
+    }
+
+    /// Tasks are about to have turns.
+    pub(crate) fn tasks_run(&mut self, shard: &Shard) {
+        let Some((elapsed, running)) = self.since.take() else { return };
+        let nanos = |since: Duration| u64::try_from(since.as_nanos()).unwrap_or(u64::MAX);
+        let pause = Pause::of(
+            nanos(shard.read_clock().since(elapsed)),
+            nanos(shard.running_time().since(running)),
+        );
+        for writer in &mut self.writers {
+            writer.pause = writer.pause.or_longer(pause);
+        }
+    }
+
+    /// The shard has nothing to do: no record waits.
+    pub(crate) fn rest(&mut self) {
+        self.since = None;
     }
 
     /// Nobody will refer to what these write.
     pub(crate) fn abandon(&mut self, is_meant: impl Fn((Attempt, CheckpointId)) -> bool) {
-        let meant = self.0.iter_mut().filter(|w| is_meant((w.attempt, w.checkpoint)));
+        let meant = self.writers.iter_mut().filter(|w| is_meant((w.attempt, w.checkpoint)));
         meant.for_each(StateWriter::abandon);
     }
 
@@ -52,7 +81,7 @@ impl Writes {
     ) -> bool {
         let mut moved = false;
         for slot in slots.iter_mut() {
-            while let Some(Cut { checkpoint, snapshot }) = slot.take_cut() {
+            while let Some(Cut { checkpoint, snapshot, pause }) = slot.take_cut() {
                 moved = true;
                 let attempt = slot.attempt;
                 let Some(snapshot) = snapshot else {
@@ -60,7 +89,9 @@ impl Writes {
                     reports.push_back(ToJobMaster::Decline(attempt, checkpoint, declined));
                     continue;
                 };
-                self.0.push(StateWriter::new(shard, folder, attempt, checkpoint, &snapshot));
+                let mut writer = StateWriter::new(shard, folder, attempt, checkpoint, &snapshot);
+                writer.pause = pause;
+                self.writers.push(writer);
             }
         }
         moved |= self.walk_tables(shard, slots);
@@ -70,7 +101,7 @@ impl Writes {
     /// Walks the tables of one task, those of a checkpoint that is under way first. Says whether it did.
     fn walk_tables(&mut self, shard: &Shard, slots: &mut [Slot]) -> bool {
         let quantum = || -> Quantum { shard.quantum(WALK_QUANTUM) };
-        for writer in self.0.iter_mut().filter(|writer| writer.has_room()) {
+        for writer in self.writers.iter_mut().filter(|writer| writer.has_room()) {
             let slot = slots.iter_mut().find(|slot| slot.attempt == writer.attempt);
             // One that discards has been told already that nobody wants it, and its writer will be.
             if let Some(slot) = slot.filter(|slot| !slot.is_discarding()) {
@@ -86,7 +117,7 @@ impl Writes {
 
     fn report(&mut self, slots: &mut [Slot], reports: &mut VecDeque<ToJobMaster>) -> bool {
         let (mut moved, mut waiting) = (false, Vec::new());
-        self.0.retain_mut(|writer| {
+        self.writers.retain_mut(|writer| {
             let (attempt, checkpoint) = (writer.attempt, writer.checkpoint);
             if waiting.contains(&attempt) {
                 return true; // Invariant 2.

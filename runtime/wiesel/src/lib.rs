@@ -65,7 +65,7 @@ pub use wiesel_datastream::{
     OutputTag, SharedStream, SourceStream, WindowAssigner, WindowedStream, Windowing,
 };
 pub use wiesel_graph::GraphError;
-pub use wiesel_jobmanager::JobStatus;
+pub use wiesel_jobmanager::{CheckpointStats, JobStatus, Pauses};
 pub use wiesel_record::{FnView, Item, Key, List, Out, Owned, Record, Viewed};
 pub use wiesel_rpc::{FailureReport, StageReport, TaskMetricsReport};
 

@@ -27,6 +27,8 @@ pub(crate) fn closing(job: &str, progress: &JobProgress) -> String {
             &format!("{} KiB", grouped(stats.last_bytes.div_ceil(1024))),
         );
         row(&mut text, "  took", &format!("{:.1} ms", stats.last_duration.as_secs_f64() * 1e3));
+        let pause = stats.pauses.longest();
+        row(&mut text, "  longest pause", &format!("{:.2} ms", pause.as_secs_f64() * 1e3));
         if stats.failed > 0 {
             row(&mut text, "  failed", &grouped(stats.failed));
         }

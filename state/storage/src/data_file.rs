@@ -29,6 +29,9 @@ const BLOCK_HEADER_BYTES: usize = 8;
 /// The most bytes of a part in one block: what is read in vain when one bit is wrong, and 0.01 % of overhead.
 pub const BLOCK_BYTES: usize = 64 << 10;
 
+/// Bytes that are hashed at once: as many as the hasher likes, and few enough that nobody waits long.
+const HASH_BYTES: usize = 16 << 10;
+
 fn header() -> [u8; HEADER_BYTES] {
     let mut header = [0; HEADER_BYTES];
     header[..8].copy_from_slice(&MAGIC);
@@ -65,6 +68,8 @@ pub struct DataFileWriter {
     base: u64,
     hasher: blake3::Hasher,
     parts: Vec<PartEntry>,
+    /// How many of `bytes` the hasher has seen.
+    hashed: usize,
 }
 
 impl Default for DataFileWriter {
@@ -77,7 +82,7 @@ impl DataFileWriter {
     /// A file without parts.
     pub fn new() -> Self {
         let bytes = header().to_vec();
-        Self { bytes, base: 0, hasher: blake3::Hasher::new(), parts: Vec::new() }
+        Self { bytes, base: 0, hasher: blake3::Hasher::new(), parts: Vec::new(), hashed: 0 }
     }
 
     /// Adds a part.
@@ -107,10 +112,18 @@ impl DataFileWriter {
             self.bytes.extend(block_sum(at, len, payload).to_le_bytes());
             self.bytes.extend_from_slice(payload);
         }
+        if self.bytes.len() - self.hashed >= HASH_BYTES {
+            self.hash();
+        }
         let end = self.len();
         let part = self.parts.last_mut().expect("a part was begun");
         part.stored_len = end - part.offset;
         part.len += bytes.len() as u64;
+    }
+
+    fn hash(&mut self) {
+        self.hasher.update(&self.bytes[self.hashed..]);
+        self.hashed = self.bytes.len();
     }
 
     /// The parts so far.
@@ -135,9 +148,12 @@ impl DataFileWriter {
 
     /// The bytes that were not taken yet: they follow those that were.
     pub fn take(&mut self) -> Vec<u8> {
-        self.hasher.update(&self.bytes);
+        self.hash();
+        self.hashed = 0;
         self.base = self.len();
-        std::mem::take(&mut self.bytes)
+        // The next bytes are about as many.
+        let room = Vec::with_capacity(self.bytes.capacity());
+        std::mem::replace(&mut self.bytes, room)
     }
 
     /// The last bytes, and what the manifest says of the file.

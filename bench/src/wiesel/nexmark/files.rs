@@ -266,6 +266,7 @@ mod tests {
             mode: Mode::Spin,
             seed: SEED,
             profile: false,
+            state: Default::default(),
         };
         let generator = Generator::new(run.seed, run.event_rate);
         let mut expected = BTreeMap::<String, Vec<String>>::new();

@@ -27,12 +27,13 @@ use wiesel_checkpoint::{
     AbortReason, CheckpointConfig, CheckpointCoordinator, DeclineReason, Effect as ToDo,
     Event as Happened, RestartConfig, RestartStrategy, Topology,
 };
-use wiesel_core::{Blame, CheckpointId, Nanos, TaskFailure, TaskId, VertexId};
+use wiesel_core::{Blame, CheckpointId, Nanos, Pause, TaskFailure, TaskId, VertexId};
 use wiesel_rpc::{Attempt, Declined, FailureReport, StateHandle, TaskState, ToTaskManager};
 use wiesel_storage::FileEntry;
 
 use super::{Effect, JobMaster};
 use crate::JobStatus;
+use crate::Pauses;
 
 /// The state of a whole job as of one checkpoint.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -64,6 +65,14 @@ pub struct CheckpointPlan {
     pub restored: Option<CompletedCheckpoint>,
     /// Where jitter comes from.
     pub seed: u64,
+}
+
+impl CompletedCheckpoint {
+    /// The longest of its tasks.
+    fn pause(&self) -> Pause {
+        let pauses = self.tasks.values().map(|handle| handle.pause);
+        pauses.fold(Pause::default(), Pause::or_longer)
+    }
 }
 
 /// What is to be done for a checkpoint, in the order of the effects.
@@ -103,6 +112,14 @@ pub struct CheckpointStats {
     pub last_bytes: u64,
     /// `lastCheckpointDuration`.
     pub last_duration: Duration,
+    /// What all of them took together.
+    pub durations: Duration,
+    /// Bytes that tasks have written for all of them.
+    pub written_bytes: u64,
+    /// How long each one held up the records of a shard at once, of all shards the longest: by the clock on the wall.
+    pub pauses: Pauses,
+    /// As well, but for the time in which the machine ran something else there.
+    pub running_pauses: Pauses,
     /// `numRestarts`.
     pub restarts: u64,
     /// The checkpoint that the present try continues from.
@@ -215,6 +232,14 @@ impl JobMaster {
             ToDo::NotifyComplete { checkpoint, kind, duration_ns, bytes } => {
                 if let Some(checkpointing) = &mut self.checkpointing {
                     let stats = &mut checkpointing.stats;
+                    if let Some(latest) = &checkpointing.latest {
+                        let Pause { elapsed_ns, running_ns } = latest.pause();
+                        stats.pauses.note(Duration::from_nanos(elapsed_ns));
+                        stats.running_pauses.note(Duration::from_nanos(running_ns));
+                        let written = latest.tasks.values().map(|handle| handle.written_bytes);
+                        stats.written_bytes += written.sum::<u64>();
+                    }
+                    stats.durations += Duration::from_nanos(duration_ns);
                     stats.completed += 1;
                     (stats.last, stats.last_bytes) = (checkpoint, bytes);
                     stats.last_duration = Duration::from_nanos(duration_ns);

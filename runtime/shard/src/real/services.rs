@@ -31,6 +31,10 @@ impl Services {
         clock::now()
     }
 
+    pub(crate) fn running_time(&self) -> Nanos {
+        clock::running_time()
+    }
+
     pub(crate) fn wall_time(&self) -> Timestamp {
         clock::wall_time()
     }

@@ -89,6 +89,10 @@ impl Services {
         Nanos(self.world.now.get())
     }
 
+    pub(crate) fn running_time(&self) -> Nanos {
+        Nanos(self.world.now.get())
+    }
+
     pub(crate) fn wall_time(&self) -> Timestamp {
         Timestamp::from_millis(START_MS) + Duration::from_nanos(self.world.now.get())
     }

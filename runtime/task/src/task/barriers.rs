@@ -14,9 +14,9 @@
 //! 4. A split that was assigned behind a trigger is read behind its barrier.
 //! 5. A task that has ended is over when a checkpoint is complete that it cut after its end.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Duration};
 
-use wiesel_core::{Blame, CheckpointId, TaskFailure, Timestamp};
+use wiesel_core::{Blame, CheckpointId, Pause, TaskFailure, Timestamp};
 use wiesel_exchange::{InputGate, WatermarkValve};
 use wiesel_operators::{Mail, Snapshot};
 
@@ -34,6 +34,8 @@ pub struct Cut {
     /// The state that is in no table: the tables are to be walked. None if those of an earlier checkpoint still are, so
     /// that the task cannot take part.
     pub snapshot: Option<Snapshot>,
+    /// How long it took.
+    pub pause: Pause,
 }
 
 /// What a task knows of checkpoints.
@@ -199,13 +201,21 @@ impl Task {
             self.barriers.last.get_or_insert(checkpoint);
         }
         self.head.ports(&mut |port| port.barrier(checkpoint));
+        let shard = self.context.shard();
+        let began = (shard.read_clock(), shard.running_time());
         let is_flipped = self.walks.flip(checkpoint, self.head.as_mut());
         let snapshot = is_flipped.then(|| {
             let mut snapshot = Snapshot::without_tables();
             self.snapshot(&mut snapshot);
             snapshot
         });
-        self.barriers.cuts.push_back(Cut { checkpoint, snapshot });
+        let shard = self.context.shard();
+        let nanos = |since: Duration| u64::try_from(since.as_nanos()).unwrap_or(u64::MAX);
+        let pause = Pause::of(
+            nanos(shard.read_clock().since(began.0)),
+            nanos(shard.running_time().since(began.1)),
+        );
+        self.barriers.cuts.push_back(Cut { checkpoint, snapshot, pause });
         if let Err(failure) = self.deliver_held_mail() {
             self.context.fail(failure);
         }

@@ -103,7 +103,7 @@ impl Table {
     }
 
     /// Whether rows have blocks.
-    fn has_blocks(&self) -> bool {
+    pub(super) fn has_blocks(&self) -> bool {
         self.layout.pointers().1 > 0
     }
 

@@ -94,6 +94,13 @@ fn write_sizes(out: &mut [u8], start: usize, body_at: usize, removed: u64, rows:
     }
 }
 
+/// A key of eight bytes, as [`write_key`] writes it.
+#[inline]
+fn long_key(word: [u8; 8]) -> [u8; 12] {
+    let [a, b, c, d, e, f, g, h] = word;
+    [8, 0, 0, 0, a, b, c, d, e, f, g, h]
+}
+
 fn write_key(key: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(&(key.len() as u32).to_le_bytes());
     out.extend_from_slice(key);
@@ -101,9 +108,15 @@ fn write_key(key: &[u8], out: &mut Vec<u8>) {
 
 impl Row<'_> {
     /// Appends the row's bytes: the format of an export, and of snapshot files.
+    #[inline]
     pub fn write(&self, out: &mut Vec<u8>) {
         let layout = self.layout();
-        write_key(self.key(), out);
+        match self.key().first_chunk() {
+            Some(word) if layout.key() == (KeyLayout::Word { bytes: 8 }) => {
+                out.extend_from_slice(&long_key(*word));
+            }
+            _ => write_key(self.key(), out),
+        }
         out.extend_from_slice(self.value());
         let pointers = layout.pointers().1;
         for at in pointers - layout.blocks()..pointers {
@@ -152,7 +165,7 @@ impl Table {
             body_at: 0,
             bytes: std::mem::take(buffer),
         };
-        let progress = self.walk(budget_bytes, &mut |group, event| {
+        let progress = self.walk_with(budget_bytes, &mut |group, event| {
             if let RowEvent::Whole = event {
                 encoder.finish(out);
                 whole = Some(group);

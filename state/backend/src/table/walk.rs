@@ -10,18 +10,20 @@
 //!
 //! 1. The walk of a flip gives exactly the rows of the flip (all, or the dirty ones), whatever is written,
 //!    removed, split or grown meanwhile: each once, and after the removed keys of its group.
-//! 2. A flip costs nothing that grows with the rows. A slice of the walk costs its budget and at most one
-//!    segment more.
+//! 2. A flip costs nothing that grows with the rows. A slice of the walk costs its budget and at most the copy of a
+//!    segment more, or one segment of rows with blocks.
 //! 3. The cursor is at the start of a segment: rows before it are walked, and a split cannot straddle it.
 //! 4. Outside a walk no mark says "touched". A walked row that was touched since is dirty for the next
 //!    increment: the walker moves the one bit into the other's place.
 //!
 //! A row that was made after the flip is marked touched and not logged; so the log needs no "absent", and
 //! no entry is ever searched for. The log is the group's and not the segment's: a split leaves it alone.
+//! A segment of which all rows are wanted is copied first, at the speed of memory, and given from the copy; but not
+//! rows with blocks, which the copy would have to hold.
 //!
 //! `unsafe`: see `table.rs`.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, mem::MaybeUninit};
 
 use super::*;
 use crate::{TableError, segment::ROWS};
@@ -75,6 +77,16 @@ pub(super) struct Walk {
     rebase: BTreeSet<u16>,
     /// Nobody wants it any more: only its marks are still to be wiped.
     is_discarded: bool,
+    copied: Copied,
+}
+
+/// The groups of a segment as they were when the walk came by; some are given already.
+#[derive(Default)]
+struct Copied {
+    words: Vec<MaybeUninit<u64>>,
+    marks: Vec<u8>,
+    /// The first that is not given.
+    at: usize,
 }
 
 #[derive(Clone, Copy)]
@@ -131,6 +143,7 @@ impl Table {
             removed: None,
             rebase: BTreeSet::new(),
             is_discarded: false,
+            copied: Copied::default(),
         };
         if scope != Scope::Full {
             self.tracking = true;
@@ -158,6 +171,7 @@ impl Table {
     pub fn discard_walk(&mut self) {
         let Some(walk) = &mut self.walk else { return };
         walk.is_discarded = true;
+        walk.copied = Copied::default();
         if walk.scope != Scope::Full {
             walk.removed = None;
             self.stop_tracking();
@@ -196,6 +210,15 @@ impl Table {
         budget_bytes: usize,
         out: &mut dyn FnMut(KeyGroup, RowEvent<'_>),
     ) -> Progress {
+        self.walk_with(budget_bytes, out)
+    }
+
+    /// As [`Table::walk`], made for `out`.
+    pub(super) fn walk_with(
+        &mut self,
+        budget_bytes: usize,
+        out: &mut (impl FnMut(KeyGroup, RowEvent<'_>) + ?Sized),
+    ) -> Progress {
         let Some(mut walk) = self.walk.take() else { return Progress::Done };
         let mut given = 0;
         while walk.group < self.range.len() {
@@ -215,10 +238,14 @@ impl Table {
         &mut self,
         walk: &mut Walk,
         budget_bytes: usize,
-        out: &mut dyn FnMut(KeyGroup, RowEvent<'_>),
+        out: &mut (impl FnMut(KeyGroup, RowEvent<'_>) + ?Sized),
     ) -> usize {
         let group = KeyGroup(self.range.first + walk.group as u16);
         let whole = walk.is_whole(group);
+        if walk.copied.at < walk.copied.marks.len() {
+            let out = &mut |row: Row<'_>| out(group, RowEvent::Row(row));
+            return self.give_copied(&mut walk.copied, budget_bytes, out);
+        }
         let start = (walk.group as u64) << 32;
         let mut given = 0;
         match walk.step {
@@ -246,6 +273,11 @@ impl Table {
                 let (segment, next) = self.segment_and_next(self.cursor);
                 let odd = self.odd_of(next);
                 if !walk.is_discarded {
+                    let copies = whole && !segment.is_none() && !self.has_blocks();
+                    if copies {
+                        self.copy(segment, &mut walk.copied);
+                    }
+                    let segment = if copies { Segment::none() } else { segment };
                     self.visit(segment, odd, whole, |row, mark| {
                         if mark & TOUCHED == 0 && (whole || mark & DIRTY != 0) {
                             given += row.bytes();
@@ -280,6 +312,53 @@ impl Table {
         given
     }
 
+    /// Copies a segment of rows without blocks.
+    fn copy(&self, segment: Segment, copied: &mut Copied) {
+        let words = segment.groups() as usize * self.shape.group_bytes / 8;
+        copied.words.clear();
+        copied.words.reserve(words);
+        // SAFETY: the groups of a live segment, `group_bytes` each; the copy has room for them. Areas may have gaps, so
+        // what is copied is not taken for numbers.
+        unsafe {
+            let from = segment.group(self.shape, 0).cast::<MaybeUninit<u64>>();
+            copied.words.as_mut_ptr().copy_from_nonoverlapping(from, words);
+            copied.words.set_len(words);
+            copied.marks.clear();
+            copied.marks.extend_from_slice(segment.marks(self.shape));
+        }
+        copied.at = 0;
+    }
+
+    /// Gives rows of the copy, until the budget is passed.
+    fn give_copied(
+        &self,
+        copied: &mut Copied,
+        budget_bytes: usize,
+        out: &mut impl FnMut(Row<'_>),
+    ) -> usize {
+        let Copied { words, marks, at } = copied;
+        let mut given = 0;
+        for (group, mark) in words.chunks_exact(self.shape.group_bytes / 8).zip(&*marks).skip(*at) {
+            let group = group.as_ptr().cast::<u8>().cast_mut();
+            for row in 0..ROWS as u32 {
+                let place = Place { group, at: 0, row, found: true };
+                // SAFETY: a group of the copy, which holds no blocks and is borrowed during the call. It is only read.
+                unsafe {
+                    if place.word() != EMPTY && mark >> row & TOUCHED == 0 {
+                        let row = Row::new(&self.layout, place.word(), place.area(self.shape));
+                        given += row.bytes();
+                        out(row);
+                    }
+                }
+            }
+            *at += 1;
+            if given >= budget_bytes {
+                break;
+            }
+        }
+        given
+    }
+
     /// After a clear a group is one segment again. If the cursor stood inside of a group (invariant 3), all
     /// that it had before it is in the undo log now.
     pub(super) fn leave_split_group(&mut self) {
@@ -293,6 +372,7 @@ impl Table {
 
     /// Calls back for each row of a segment and of the odd one, with the row's mark in the lowest bits; if not for `all`,
     /// then for those of groups with a dirty one.
+    #[inline(always)]
     fn visit(
         &self,
         segment: Segment,
