@@ -1,13 +1,14 @@
 //! The job of a case, by the API that users have.
 
-use std::{sync::Arc, time::Duration};
+use std::{future::poll_fn, sync::Arc, task::Poll, time::Duration};
 
 use wiesel_connectors::{CollectedRecords, Collection, DataGen, Partitions, Source};
-use wiesel_core::{Timestamp, millis};
+use wiesel_core::{Timestamp, hours, millis};
 use wiesel_datastream::{DataStream, Environment, KeyedStream};
 use wiesel_operators::{
-    AggregateError, Aggregated, AggregatedView, Chain, Counted, CountedView, ProcessContext,
-    ProcessFunction, Session, Sliding, Start, Tumbling, bounded_out_of_orderness,
+    AggregateError, Aggregated, AggregatedView, AsyncAnswer, AsyncFunction, AsyncOptions, Chain,
+    Counted, CountedView, ProcessContext, ProcessFunction, Session, Sliding, Start, Tumbling,
+    bounded_out_of_orderness,
 };
 use wiesel_record::{FnView, Out, Record};
 
@@ -180,6 +181,46 @@ fn front<S: Source<Record = Event>>(case: &Case, environment: &Environment, sour
                 out.emit(EventView { key: (event.key + copy) % keys, ..event });
             }
         });
+    let Some((capacity, is_ordered)) = case.asks else { return meet(case, events) };
+    let options = AsyncOptions::within(hours(2)).capacity(capacity);
+    let events = match is_ordered {
+        true => events.ordered_wait_with(options, Ask).start_new_chain(),
+        false => events.unordered_wait_with(options, Ask).start_new_chain(),
+    };
+    let events = events.set_parallelism(case.parallelism[0]);
+    meet(case, events.process(Pass(Probe::at("asked"))))
+}
+
+/// Knows all about a record, after a while.
+#[derive(Clone)]
+struct Ask;
+
+impl AsyncFunction<Event> for Ask {
+    type Out = Event;
+    type Results = [Event; 1];
+
+    fn invoke(&self, event: EventView<'_>) -> AsyncAnswer<[Event; 1]> {
+        let EventView { key, at_ms, copies, padding } = event;
+        let event = Event { key, at_ms, copies, padding: padding.to_owned() };
+        let mut polls = (at_ms ^ i64::from(key)).rem_euclid(4);
+        Box::pin(async move {
+            poll_fn(move |context| {
+                polls -= 1;
+                context.waker().wake_by_ref();
+                if polls < 0 { Poll::Ready(()) } else { Poll::Pending }
+            })
+            .await;
+            Ok([event])
+        })
+    }
+}
+
+/// What meets, if something does.
+fn meet<S, C>(case: &Case, events: DataStream<Event, S, C>) -> Results
+where
+    S: Start,
+    C: Chain<S::Out, Out = Event>,
+{
     let Some(meeting) = case.meeting else { return first(case, events) };
     let events = events.share();
     let met = meeting::build(case, meeting, &events);
