@@ -25,7 +25,7 @@ const KEYS: u64 = 1_000;
 const FAILURES: u64 = 5;
 
 /// The configuration of a job with a checkpoint every few milliseconds.
-fn checkpointed(folder: &Path) -> Configuration {
+pub(crate) fn checkpointed(folder: &Path) -> Configuration {
     let folder = folder.join("checkpoints");
     config(&[
         ("execution.checkpointing.interval", "5 ms"),

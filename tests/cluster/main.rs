@@ -19,6 +19,7 @@ use wiesel_datastream::Environment;
 use wiesel_graph::GraphDefaults;
 use wiesel_jobmanager::JobStatus;
 
+mod async_io;
 mod batch;
 mod broadcasts;
 mod checkpoints;

@@ -106,6 +106,8 @@ pub(crate) struct Case {
     pub(crate) modulus: u32,
     /// The records of the source meet a part of themselves as well.
     pub(crate) meeting: Option<Meeting>,
+    /// Somebody else is asked about the records of a generator: so many at a time, in order or not.
+    pub(crate) asks: (usize, bool),
     /// The first stage's output goes to a sink of its own as well.
     pub(crate) is_shared: bool,
     /// Of the source, the first stage, what is between, and the second.
@@ -182,6 +184,7 @@ impl Case {
             between,
             second: stage(draw),
             modulus: draw.of(&[1, 2, 7, 100]),
+            asks: (draw.within(1, 20) as usize, draw.one_in(2)),
             is_shared: draw.one_in(3),
             parallelism,
             max_parallelism: draw.of(&[5, 8, default_max_parallelism(5)]),

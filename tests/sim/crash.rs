@@ -28,7 +28,7 @@ use wiesel_storage::Manifest;
 use wiesel_task::{Checkpoints, TaskOptions};
 use wiesel_taskmanager::WorkerOptions;
 
-use crate::{case::Draw, crash_work::Work, run::Ran};
+use crate::{asks::Asks, case::Draw, crash_work::Work, run::Ran};
 
 const OUT: &str = "/out";
 const CHECKPOINTS: &str = "/checkpoints";
@@ -52,12 +52,14 @@ pub(crate) struct Crash {
     fails_one_in: Option<u64>,
     /// Whether checkpoints are increments where that can be.
     is_incremental: bool,
+    /// Somebody else is asked about each record.
+    asks: Option<Asks>,
 }
 
 thread_local! {
     /// What is left of the failures of the case that runs.
     static FAILURES: Cell<u64> = const { Cell::new(0) };
-    static DRAW: RefCell<Draw> = RefCell::new(Draw::new(0));
+    pub(crate) static DRAW: RefCell<Draw> = RefCell::new(Draw::new(0));
 }
 
 impl Crash {
@@ -76,6 +78,7 @@ impl Crash {
                 .collect(),
             fails_one_in: if draw.one_in(2) { Some(draw.within(20, 400)) } else { None },
             is_incremental: !draw.one_in(4),
+            asks: if draw.one_in(2) { Some(Asks::of(draw)) } else { None },
         }
     }
 
@@ -117,8 +120,12 @@ impl Crash {
                     panic!("{ON_PURPOSE}");
                 }
                 record
-            })
-            .rebalance();
+            });
+        let records = match self.asks {
+            None => records.rebalance(),
+            Some(asks) if asks.is_behind => asks.ask(records.rebalance()).rebalance(),
+            Some(asks) => asks.ask(records).rebalance(),
+        };
         self.work.run(records, OUT);
         env
     }

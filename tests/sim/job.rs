@@ -1,13 +1,14 @@
 //! The job of a case, by the API that users have.
 
-use std::{sync::Arc, time::Duration};
+use std::{future::poll_fn, sync::Arc, task::Poll, time::Duration};
 
 use wiesel_connectors::{CollectedRecords, Collection, DataGen, Partitions, Source};
-use wiesel_core::{Timestamp, millis};
+use wiesel_core::{Timestamp, hours, millis};
 use wiesel_datastream::{DataStream, Environment, KeyedStream};
 use wiesel_operators::{
-    AggregateError, Aggregated, AggregatedView, Chain, Counted, CountedView, ProcessContext,
-    ProcessFunction, Session, Sliding, Start, Tumbling, bounded_out_of_orderness,
+    AggregateError, Aggregated, AggregatedView, AsyncAnswer, AsyncFunction, AsyncOptions, Chain,
+    Counted, CountedView, ProcessContext, ProcessFunction, Session, Sliding, Start, Tumbling,
+    bounded_out_of_orderness,
 };
 use wiesel_record::{FnView, Out, Record};
 
@@ -143,15 +144,17 @@ impl ProcessFunction<Aggregated<u32, u64>> for Stamp {
 pub(crate) fn build(case: &Case, environment: &Environment) -> Results {
     let events = case.input_events();
     match case.input {
-        Input::Collection => front(case, environment, Collection::new(events)),
-        Input::Generator => front(case, environment, generator(events)),
-        Input::Rated(rate) => front(case, environment, generator(events).per_second(rate)),
+        Input::Collection => meet(case, front(case, environment, Collection::new(events))),
+        Input::Generator => ask(case, front(case, environment, generator(events))),
+        Input::Rated(rate) => {
+            ask(case, front(case, environment, generator(events).per_second(rate)))
+        }
         Input::Partitions(count, visit, _) => {
             let mut partitions = vec![Vec::new(); count];
             for (number, event) in events.into_iter().enumerate() {
                 partitions[number % count].push(event);
             }
-            front(case, environment, Partitions::new(partitions).visit(visit))
+            meet(case, front(case, environment, Partitions::new(partitions).visit(visit)))
         }
     }
 }
@@ -161,15 +164,19 @@ fn generator(events: Vec<Event>) -> DataGen<Event, impl wiesel_connectors::Gener
     DataGen::new(move |tick| events[tick.number as usize].clone()).count(count)
 }
 
-/// Source, watermarks, `flat_map`, and what meets.
-fn front<S: Source<Record = Event>>(case: &Case, environment: &Environment, source: S) -> Results {
+/// Source, watermarks, `flat_map`.
+fn front<S: Source<Record = Event>>(
+    case: &Case,
+    environment: &Environment,
+    source: S,
+) -> DataStream<Event, impl Start<Out = Event>, impl Chain<Event, Out = Event>> {
     let keys = case.keys as u32;
     let strategy = match case.input {
         Input::Partitions(_, _, true) => bounded_out_of_orderness(millis(case.bound_ms))
             .with_watermark_alignment("all", millis(case.step_ms * 20), millis(1)),
         _ => bounded_out_of_orderness(millis(case.bound_ms)),
     };
-    let events = environment
+    environment
         .source(source)
         .uid("source")
         .set_parallelism(case.parallelism[0])
@@ -179,7 +186,55 @@ fn front<S: Source<Record = Event>>(case: &Case, environment: &Environment, sour
             for copy in 0..event.copies {
                 out.emit(EventView { key: (event.key + copy) % keys, ..event });
             }
-        });
+        })
+}
+
+/// Asks somebody about each record.
+fn ask<S, C>(case: &Case, events: DataStream<Event, S, C>) -> Results
+where
+    S: Start,
+    C: Chain<S::Out, Out = Event>,
+{
+    let (capacity, is_ordered) = case.asks;
+    let options = AsyncOptions::within(hours(2)).capacity(capacity);
+    let events = match is_ordered {
+        true => events.ordered_wait_with(options, Ask).start_new_chain(),
+        false => events.unordered_wait_with(options, Ask).start_new_chain(),
+    };
+    let events = events.set_parallelism(case.parallelism[0]);
+    meet(case, events.process(Pass(Probe::at("asked"))))
+}
+
+/// Knows all about a record, after a while.
+#[derive(Clone)]
+struct Ask;
+
+impl AsyncFunction<Event> for Ask {
+    type Out = Event;
+    type Results = [Event; 1];
+
+    fn invoke(&self, event: EventView<'_>) -> AsyncAnswer<[Event; 1]> {
+        let EventView { key, at_ms, copies, padding } = event;
+        let event = Event { key, at_ms, copies, padding: padding.to_owned() };
+        let mut polls = (at_ms ^ i64::from(key)).rem_euclid(4);
+        Box::pin(async move {
+            poll_fn(move |context| {
+                polls -= 1;
+                context.waker().wake_by_ref();
+                if polls < 0 { Poll::Ready(()) } else { Poll::Pending }
+            })
+            .await;
+            Ok([event])
+        })
+    }
+}
+
+/// What meets, if something does.
+fn meet<S, C>(case: &Case, events: DataStream<Event, S, C>) -> Results
+where
+    S: Start,
+    C: Chain<S::Out, Out = Event>,
+{
     let Some(meeting) = case.meeting else { return first(case, events) };
     let events = events.share();
     let met = meeting::build(case, meeting, &events);

@@ -23,6 +23,8 @@
 #[cfg(sim)]
 mod args;
 #[cfg(sim)]
+mod asks;
+#[cfg(sim)]
 mod case;
 #[cfg(sim)]
 mod crash;

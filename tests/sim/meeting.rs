@@ -12,8 +12,9 @@ use wiesel_connectors::CollectedRecords;
 use wiesel_core::{Timestamp, hours};
 use wiesel_datastream::{DataStream, SharedStream};
 use wiesel_operators::{
-    AggregateError, Chain, KeyedCoProcessFunction, KeyedContext, Sliding, Start, StateRegistry,
-    TimeDomain, Tumbling, ValueState, after, before,
+    AggregateError, BroadcastState, BroadcastStates, Chain, KeyedBroadcastContext,
+    KeyedBroadcastProcessFunction, KeyedCoProcessFunction, KeyedContext, Sliding, Start,
+    StateRegistry, TimeDomain, Tumbling, ValueState, after, before,
 };
 use wiesel_record::Out;
 
@@ -44,16 +45,23 @@ pub(crate) enum Keyed {
     JoinForATime,
     /// Pairs of a key whose times, right minus left, are within these milliseconds.
     Interval(i64, i64),
+    /// The left side is counted per key, the right one in broadcast state, until the end of time.
+    Broadcast,
+    /// Each record of the left with the last of its key on the right as of its time; those without one or not.
+    Versions(bool),
 }
 
 impl Meeting {
     /// All kinds.
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Keyed(Keyed::Process),
         Self::Keyed(Keyed::Join),
         Self::Keyed(Keyed::JoinForATime),
         Self::Keyed(Keyed::Interval(-20, 50)),
         Self::Keyed(Keyed::Interval(3, 300)),
+        Self::Keyed(Keyed::Broadcast),
+        Self::Keyed(Keyed::Versions(false)),
+        Self::Keyed(Keyed::Versions(true)),
         Self::Windows(10, 10),
         Self::Windows(1_000, 1_000),
         Self::Windows(25, 10),
@@ -120,8 +128,13 @@ pub(crate) fn build(
         }
     };
     let left = left.key_by::<u32>(|(key, _)| key).set_parallelism(width);
+    if meeting == Keyed::Broadcast {
+        let counts = CountOfAll { left: ValueState::new("left") };
+        return probed(left.connect_broadcast(right.broadcast_state(&RIGHT)).process(counts));
+    }
     let right = right.key_by::<u32>(|(key, ..)| key);
     match meeting {
+        Keyed::Broadcast => unreachable!("it has no keys on the right"),
         Keyed::Process => {
             let (left_count, right_count) = (ValueState::new("left"), ValueState::new("right"));
             let count = Count { left: left_count, right: right_count };
@@ -138,8 +151,18 @@ pub(crate) fn build(
             let join = left.interval_join(right).between(bound(lower_ms), bound(upper_ms));
             probed(join.apply::<Met>(emit_pair))
         }
+        Keyed::Versions(false) => probed(left.temporal_join(right).apply::<Met>(emit_pair)),
+        Keyed::Versions(true) => {
+            let join = left.temporal_join(right).left_outer();
+            probed(join.apply::<Met>(|(key, left), right, out| {
+                out.emit((key, left, right.map_or(NO_VERSION, |(_, right, _)| right), 0));
+            }))
+        }
     }
 }
+
+/// What stands for a time on the right where there is none.
+const NO_VERSION: i64 = i64::MIN;
 
 fn emit_pair(left: (u32, i64), right: (u32, i64, &str), out: &mut dyn Out<Met>) {
     out.emit((left.0, left.1, right.1, 0));
@@ -179,13 +202,23 @@ pub(crate) fn expected(case: &Case, meeting: Meeting) -> Vec<Met> {
         counts.into_iter().map(|((key, _), (left, right))| (key, left, right))
     };
     let mut met: Vec<Met> = match meeting {
-        Meeting::Keyed(Keyed::Process) => {
+        Meeting::Keyed(Keyed::Process | Keyed::Broadcast) => {
             let end = END.as_millis();
             counts(&|_| 0).map(|(key, left, right)| (key, left, right, end)).collect()
         }
         Meeting::Keyed(Keyed::Join | Keyed::JoinForATime) => pairs(&|_, _| 1),
         Meeting::Keyed(Keyed::Interval(lower_ms, upper_ms)) => {
             pairs(&|left, right| usize::from((lower_ms..=upper_ms).contains(&(right - left))))
+        }
+        Meeting::Keyed(Keyed::Versions(is_outer)) => {
+            let version = |key: u32, left: i64| {
+                let of_key = right.iter().filter(|(other, at_ms)| *other == key && *at_ms <= left);
+                of_key.map(|(_, at_ms)| *at_ms).max().or(is_outer.then_some(NO_VERSION))
+            };
+            let met = left.iter().filter_map(|(key, at_ms)| {
+                version(*key, *at_ms).map(|version| (*key, *at_ms, version, 0))
+            });
+            met.collect()
         }
         Meeting::Windows(size_ms, slide_ms) => pairs(&|left, right| {
             let (early, late) = (left.min(right), left.max(right));
@@ -252,6 +285,64 @@ impl KeyedCoProcessFunction<u32, Left, Right> for Count {
         let left = context.get(&self.left).unwrap_or(0);
         let right = context.get(&self.right).unwrap_or(0);
         context.with_key(|key| out.emit((key, left, right, time.as_millis())));
+        Ok(())
+    }
+}
+
+/// Records of the right side by key, in every subtask.
+const RIGHT: BroadcastState<u32, i64> = BroadcastState::new("right");
+
+/// Counts the left side by key, and the right one everywhere.
+#[derive(Clone)]
+struct CountOfAll {
+    left: ValueState<i64>,
+}
+
+impl KeyedBroadcastProcessFunction<u32, Left, Right> for CountOfAll {
+    type Out = Met;
+    type Side = ();
+
+    fn open(&mut self, states: &mut StateRegistry) {
+        states.register(&mut self.left);
+    }
+
+    fn process(
+        &mut self,
+        _left: (u32, i64),
+        _states: &BroadcastStates,
+        context: &mut KeyedContext<'_, u32, ()>,
+        _out: &mut dyn Out<Met>,
+    ) -> Result<(), AggregateError> {
+        context.set(&self.left, context.get(&self.left).unwrap_or(0) + 1);
+        context.register_event_timer(END);
+        Ok(())
+    }
+
+    fn process_broadcast(
+        &mut self,
+        (key, ..): (u32, i64, &str),
+        states: &mut BroadcastStates,
+        _context: &mut KeyedBroadcastContext<'_, u32, ()>,
+        _out: &mut dyn Out<Met>,
+    ) -> Result<(), AggregateError> {
+        let count = states.map(&RIGHT).get(key).unwrap_or(0) + 1;
+        states.put(&RIGHT, key, count);
+        Ok(())
+    }
+
+    fn on_timer(
+        &mut self,
+        time: Timestamp,
+        _domain: TimeDomain,
+        states: &BroadcastStates,
+        context: &mut KeyedContext<'_, u32, ()>,
+        out: &mut dyn Out<Met>,
+    ) -> Result<(), AggregateError> {
+        let left = context.get(&self.left).unwrap_or(0);
+        context.with_key(|key| {
+            let right = states.map(&RIGHT).get(key).unwrap_or(0);
+            out.emit((key, left, right, time.as_millis()));
+        });
         Ok(())
     }
 }

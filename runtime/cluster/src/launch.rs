@@ -4,7 +4,8 @@
 //!
 //! 1. A shard's pool holds what its partitions reserve, and one frame more for every credit: `channels + 1` each that
 //!    nobody else can take, and enough that every channel can be full at once.
-//! 2. Everything that can be wrong is found here, before a thread runs.
+//! 2. A job whose tasks start futures has one place more than shards: the helper's, behind them.
+//! 3. Everything that can be wrong is found here, before a thread runs.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -18,7 +19,7 @@ use wiesel_graph::{EdgeId, ExecutionGraph, JobGraph, JobVertex};
 use wiesel_jobmanager::{JobMaster, SourceEnumerator};
 use wiesel_operators::RowSources;
 use wiesel_rpc::{Location, TaskManagerId};
-use wiesel_shard::{Door, Launch, ShardSpec, available_cores, probe, ring::ring};
+use wiesel_shard::{Door, Helper, Launch, ShardSpec, available_cores, probe, ring::ring};
 use wiesel_task::{TaskFactory, TaskOptions};
 use wiesel_taskmanager::{
     ChannelEnds, ChannelId, LocalChannels, PoolMetrics, Worker, WorkerOptions, WorkerSpec,
@@ -207,8 +208,20 @@ pub fn assemble(
     let (checkpoints, plan) = opened.transpose()?.unzip();
     let plan = plan.or_else(|| cluster.checkpoints.restarts_only());
     let sinks = graph.vertices.iter().map(|vertex| vertex.is_sink).collect();
-    let mut launch = Launch::new(cluster.shards.clone()).map_err(ClusterError::Doors)?;
-    let doors: Vec<_> = launch.ids().into_iter().map(|id| launch.door(id)).collect();
+    let needs_helper = graph.vertices.iter().any(|vertex| vertex.factory.needs_helper);
+    let mut specs = cluster.shards.clone();
+    specs.extend(needs_helper.then(|| helper_spec(specs.len())));
+    let mut launch = Launch::new(specs).map_err(ClusterError::Doors)?;
+    let shards: Vec<_> = cluster.shards.iter().map(|shard| shard.id).collect();
+    let doors: Vec<_> = shards.iter().map(|id| launch.door(*id)).collect();
+    let mut seats = Vec::new();
+    if needs_helper {
+        let id = ShardId(shards.len() as u32);
+        let (helper, its_seats) = Helper::new(&launch.door(id), doors.clone());
+        launch.program(id, move |_shard| Box::new(helper));
+        seats = its_seats;
+    }
+    let mut seats = seats.into_iter();
     let mut brain = JobMaster::new(job, execution, locations.clone(), enumerators)?;
     if let Some(plan) = plan {
         brain = brain.with_checkpoints(plan).map_err(ClusterError::Prepare)?;
@@ -223,7 +236,7 @@ pub fn assemble(
     let shared = Arc::new(Shared::new(pools.clone()));
     let mut peers = Vec::with_capacity(cluster.shards.len());
     let ends = channels.into_iter().zip(frames).zip(pools);
-    for (id, ((channels, frames), pool)) in launch.ids().into_iter().zip(ends) {
+    for (id, ((channels, frames), pool)) in shards.into_iter().zip(ends) {
         let (to, mailbox) = ring(MAILBOX_SLOTS);
         let (outbox, from) = ring(MAILBOX_SLOTS);
         let (rewires, rewired) = ring(1);
@@ -240,6 +253,7 @@ pub fn assemble(
             job_master: launch.control_door(),
             options: cluster.worker.clone(),
             row_sources: cluster.row_sources,
+            helper: seats.next(),
             pool,
         };
         let (door, waiting) = (launch.door(id), VecDeque::new());
@@ -262,6 +276,17 @@ pub fn assemble(
     };
     launch.control(move |_shard| Box::new(program));
     Ok(Assembly { job, launch, shared })
+}
+
+/// The helper's thread: not pinned, and asleep unless a future wants to be polled. It is counted as a shard is, in figures of
+/// CPU too.
+fn helper_spec(shards: usize) -> ShardSpec {
+    ShardSpec {
+        id: ShardId(shards as u32),
+        core: None,
+        spin: Duration::ZERO,
+        name: "helper".to_owned(),
+    }
 }
 
 /// All channels of the job, by shard. `edges`: the source of each edge.

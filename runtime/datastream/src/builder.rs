@@ -55,6 +55,8 @@ pub struct VertexParts {
     pub is_sink: bool,
     /// Its operators look at event times.
     pub reads_time: bool,
+    /// Its operators start futures, which a helper polls.
+    pub needs_helper: bool,
     /// It is no vertex any more: its edges lead to another one.
     pub is_absorbed: bool,
     /// Makes the enumerator, if this is a source.

@@ -32,6 +32,8 @@ pub struct VertexCode {
     pub source: Option<Box<dyn EnumeratorFactory>>,
     /// Looks at the world before the job runs, if the chain ends in a sink that needs to.
     pub sink: Option<Box<dyn crate::sink::SinkPreparation>>,
+    /// It starts futures, which a helper beside the shards polls.
+    pub needs_helper: bool,
 }
 
 /// Collects what the program says. `wiesel::StreamExecutionEnvironment` is this with a configuration and a
@@ -133,8 +135,12 @@ fn stream_vertex(vertex: &VertexParts) -> Result<StreamVertex<VertexCode>, Graph
     let Some(task) = vertex.factory.clone() else {
         return Err(GraphError::OpenStream { operator: last.to_owned() });
     };
-    let code =
-        VertexCode { task, source: vertex.enumerator.clone(), sink: vertex.preparation.clone() };
+    let code = VertexCode {
+        task,
+        source: vertex.enumerator.clone(),
+        sink: vertex.preparation.clone(),
+        needs_helper: vertex.needs_helper,
+    };
     let mut operators: Vec<StreamOperator> = vertex
         .operators
         .iter()

@@ -11,6 +11,7 @@
 //! 2. Chain breaks are in the text of the program; see [`DataStream`].
 //! 3. Methods are Flink's, in snake case.
 
+mod async_io;
 mod broadcasted;
 mod builder;
 mod connected;

@@ -14,7 +14,7 @@ use wiesel_core::{
     Blame, KeyGroupRange, Nanos, StopFlag, TaskFailure, TaskId, metrics::TaskMetrics,
 };
 use wiesel_record::Record;
-use wiesel_shard::Shard;
+use wiesel_shard::{HelperClient, Shard};
 use wiesel_state::RowSource;
 
 use crate::{SideOutput, SplitAlignment, Stopwatch, tables::Retired};
@@ -58,6 +58,9 @@ struct Inner {
     /// The names of operator states of all functions of the chain.
     operator_states: RefCell<BTreeSet<&'static str>>,
     retired: RefCell<Vec<Retired>>,
+    /// What polls the futures of this task's operators; made when it is first asked for.
+    helper: RefCell<Option<HelperClient>>,
+    async_waits: Cell<u32>,
 }
 
 /// Makes what stands behind a table whose rows are not all in memory.
@@ -91,6 +94,8 @@ impl TaskContext {
             batch: OnceCell::new(),
             operator_states: RefCell::default(),
             retired: RefCell::default(),
+            helper: RefCell::new(None),
+            async_waits: Cell::new(0),
         };
         Self { inner: Rc::new(inner), is_of_one_key: false }
     }
@@ -235,6 +240,23 @@ impl TaskContext {
     /// Which splits of this task's source wait for others.
     pub fn alignment(&self) -> &SplitAlignment {
         &self.inner.alignment
+    }
+
+    /// Puts the shard's helper behind the futures that this task will start.
+    pub fn set_helper(&self, helper: HelperClient) {
+        *self.inner.helper.borrow_mut() = Some(helper);
+    }
+
+    /// What polls futures: the shard's helper, or the task itself where there is none.
+    pub fn helper(&self) -> HelperClient {
+        self.inner.helper.borrow_mut().get_or_insert_with(HelperClient::in_place).clone()
+    }
+
+    /// Numbers the links of a chain that wait for answers, from its end.
+    pub(crate) fn number_async_wait(&self) -> u32 {
+        let number = self.inner.async_waits.get();
+        self.inner.async_waits.set(number + 1);
+        number
     }
 
     /// Leaves a side output for the operator that was promised slot `slot`.

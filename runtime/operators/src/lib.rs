@@ -19,6 +19,9 @@
 mod alignment;
 mod all_windows;
 mod assign_watermarks;
+mod async_function;
+mod async_queue;
+mod async_wait;
 mod broadcast_process;
 mod chain;
 mod co_process;
@@ -77,6 +80,8 @@ mod window_join;
 pub use alignment::SplitAlignment;
 pub use all_windows::{AllWindows, AllWindowsStart};
 pub use assign_watermarks::{AssignWatermarks, AssignWatermarksTo};
+pub use async_function::{AsyncAnswer, AsyncClosure, AsyncFunction, AsyncOptions, AsyncRetry};
+pub use async_wait::{AsyncWait, AsyncWaitTo};
 pub use broadcast_process::{BroadcastProcess, BroadcastProcessFunction};
 pub use chain::{Chain, Nothing, Start};
 pub use co_process::{CoFlatMap, CoHead, CoMap, CoProcessFunction, CoStart};

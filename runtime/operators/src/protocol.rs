@@ -109,6 +109,17 @@ pub trait OutputPort {
     /// Whether the task may be given data: no overdraft is outstanding and one more unit can be written.
     fn is_ready(&self) -> bool;
 
+    /// Whether records are wanted. A link that waits for answers says no when it has taken as many as it may: barriers
+    /// go by, and watermarks as far as no record comes of them.
+    fn wants_records(&self) -> bool {
+        true
+    }
+
+    /// Whether what was taken has gone on. The end of the input waits for it; barriers do not.
+    fn is_settled(&self) -> bool {
+        true
+    }
+
     /// Hands over what is open. Called when the task has nothing else to do.
     fn flush(&mut self);
 

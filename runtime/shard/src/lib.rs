@@ -39,6 +39,8 @@ mod door;
 #[cfg(not(loom))]
 pub mod fs;
 #[cfg(not(loom))]
+mod helper;
+#[cfg(not(loom))]
 mod io;
 #[cfg(not(loom))]
 mod launch;
@@ -78,6 +80,7 @@ pub use door::Door;
 pub use self::{
     backend::{Machine, available_cores, net, signals},
     counters::{ProgramState, ShardCounters, TurnHistogram},
+    helper::{Futures, Helper, HelperClient, HelperSeat},
     io::{Completion, CreateMode, File, Io, Outcome, Token},
     launch::{Launch, Maker, PARK_MAX, Report, ShardSpec, StartError},
     manual_clock::ManualClock,

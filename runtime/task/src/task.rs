@@ -16,10 +16,12 @@
 //! 2. A stopped call is made again with the same argument, in a later turn.
 //! 3. A watermark waits while records are parked for rows that are not resident.
 //! 4. After a failure the chain is never called again.
+//! 5. While a link of the chain wants no records, barriers go by, and nothing else that could make one.
 //!
-//! What a barrier does is in `barriers`.
+//! What a barrier does is in `barriers`, what the end of the input does in `ending`.
 
 mod barriers;
+mod ending;
 mod walks;
 
 use std::time::Duration;
@@ -50,6 +52,8 @@ enum Phase {
     Finishing {
         watermark_done: bool,
     },
+    /// Between the two halves of `Finishing`: links wait for their last answers.
+    Settling,
     /// All data is processed.
     Ended {
         is_reported: bool,
@@ -71,6 +75,10 @@ pub struct Task {
     next_gate: usize,
     at_hand: Option<AtHand>,
     watermark: Option<Timestamp>,
+    /// The watermark at hand was told, and the call has stopped.
+    is_midway: bool,
+    /// A link of the chain wants no records, as of the beginning of the turn.
+    is_full: bool,
     /// To be told after the watermark at hand.
     status: Option<WatermarkStatus>,
     /// The source has been told that a split is on its way.
@@ -110,6 +118,8 @@ impl Task {
             next_gate: 0,
             at_hand: None,
             watermark: None,
+            is_midway: false,
+            is_full: false,
             status: None,
             asked_for_split: false,
             blocked_since: None,
@@ -191,7 +201,9 @@ impl Task {
             let blocked = started.since(since);
             self.context.metrics().back_pressured_ns.add(blocked.as_nanos() as u64);
         }
-        let begun = shard.read_clock();
+        let (mut is_full, begun) = (false, shard.read_clock());
+        self.head.ports(&mut |port| is_full |= !port.wants_records());
+        self.is_full = is_full;
         let turn = self.work();
         if let Some(failure) = self.take_failure() {
             return Turn::Failed(failure);
@@ -207,8 +219,12 @@ impl Task {
                 if let Some(failure) = self.take_failure() {
                     return Turn::Failed(failure);
                 }
-                let idle = shard.read_clock().since(started);
-                self.context.metrics().idle_ns.add(idle.as_nanos() as u64);
+                if self.is_full {
+                    self.blocked_since = Some(started);
+                } else {
+                    let idle = shard.read_clock().since(started);
+                    self.context.metrics().idle_ns.add(idle.as_nanos() as u64);
+                }
                 let wake = self.context.take_wake();
                 if moved { Turn::Worked } else { Turn::Idle(earliest(until, wake)) }
             }
@@ -250,6 +266,7 @@ impl Task {
             let step = match self.phase {
                 Phase::Running => self.step(&mut pace),
                 Phase::Finishing { watermark_done } => self.finish(watermark_done, &mut pace),
+                Phase::Settling => self.settle(),
                 Phase::Ended { is_reported: false } => {
                     self.phase = Phase::Ended { is_reported: true };
                     return Turn::EndOfData;
@@ -287,6 +304,9 @@ impl Task {
             if self.head.has_parked() && !Mutant::WatermarkFirst.is_chosen() {
                 return Step::Nothing(timer); // Invariant 3.
             }
+            if self.is_full && self.is_midway {
+                return Step::Nothing(timer);
+            }
             if self.fire(watermark, pace) == Progress::Done {
                 self.watermark = None;
             }
@@ -299,6 +319,9 @@ impl Task {
             });
         }
         if self.at_hand.is_some() {
+            if self.is_full {
+                return Step::Nothing(timer);
+            }
             self.push_frame(pace);
             return Step::Progressed;
         }
@@ -307,6 +330,9 @@ impl Task {
             return step;
         }
         if self.gates.is_empty() {
+            if self.is_full {
+                return Step::Nothing(timer);
+            }
             return self.poll_source(timer, pace);
         }
         if self.ended.iter().all(|ended| *ended) {
@@ -328,6 +354,9 @@ impl Task {
         let shard = self.context.shard();
         let wall = shard.wall_time();
         if due <= wall {
+            if self.is_full {
+                return Ok(None);
+            }
             let _ = self.head.advance_time(wall, pace);
             return Err(Step::Progressed);
         }
@@ -414,43 +443,10 @@ impl Task {
     fn fire(&mut self, watermark: Timestamp, pace: &mut Pace) -> Progress {
         let started = self.context.shard().read_clock();
         let progress = self.head.watermark(watermark, pace);
+        self.is_midway = progress == Progress::Stopped;
         let took = self.context.shard().read_clock().since(started);
         self.context.metrics().watermark_ns.add(took.as_nanos() as u64);
         progress
-    }
-
-    /// The end of the input: the last watermark, then `finish`, then `end` on every output.
-    fn finish(&mut self, watermark_done: bool, pace: &mut Pace) -> Step {
-        if !watermark_done {
-            if self.fire(Timestamp::MAX, pace) == Progress::Done {
-                self.phase = Phase::Finishing { watermark_done: true };
-            }
-            return Step::Progressed;
-        }
-        if self.head.finish(pace) == Progress::Done && !self.context.has_failed() {
-            self.head.ports(&mut |port| {
-                port.flush();
-                port.end();
-            });
-            self.phase = match self.options.checkpoints {
-                Checkpoints::Off => Phase::Draining,
-                _ => Phase::Ended { is_reported: false },
-            };
-        }
-        Step::Progressed
-    }
-
-    fn drain(&mut self, moved: bool) -> Turn {
-        let mut drained = true;
-        self.head.ports(&mut |port| drained &= port.is_drained());
-        if drained || Mutant::EndedEarly.is_chosen() {
-            self.phase = Phase::Finished;
-            Turn::Finished
-        } else if moved {
-            Turn::Worked
-        } else {
-            Turn::Idle(None)
-        }
     }
 
     /// What the chain or an output has failed with, named.

@@ -22,7 +22,7 @@ use wiesel_rpc::{
     TaskState, ToJobMaster, ToTaskManager,
 };
 use wiesel_shard::{
-    Door, Next, Program, Shard,
+    Door, HelperClient, HelperSeat, Next, Program, Shard,
     ring::{Consumer, Producer},
 };
 use wiesel_task::{BuildContext, PartitionPlan, Task, TaskFactory, TaskOptions, Turn};
@@ -76,6 +76,8 @@ pub struct WorkerSpec {
     pub options: WorkerOptions,
     /// What stands behind state tables, for tests with rows that are absent.
     pub row_sources: Option<fn(TaskId) -> RowSources>,
+    /// Its seat at the helper that polls the futures of its tasks, if they start any.
+    pub helper: Option<HelperSeat>,
     /// Where the worker says how its frames are.
     pub pool: Arc<PoolMetrics>,
 }
@@ -85,6 +87,7 @@ pub struct Worker {
     spec: WorkerSpec,
     shard: Shard,
     pool: FramePool,
+    helper: Option<HelperClient>,
     slots: Vec<Slot>,
     /// State on its way to the disk.
     writes: Writes,
@@ -97,10 +100,11 @@ pub struct Worker {
 
 impl Worker {
     /// A worker on `shard`. Allocates all frames.
-    pub fn new(spec: WorkerSpec, shard: Shard) -> Self {
+    pub fn new(mut spec: WorkerSpec, shard: Shard) -> Self {
         let pool = FramePool::new(spec.frames, spec.options.record_bytes_max);
         let heartbeat_at = shard.now() + spec.options.heartbeat_every;
         Self {
+            helper: spec.helper.take().map(HelperClient::new),
             spec,
             shard,
             pool,
@@ -204,6 +208,9 @@ impl Worker {
             });
         } else if let Some(row_sources) = self.spec.row_sources {
             context.set_row_sources(row_sources(attempt.task));
+        }
+        if let Some(helper) = &self.helper {
+            context.set_helper(helper.clone());
         }
         let missing = || named("the other end of a channel was taken before".to_owned());
         let mut gates = Vec::with_capacity(deployment.gates.len());

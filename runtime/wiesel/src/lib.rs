@@ -95,14 +95,15 @@ pub mod prelude {
     };
     pub use wiesel_operators::{
         AggregateError, AggregateFunction, Aggregated, AggregatedView, AggregatingState,
-        BroadcastProcessFunction, BroadcastState, BroadcastStates, CoProcessFunction, Counted,
-        CountedView, Elements, KeyedBroadcastContext, KeyedBroadcastProcessFunction,
-        KeyedCoProcessFunction, KeyedContext, KeyedProcessFunction, ListState, MapState,
-        OperatorListState, OperatorStateRegistry, ProcessContext, ProcessFunction,
-        ProcessJoinContext, ProcessJoinFunction, Ranked, RankedView, ReducingState, Session,
-        Sliding, StateRegistry, StateTtl, TimeDomain, TimeWindow, TtlUpdate, TtlVisibility,
-        Tumbling, ValueState, WatermarkStrategy, after, before, bounded_out_of_orderness, by_count,
-        monotonous_timestamps, no_watermarks, punctuated,
+        AsyncAnswer, AsyncFunction, AsyncOptions, AsyncRetry, BroadcastProcessFunction,
+        BroadcastState, BroadcastStates, CoProcessFunction, Counted, CountedView, Elements,
+        KeyedBroadcastContext, KeyedBroadcastProcessFunction, KeyedCoProcessFunction, KeyedContext,
+        KeyedProcessFunction, ListState, MapState, OperatorListState, OperatorStateRegistry,
+        ProcessContext, ProcessFunction, ProcessJoinContext, ProcessJoinFunction, Ranked,
+        RankedView, ReducingState, Session, Sliding, StateRegistry, StateTtl, TimeDomain,
+        TimeWindow, TtlUpdate, TtlVisibility, Tumbling, ValueState, WatermarkStrategy, after,
+        before, bounded_out_of_orderness, by_count, monotonous_timestamps, no_watermarks,
+        punctuated,
     };
 }
 

@@ -14,7 +14,7 @@ use wiesel_record::Out;
 
 use crate::{
     harness::{self, Mode, Nature, Probe, Word, key, show_time},
-    random::{Random, seeds},
+    random::Random,
     two_inputs::{Step, Traces, random_script, read, show},
 };
 
@@ -236,18 +236,15 @@ fn records_of_every_key_see_what_was_broadcast() {
     assert_eq!(failed, "could not process a broadcast record (operator `op`, subtask 0): thirteen");
 }
 
-#[test]
-fn keyed_functions_with_broadcast_state_are_what_the_definition_says() {
-    for seed in seeds(1_500) {
-        let mut random = Random(seed);
-        // Thirteen fails.
-        let script = random_script(&mut random, Traces { has_extremes: true, numbers: 13 });
-        let expected = interpret(&script);
-        let stops = 1 + random.below(5) as usize;
-        for mode in [Mode::Plain, Mode::Stopped(stops), Mode::Spent, Mode::Rescaled] {
-            let out = harness::run_as(Nature::Broadcast, &ledger, mode, &script);
-            assert_eq!(out, expected, "SEED={seed}, {mode:?}: {script}");
-        }
+pub fn keyed_functions_with_broadcast_state_are_what_the_definition_says(seed: u64) {
+    let mut random = Random(seed);
+    // Thirteen fails.
+    let script = random_script(&mut random, Traces { has_extremes: true, numbers: 13 });
+    let expected = interpret(&script);
+    let stops = 1 + random.below(5) as usize;
+    for mode in [Mode::Plain, Mode::Stopped(stops), Mode::Spent, Mode::Rescaled] {
+        let out = harness::run_as(Nature::Broadcast, &ledger, mode, &script);
+        assert_eq!(out, expected, "SEED={seed}, {mode:?}: {script}");
     }
 }
 
@@ -293,35 +290,36 @@ fn scale(context: &TaskContext, probe: &Probe) -> Box<dyn Head> {
 }
 
 #[test]
-fn functions_without_keys_and_with_broadcast_state_are_what_the_definition_says() {
+fn a_factor_holds_from_its_record_on() {
     check(&scale, "1:a5@1 2:a3@2 1:a5@3 1:a0", "5#0@1 15,a*3#1@3 side:a/w-");
-    for seed in seeds(1_000) {
-        let mut random = Random(seed);
-        let script = random_script(&mut random, Traces { has_extremes: true, numbers: 13 });
-        let (mut factors, mut watermark, mut out) = (Factors::default(), i64::MIN, Vec::new());
-        for step in script.split(' ') {
-            match read(step) {
-                Step::Restore => {}
-                Step::Late => out.push("late=0".to_owned()),
-                Step::Record(0, key, number, time) => {
-                    let product = number * factors.factors.get(key).unwrap_or(&1);
-                    out.push(match product {
-                        0 => format!("side:{key}/w{}@{}", show(watermark), show(time)),
-                        _ => format!("{product}{}@{}", factors.digest(), show(time)),
-                    });
-                }
-                Step::Record(_, key, number, _) => factors.write(key, number),
-                Step::Watermark(reached) => {
-                    watermark = reached;
-                    out.extend([format!("side:{step}"), step.to_owned()]);
-                }
+}
+
+pub fn functions_without_keys_and_with_broadcast_state_are_what_the_definition_says(seed: u64) {
+    let mut random = Random(seed);
+    let script = random_script(&mut random, Traces { has_extremes: true, numbers: 13 });
+    let (mut factors, mut watermark, mut out) = (Factors::default(), i64::MIN, Vec::new());
+    for step in script.split(' ') {
+        match read(step) {
+            Step::Restore => {}
+            Step::Late => out.push("late=0".to_owned()),
+            Step::Record(0, key, number, time) => {
+                let product = number * factors.factors.get(key).unwrap_or(&1);
+                out.push(match product {
+                    0 => format!("side:{key}/w{}@{}", show(watermark), show(time)),
+                    _ => format!("{product}{}@{}", factors.digest(), show(time)),
+                });
+            }
+            Step::Record(_, key, number, _) => factors.write(key, number),
+            Step::Watermark(reached) => {
+                watermark = reached;
+                out.extend([format!("side:{step}"), step.to_owned()]);
             }
         }
-        let expected = out.join(" ");
-        for mode in [Mode::Plain, Mode::Stopped(1 + random.below(5) as usize), Mode::Spent] {
-            let out = harness::run_as(Nature::Broadcast, &scale, mode, &script);
-            assert_eq!(out, expected, "SEED={seed}, {mode:?}: {script}");
-        }
+    }
+    let expected = out.join(" ");
+    for mode in [Mode::Plain, Mode::Stopped(1 + random.below(5) as usize), Mode::Spent] {
+        let out = harness::run_as(Nature::Broadcast, &scale, mode, &script);
+        assert_eq!(out, expected, "SEED={seed}, {mode:?}: {script}");
     }
 }
 

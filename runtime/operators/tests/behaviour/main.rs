@@ -2,6 +2,8 @@
 //! `harness` says how a script reads and in how many ways it is run.
 
 mod all_windows;
+mod async_model;
+mod async_wait;
 mod broadcast;
 mod co_process;
 mod frames;

@@ -28,8 +28,9 @@ use std::{
 };
 
 use crate::{
-    co_process, interval_join, joins, parking, pre_aggregate, random::seeds, session_model,
-    states_model, window_model,
+    async_model, broadcast, co_process, interval_join, joins, operator_state, parking,
+    pre_aggregate, random::seeds, session_model, split_watermarks, states_model, temporal_join,
+    window_model,
 };
 
 /// An operator and its definition.
@@ -65,7 +66,16 @@ properties! {
     joins_for_a_time, 1_500, joins::a_join_for_a_time_is_what_the_definition_says;
     window_joins_and_co_groups, 3_000, joins::windows_of_two_streams_are_what_the_definition_says;
     interval_joins, 3_000, interval_join::interval_joins_are_what_the_definition_says;
+    temporal_joins, 2_000, temporal_join::temporal_joins_are_what_the_definition_says;
     keyed_co_process, 1_500, co_process::keyed_functions_over_two_inputs_are_what_the_definition_says;
+    keyed_broadcast_state, 1_500,
+        broadcast::keyed_functions_with_broadcast_state_are_what_the_definition_says;
+    broadcast_state, 1_000,
+        broadcast::functions_without_keys_and_with_broadcast_state_are_what_the_definition_says;
+    operator_lists, 1_500, operator_state::lists_of_subtasks_are_what_the_definition_says;
+    watermarks_by_split, 5_000, split_watermarks::splits_are_what_their_definition_says;
+    async_io_in_order, 5_000, async_model::ordered_is_what_its_definition_says;
+    async_io_out_of_order, 5_000, async_model::unordered_is_what_its_definition_says;
     keyed_state_and_its_ttl, 600, states_model::states_are_what_plain_collections_are;
     rolling_count_with_absent_rows, 600, |seed| { parking::a_rolling_count_is_the_same(seed); };
     timers_with_absent_rows, 600, |seed| { parking::timers_wait(seed); };

@@ -13,7 +13,7 @@ use wiesel_shard::{ManualClock, Shard};
 use crate::{
     harness::{Word, context_on, number, show_time},
     probe::{Event, Probe},
-    random::{Random, seeds},
+    random::Random,
 };
 
 const BOUND_MS: i64 = 3;
@@ -230,7 +230,7 @@ impl Model {
 }
 
 /// Splits come, are read in turns, fall silent and end, in any order.
-fn trace(seed: u64) {
+pub fn splits_are_what_their_definition_says(seed: u64) {
     let random = &mut Random(seed);
     let strategy = bounded_out_of_orderness(millis(BOUND_MS as u64));
     let mut bench = assigning(strategy.with_idleness(Duration::from_millis(IDLE_MS)));
@@ -274,12 +274,5 @@ fn trace(seed: u64) {
             }
         };
         assert_eq!(bench.out.join(" "), model.out.join(" "), "SEED={seed}: {text}");
-    }
-}
-
-#[test]
-fn splits_are_what_their_definition_says() {
-    for seed in seeds(20_000) {
-        trace(seed);
     }
 }

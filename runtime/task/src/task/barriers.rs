@@ -80,9 +80,10 @@ impl Task {
     /// Begins a checkpoint here: for a source, and for a task none of whose inputs will bring a barrier. Says whether
     /// it takes part; it does not if it has come to its end, or is at another checkpoint.
     pub fn trigger(&mut self, checkpoint: CheckpointId) -> bool {
-        let takes_part = matches!(self.phase, Phase::Running | Phase::Ended { .. })
-            && self.barriers.at_hand.is_none()
-            && self.ended.iter().all(|ended| *ended);
+        let takes_part =
+            matches!(self.phase, Phase::Running | Phase::Settling | Phase::Ended { .. })
+                && self.barriers.at_hand.is_none()
+                && self.ended.iter().all(|ended| *ended);
         if takes_part {
             self.barriers.at_hand = Some(checkpoint);
         }
@@ -115,7 +116,7 @@ impl Task {
         }
     }
 
-    /// What is left to do for a task whose data has ended: its part in checkpoints.
+    /// What is left to do for a task whose input has ended: its part in checkpoints.
     pub(super) fn step_behind_the_end(&mut self) -> Step {
         self.align();
         if let Some(step) = self.cut() {
@@ -197,7 +198,7 @@ impl Task {
             return Some(Step::Nothing(None)); // Their rows are on the way.
         }
         self.barriers.at_hand = None;
-        if self.phase != Phase::Running {
+        if matches!(self.phase, Phase::Ended { .. }) {
             self.barriers.last.get_or_insert(checkpoint);
         }
         self.head.ports(&mut |port| port.barrier(checkpoint));

@@ -1,0 +1,68 @@
+//! How a task comes to its end.
+//!
+//! ```text
+//!   inputs ended ──▶ watermark +inf ──▶ last answers ──▶ finish, end of outputs ──▶ last checkpoint ──▶ frames go home
+//!                    Finishing          Settling         Finishing                  Ended               Draining
+//! ```
+//!
+//! # What is always true
+//!
+//! 1. Results of the last watermark are pushed before the chain is told to finish, and answers that links wait for have
+//!    come by then.
+//! 2. Only waiting may take long, and barriers go by while a task waits.
+
+use wiesel_core::Timestamp;
+use wiesel_operators::{Pace, Progress};
+
+use super::{Phase, Step, Task};
+use crate::{Checkpoints, Mutant, Turn};
+
+impl Task {
+    /// The end of the input: the last watermark, then `finish`, then `end` on every output.
+    pub(super) fn finish(&mut self, watermark_done: bool, pace: &mut Pace) -> Step {
+        if !watermark_done {
+            if self.is_full && self.is_midway {
+                return Step::Nothing(None);
+            }
+            if self.fire(Timestamp::MAX, pace) == Progress::Done {
+                self.phase = Phase::Settling;
+            }
+            return Step::Progressed;
+        }
+        if self.head.finish(pace) == Progress::Done && !self.context.has_failed() {
+            self.head.ports(&mut |port| {
+                port.flush();
+                port.end();
+            });
+            self.phase = match self.options.checkpoints {
+                Checkpoints::Off => Phase::Draining,
+                _ => Phase::Ended { is_reported: false },
+            };
+        }
+        Step::Progressed
+    }
+
+    /// Waits for the last answers. Checkpoints go on: that may take as long as a time-out.
+    pub(super) fn settle(&mut self) -> Step {
+        let mut settled = true;
+        self.head.ports(&mut |port| settled &= port.is_settled());
+        if !settled {
+            return self.step_behind_the_end();
+        }
+        self.phase = Phase::Finishing { watermark_done: true };
+        Step::Progressed
+    }
+
+    pub(super) fn drain(&mut self, moved: bool) -> Turn {
+        let mut drained = true;
+        self.head.ports(&mut |port| drained &= port.is_drained());
+        if drained || Mutant::EndedEarly.is_chosen() {
+            self.phase = Phase::Finished;
+            Turn::Finished
+        } else if moved {
+            Turn::Worked
+        } else {
+            Turn::Idle(None)
+        }
+    }
+}
