@@ -26,7 +26,7 @@ mod tests;
 
 use std::{collections::BTreeMap, time::Duration};
 
-use wiesel_core::{Blame, CheckpointId, JobId, Nanos, TaskFailure, TaskId, VertexId};
+use wiesel_core::{Blame, JobId, Nanos, TaskFailure, TaskId, VertexId};
 use wiesel_graph::ExecutionGraph;
 use wiesel_rpc::{
     Attempt, Envelope, FailureReport, Location, TaskMetricsReport, TaskState, ToJobMaster,
@@ -65,8 +65,6 @@ pub struct JobMaster {
     cancel_deadline: Option<Nanos>,
     retry_deadline: Option<Nanos>,
     checkpointing: Option<Checkpointing>,
-    /// The first checkpoint that began when all data had been processed.
-    final_from: Option<CheckpointId>,
     effects: Vec<Effect>,
 }
 
@@ -129,7 +127,6 @@ impl JobMaster {
             cancel_deadline: None,
             retry_deadline: None,
             checkpointing: None,
-            final_from: None,
             effects: Vec::new(),
         })
     }

@@ -60,6 +60,8 @@ pub(crate) struct StateWriter {
     committables: Vec<Vec<u8>>,
     /// The longest so far.
     pub(crate) pause: Pause,
+    /// As the cut says.
+    pub(crate) has_ended: bool,
     is_abandoned: bool,
 }
 
@@ -99,6 +101,7 @@ impl StateWriter {
             table: (String::new(), Vec::new(), 0),
             committables: snapshot.operator(COMMITTABLES).map(<[u8]>::to_vec).collect(),
             pause: Pause::default(),
+            has_ended: false,
             is_abandoned: false,
         };
         for (name, group, bytes) in snapshot.parts() {
@@ -199,6 +202,7 @@ impl StateWriter {
         Some(End::Acknowledged(StateHandle {
             files: files.advance(self.entry.take(), contents),
             committables: std::mem::take(&mut self.committables),
+            has_ended: self.has_ended,
             written_bytes,
             pause: self.pause,
             ..StateHandle::default()

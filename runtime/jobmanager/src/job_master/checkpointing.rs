@@ -196,11 +196,6 @@ impl JobMaster {
         match to_do {
             ToDo::SnapshotEnumerators { checkpoint, .. } => {
                 self.emit(CheckpointEffect::Begin(checkpoint));
-                let has_ended =
-                    |task: &super::Task| task.has_ended || task.state == TaskState::Finished;
-                if self.tasks.iter().all(has_ended) {
-                    self.final_from.get_or_insert(checkpoint);
-                }
                 let handle = |bytes| StateHandle { inline: bytes, ..StateHandle::default() };
                 let states =
                     self.desks.iter().map(|(vertex, desk)| (*vertex, handle(desk.snapshot())));
@@ -217,12 +212,14 @@ impl JobMaster {
             }
             ToDo::Store { checkpoint, handles, enumerators, finished, .. } => {
                 let enumerators = enumerators.into_iter().map(|(id, handle)| (id, handle.inline));
+                // The tasks say so, and not their reports of that: these may come behind the cut.
+                let is_final = handles.values().all(|handle| handle.has_ended);
                 let completed = Arc::new(CompletedCheckpoint {
                     id: checkpoint,
                     tasks: handles,
                     enumerators: enumerators.collect(),
                     finished: finished.into_iter().collect(),
-                    is_final: self.final_from.is_some_and(|first| first <= checkpoint),
+                    is_final,
                 });
                 if let Some(checkpointing) = &mut self.checkpointing {
                     checkpointing.storing.insert(checkpoint, Arc::clone(&completed));
@@ -390,7 +387,6 @@ impl JobMaster {
             task.is_deployed = false;
             task.has_ended = false;
         }
-        self.final_from = None;
         self.commit_latest(); // It may have been stored when nobody ran any more.
         self.emit(CheckpointEffect::Rewire);
         self.become_status(JobStatus::Running);

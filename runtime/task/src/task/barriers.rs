@@ -36,6 +36,8 @@ pub struct Cut {
     pub snapshot: Option<Snapshot>,
     /// How long it took.
     pub pause: Pause,
+    /// Whether all data was processed.
+    pub has_ended: bool,
 }
 
 /// What a task knows of checkpoints.
@@ -198,7 +200,8 @@ impl Task {
             return Some(Step::Nothing(None)); // Their rows are on the way.
         }
         self.barriers.at_hand = None;
-        if matches!(self.phase, Phase::Ended { .. }) {
+        let has_ended = matches!(self.phase, Phase::Ended { .. });
+        if has_ended {
             self.barriers.last.get_or_insert(checkpoint);
         }
         self.head.ports(&mut |port| port.barrier(checkpoint));
@@ -216,7 +219,7 @@ impl Task {
             nanos(shard.read_clock().since(began.0)),
             nanos(shard.running_time().since(began.1)),
         );
-        self.barriers.cuts.push_back(Cut { checkpoint, snapshot, pause });
+        self.barriers.cuts.push_back(Cut { checkpoint, snapshot, pause, has_ended });
         if let Err(failure) = self.deliver_held_mail() {
             self.context.fail(failure);
         }
