@@ -32,6 +32,7 @@ mod states;
 mod turns;
 mod two_inputs;
 mod watermarks;
+mod window_operator;
 mod windows;
 
 /// What no test takes even on a machine that does other work: hanging.

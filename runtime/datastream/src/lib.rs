@@ -28,6 +28,7 @@ mod stream;
 mod tag;
 mod temporal;
 mod watermarks;
+mod window_process;
 mod windowed;
 mod windowing;
 
@@ -50,5 +51,9 @@ pub use source::{EnumeratorFactory, SourceHead, SourceStart};
 pub use stream::{DataStream, FrameStream};
 pub use tag::OutputTag;
 pub use temporal::{InnerJoin, KeyedTemporalJoin, LeftOuterJoin};
+pub use window_process::{CountWindows, SlidingCountWindows};
 pub use windowed::{AllWindowedStream, WindowedStream};
-pub use windowing::{NoKey, UnmergedWindows, WindowAssigner, Windowing};
+pub use windowing::{
+    Evicted, GeneralWindows, NoKey, PlainWindows, Triggered, UnmergedWindows, WindowAssigner,
+    Windowing,
+};

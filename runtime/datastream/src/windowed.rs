@@ -19,9 +19,9 @@ macro_rules! WindowStream {
 /// A keyed stream in windows.
 #[must_use = "a windowed stream does nothing until it is aggregated"]
 pub struct WindowedStream<T: Record, K: Key, F, S: Start, C: Chain<S::Out, Out = T>, W> {
-    keyed: KeyedStream<T, K, F, S, C>,
-    options: WindowOptions<W>,
-    pre_aggregates: bool,
+    pub(crate) keyed: KeyedStream<T, K, F, S, C>,
+    pub(crate) options: WindowOptions<W>,
+    pub(crate) pre_aggregates: bool,
 }
 
 impl<T, K, F, S, C, W> WindowedStream<T, K, F, S, C, W>
@@ -212,10 +212,10 @@ where
 #[must_use = "a windowed stream does nothing until it is aggregated"]
 pub struct AllWindowedStream<T: Record, S: Start, C: Chain<S::Out, Out = T>, W> {
     /// The producer: what it ends in depends on the aggregate.
-    producer: DataStream<T, S, C>,
-    vertex: usize,
-    options: WindowOptions<W>,
-    pre_aggregates: bool,
+    pub(crate) producer: DataStream<T, S, C>,
+    pub(crate) vertex: usize,
+    pub(crate) options: WindowOptions<W>,
+    pub(crate) pre_aggregates: bool,
 }
 
 impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {

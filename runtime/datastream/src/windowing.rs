@@ -1,5 +1,7 @@
 //! Which windows there are, and which operator aggregates in them.
 
+mod general;
+
 use wiesel_operators::{
     AllWindowsStart, EventTimeWindows, Folding, KeyedHeadStart, KeyedOperator, KeyedStart, Merged,
     Partial, Session, SessionGap, SessionStart, Sliding, SlidingStart, Start, Tumbling,
@@ -7,10 +9,13 @@ use wiesel_operators::{
 };
 use wiesel_record::{Key, Record};
 
-/// Windows of records `T`: [`Tumbling`], [`Sliding`] or [`Session`].
+pub use general::{Evicted, GeneralWindows, PlainWindows, Triggered};
+
+/// Windows of records `T`: [`Tumbling`], [`Sliding`], [`Session`], [`Cumulative`](wiesel_operators::Cumulative) or
+/// [`Global`](wiesel_operators::Global).
 #[diagnostic::on_unimplemented(
     message = "these are no windows of `{T}`",
-    label = "must be `Tumbling::event_time(size)`, `Sliding::event_time(size, slide)` or `Session::with_gap(gap)`"
+    label = "must be `Tumbling::event_time(size)`, `Sliding::event_time(size, slide)`, `Session::with_gap(gap)`, `Cumulative::event_time(max, step)`, one of these with `processing_time`, or `Global`"
 )]
 pub trait Windowing<T: Record>: Clone + Send + 'static {
     /// What makes the operator that aggregates in them per key.
@@ -160,7 +165,7 @@ impl<T: Record, W: WindowAssigner> Windowing<T> for W {
 /// Gives every record the same key.
 pub type NoKey<T> = for<'a> fn(<T as Record>::View<'a>);
 
-fn no_key<T: Record>(_: T::View<'_>) {}
+pub(crate) fn no_key<T: Record>(_: T::View<'_>) {}
 
 impl<T: Record, G: SessionGap<T>> Windowing<T> for Session<G> {
     type Keyed<K: Key, A: Folding<K, T>> = SessionStart<A, G>;

@@ -20,8 +20,8 @@ use wiesel_record::{Key, Out, Record};
 use wiesel_state::KeyBatch;
 
 use crate::{
-    AggregateError, BroadcastStates, KeyedContext, KeyedState, SideOutput, StateRegistry,
-    TaskContext, TimeDomain, keyed_context::Keep, keyed_core::KeyedCore,
+    AggregateError, BroadcastStates, KeyStates, KeyedContext, KeyedState, SideOutput,
+    StateRegistry, TaskContext, TimeDomain, keyed_context::Keep, keyed_core::KeyedCore,
 };
 
 /// A function over the records of each key, and over those of a broadcast stream, which every subtask gets.
@@ -203,13 +203,10 @@ impl<'c, K: Key, S: Record> KeyedBroadcastContext<'c, K, S> {
         self.keep.keys_with(state.id().index(), &mut keys);
         for (hash, key) in keys.iter() {
             let mut context = KeyedContext {
-                key,
-                hash,
+                states: KeyStates { key, hash, keep: self.keep, task: self.task },
                 meta: self.meta,
                 watermark: self.watermark,
-                keep: self.keep,
                 side: self.side.as_deref_mut(),
-                task: self.task,
                 types: PhantomData,
             };
             K::with_key(key, |key| apply(key, &mut context));

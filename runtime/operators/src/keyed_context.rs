@@ -3,20 +3,17 @@
 //! # What is always true
 //!
 //! 1. A timer is (time, key): registering it twice is one timer, deleting a missing one does nothing.
-//! 2. A key whose last state is cleared has no row.
-//! 3. Reads are of `&self` and writes of `&mut self`: what is read is as the last write left it.
+//! 2. What holds for its states is said in `key_states`.
 
-use std::marker::PhantomData;
-
-use wiesel_core::{Meta, TaskFailure, Timestamp};
-use wiesel_record::{Key, Record};
-use wiesel_state::Table;
-
-use crate::{
-    AppendingState, KeyList, KeyMap, KeyedState, ListState, MapState, ReadableState, SideOutput,
-    TaskContext, ValueState,
-    keyed_state::{At, Store},
+use std::{
+    marker::PhantomData,
+    ops::{Deref, DerefMut},
 };
+
+use wiesel_core::{Meta, Timestamp};
+use wiesel_record::{Key, Record};
+
+use crate::{AppendingState, KeyStates, MapState, SideOutput, ValueState};
 
 pub(crate) use crate::keyed_state::Keep;
 
@@ -29,33 +26,67 @@ pub enum TimeDomain {
     ProcessingTime,
 }
 
-/// The states, timers and times of the key at hand.
+/// The states, timers and times of the key at hand. What it may do with states is said by [`KeyStates`].
 pub struct KeyedContext<'c, K: Key, S: Record> {
-    pub(crate) key: &'c [u8],
-    pub(crate) hash: u64,
+    pub(crate) states: KeyStates<'c>,
     pub(crate) meta: Meta,
     pub(crate) watermark: Timestamp,
-    pub(crate) keep: &'c mut Keep,
     pub(crate) side: Option<&'c mut (dyn SideOutput<S> + 'static)>,
-    pub(crate) task: &'c TaskContext,
     pub(crate) types: PhantomData<fn() -> K>,
 }
 
-/// What was read of states that expire has consequences, which are drawn here: behind the call of the function.
-impl<K: Key, S: Record> Drop for KeyedContext<'_, K, S> {
+impl<'c, K: Key, S: Record> Deref for KeyedContext<'c, K, S> {
+    type Target = KeyStates<'c>;
+
     #[inline(always)]
-    fn drop(&mut self) {
-        if !self.keep.reads.is_empty() {
-            let at = At { hash: self.hash, key: self.key, task: self.task };
-            self.keep.settle(at);
-        }
+    fn deref(&self) -> &KeyStates<'c> {
+        &self.states
+    }
+}
+
+impl<K: Key, S: Record> DerefMut for KeyedContext<'_, K, S> {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.states
     }
 }
 
 impl<K: Key, S: Record> KeyedContext<'_, K, S> {
+    // These are methods of the states as well. Here they can be given what the context says: a call through `deref_mut`
+    // would borrow it first.
+
+    /// As [`KeyStates::set`].
+    #[inline(always)]
+    pub fn set<V: Record>(&mut self, state: &ValueState<V>, value: V::View<'_>) {
+        self.states.set(state, value);
+    }
+
+    /// As [`KeyStates::add`].
+    #[inline(always)]
+    pub fn add<V: AppendingState>(&mut self, state: &V, value: <V::In as Record>::View<'_>) {
+        self.states.add(state, value);
+    }
+
+    /// As [`KeyStates::put`].
+    #[inline(always)]
+    pub fn put<M: Key, V: Record>(
+        &mut self,
+        state: &MapState<M, V>,
+        map_key: M::View<'_>,
+        value: V::View<'_>,
+    ) {
+        self.states.put(state, map_key, value);
+    }
+
+    /// As [`KeyStates::remove`].
+    #[inline(always)]
+    pub fn remove<M: Key, V: Record>(&mut self, state: &MapState<M, V>, map_key: M::View<'_>) {
+        self.states.remove(state, map_key);
+    }
+
     /// Calls `read` with the key.
     pub fn with_key<R>(&self, read: impl FnOnce(K::View<'_>) -> R) -> R {
-        K::with_key(self.key, read)
+        K::with_key(self.states.key, read)
     }
 
     /// The event time of the record, or the time of the event timer.
@@ -70,223 +101,39 @@ impl<K: Key, S: Record> KeyedContext<'_, K, S> {
 
     /// The time of day.
     pub fn processing_time(&self) -> Timestamp {
-        self.task.shard().wall_time()
-    }
-
-    fn at(&self) -> At<'_> {
-        At { hash: self.hash, key: self.key, task: self.task }
-    }
-
-    /// Changes a state of this key. What cannot be stored fails the task.
-    #[inline(always)]
-    fn change<R>(
-        &mut self,
-        state: &impl KeyedState,
-        change: impl FnOnce(&mut dyn Store, &mut Table, At<'_>) -> Result<R, TaskFailure>,
-    ) -> Option<R> {
-        let at = At { hash: self.hash, key: self.key, task: self.task };
-        let (store, rows) = self.keep.parts(state.id().index(), at);
-        match change(store, rows, at) {
-            Ok(changed) => Some(changed),
-            Err(failure) => {
-                self.task.fail(failure);
-                None
-            }
-        }
-    }
-
-    /// The value of a state for this key: of a [`ValueState`] or a [`ReducingState`](crate::ReducingState) the value,
-    /// of an [`AggregatingState`](crate::AggregatingState) the result.
-    ///
-    /// # Panics
-    ///
-    /// If the state was not registered in `open`.
-    #[inline(always)]
-    pub fn get<V: ReadableState>(&self, state: &V) -> Option<V::Value> {
-        self.with(state, |stored| state.value(stored))
-    }
-
-    /// Calls `read` with a view of what a state holds for this key, if it holds something: nothing is copied.
-    ///
-    /// ```
-    /// # use wiesel_operators::{KeyedContext, ValueState};
-    /// # fn process(last_word: &ValueState<String>, context: &KeyedContext<'_, u64, ()>) {
-    /// let was_long = context.with(last_word, |word| word.len() > 9).unwrap_or(false);
-    /// # }
-    /// ```
-    ///
-    /// # Panics
-    ///
-    /// If the state was not registered in `open`.
-    #[inline(always)]
-    pub fn with<V: ReadableState, R>(
-        &self,
-        state: &V,
-        read: impl FnOnce(<V::Stored as Record>::View<'_>) -> R,
-    ) -> Option<R> {
-        self.keep.read_cell::<V::Stored, R>(state.id(), self.at(), read)
-    }
-
-    /// Replaces the value of a state for this key. A value that cannot be stored fails the task.
-    ///
-    /// # Panics
-    ///
-    /// If the state was not registered in `open`.
-    #[inline(always)]
-    pub fn set<V: Record>(&mut self, state: &ValueState<V>, value: V::View<'_>) {
-        self.change(state, |store, rows, at| state.set(store, rows, at, value));
-    }
-
-    /// Adds a value to a state of this key: at the end of a [`ListState`], or into what a
-    /// [`ReducingState`](crate::ReducingState) or an [`AggregatingState`](crate::AggregatingState) holds.
-    ///
-    /// # Panics
-    ///
-    /// If the state was not registered in `open`.
-    #[inline(always)]
-    pub fn add<V: AppendingState>(&mut self, state: &V, value: <V::In as Record>::View<'_>) {
-        self.change(state, |store, rows, at| state.add(store, rows, at, value));
-    }
-
-    /// Adds several values to a state of this key.
-    ///
-    /// # Panics
-    ///
-    /// If the state was not registered in `open`.
-    pub fn add_all<'v, V: AppendingState>(
-        &mut self,
-        state: &V,
-        values: impl IntoIterator<Item = <V::In as Record>::View<'v>>,
-    ) {
-        values.into_iter().for_each(|value| self.add(state, value));
-    }
-
-    /// Replaces a list of this key by these elements; without any it is cleared.
-    ///
-    /// # Panics
-    ///
-    /// If the state was not registered in `open`.
-    pub fn update<'v, V: Record>(
-        &mut self,
-        state: &ListState<V>,
-        elements: impl IntoIterator<Item = V::View<'v>>,
-    ) {
-        self.clear(state);
-        self.add_all(state, elements);
-    }
-
-    /// The list of this key, to read. Where elements are kept alive by reading, this is reading all of them.
-    ///
-    /// # Panics
-    ///
-    /// If the state was not registered in `open`.
-    pub fn list<V: Record>(&self, state: &ListState<V>) -> KeyList<'_, V> {
-        self.keep.read_list(state, self.at())
-    }
-
-    /// The map of this key, to read.
-    ///
-    /// # Panics
-    ///
-    /// If the state was not registered in `open`.
-    pub fn map<M: Key, V: Record>(&self, state: &MapState<M, V>) -> KeyMap<'_, M, V> {
-        self.keep.read_map(state, self.at())
-    }
-
-    /// Puts a value into a map of this key; what was there under this map key is replaced.
-    ///
-    /// # Panics
-    ///
-    /// If the state was not registered in `open`.
-    pub fn put<M: Key, V: Record>(
-        &mut self,
-        state: &MapState<M, V>,
-        map_key: M::View<'_>,
-        value: V::View<'_>,
-    ) {
-        self.change(state, |store, rows, at| state.put(store, rows, at, map_key, value));
-    }
-
-    /// Takes an entry out of a map of this key.
-    ///
-    /// # Panics
-    ///
-    /// If the state was not registered in `open`.
-    pub fn remove<M: Key, V: Record>(&mut self, state: &MapState<M, V>, map_key: M::View<'_>) {
-        let is_empty =
-            self.change(state, |store, rows, at| Ok(state.remove(store, rows, at, map_key)));
-        self.forget_blank(is_empty);
-    }
-
-    /// Keeps the entries of a map of this key for which `keeps` is true.
-    ///
-    /// ```
-    /// # use wiesel_operators::{KeyedContext, MapState};
-    /// # fn process(seen: &MapState<String, u64>, context: &mut KeyedContext<'_, u64, ()>) {
-    /// context.retain(seen, |_page, times| times > 1);
-    /// # }
-    /// ```
-    ///
-    /// # Panics
-    ///
-    /// If the state was not registered in `open`.
-    pub fn retain<M: Key, V: Record>(
-        &mut self,
-        state: &MapState<M, V>,
-        keeps: impl FnMut(M::View<'_>, V::View<'_>) -> bool,
-    ) {
-        let is_empty =
-            self.change(state, |store, rows, at| Ok(state.retain(store, rows, at, keeps)));
-        self.forget_blank(is_empty);
-    }
-
-    fn forget_blank(&mut self, is_empty: Option<bool>) {
-        if is_empty == Some(true) {
-            let at = At { hash: self.hash, key: self.key, task: self.task };
-            self.keep.forget_blank(at);
-        }
-    }
-
-    /// Takes a state of this key away: its value, or all elements.
-    ///
-    /// # Panics
-    ///
-    /// If the state was not registered in `open`.
-    pub fn clear(&mut self, state: &impl KeyedState) {
-        let at = At { hash: self.hash, key: self.key, task: self.task };
-        self.keep.clear(state.id().index(), at);
+        self.states.task.shard().wall_time()
     }
 
     /// In batch mode the timers of a key fire when it has ended. As in Flink, those that they register are ignored: a timer
     /// that registers itself again would fire for ever.
     fn is_at_end_of_key(&self) -> bool {
-        self.watermark == Timestamp::MAX && self.task.is_batch()
+        self.watermark == Timestamp::MAX && self.states.task.is_batch()
     }
 
     /// Wants `on_timer` when the watermark has reached `time`; in batch mode, when the key has ended. A timer that fires
     /// then can register no other.
     pub fn register_event_timer(&mut self, time: Timestamp) {
         if !self.is_at_end_of_key() {
-            self.keep.event_timers.register(time, self.hash, self.key, &[]);
+            self.states.change_timer(TimeDomain::EventTime, time, true);
         }
     }
 
     /// Takes an event timer back.
     pub fn delete_event_timer(&mut self, time: Timestamp) {
-        self.keep.event_timers.delete(time, self.hash, self.key, &[]);
+        self.states.change_timer(TimeDomain::EventTime, time, false);
     }
 
     /// Wants `on_timer` when the time of day has reached `time`; in batch mode, when the key has ended. A timer that fires
     /// then can register no other.
     pub fn register_processing_timer(&mut self, time: Timestamp) {
         if !self.is_at_end_of_key() {
-            self.keep.processing_timers.register(time, self.hash, self.key, &[]);
+            self.states.change_timer(TimeDomain::ProcessingTime, time, true);
         }
     }
 
     /// Takes a processing timer back.
     pub fn delete_processing_timer(&mut self, time: Timestamp) {
-        self.keep.processing_timers.delete(time, self.hash, self.key, &[]);
+        self.states.change_timer(TimeDomain::ProcessingTime, time, false);
     }
 
     /// Puts a record aside. Without a reader of the side output it is gone.

@@ -17,8 +17,8 @@ use wiesel_record::{Key, Record};
 use wiesel_state::{KeyBatch, Table};
 
 use crate::{
-    AggregateError, KeyedContext, Located, OutputPort, Pace, Progress, SideOutput, Snapshot,
-    StateRegistry, Status, TaskContext, TimeDomain, VisitTable, keyed_context::Keep,
+    AggregateError, KeyStates, KeyedContext, Located, OutputPort, Pace, Progress, SideOutput,
+    Snapshot, StateRegistry, Status, TaskContext, TimeDomain, VisitTable, keyed_context::Keep,
 };
 
 /// The keyed part of an operator with keys of type `K` that puts records of type `S` aside.
@@ -71,13 +71,10 @@ impl<K: Key, S: Record> KeyedCore<K, S> {
         let Self { keep, side, task, watermark, scratch, .. } = self;
         let processed = K::with_key_bytes(key, scratch, |key| {
             process(&mut KeyedContext {
-                key,
-                hash: at.hash,
+                states: KeyStates { key, hash: at.hash, keep, task },
                 meta,
                 watermark: *watermark,
-                keep,
                 side: side.as_deref_mut(),
-                task,
                 types: PhantomData,
             })
         });
@@ -112,14 +109,12 @@ impl<K: Key, S: Record> KeyedCore<K, S> {
                 TimeDomain::EventTime => Meta::at(timer.time()),
                 TimeDomain::ProcessingTime => Meta::NONE,
             };
+            let (key, hash, keep) = (timer.key(), timer.hash(), &mut self.keep);
             let mut context = KeyedContext {
-                key: timer.key(),
-                hash: timer.hash(),
+                states: KeyStates { key, hash, keep, task: &self.task },
                 meta,
                 watermark: self.watermark,
-                keep: &mut self.keep,
                 side: self.side.as_deref_mut(),
-                task: &self.task,
                 types: PhantomData,
             };
             if let Err(error) = on_timer(timer.time(), &mut context) {

@@ -230,6 +230,11 @@ pub struct StateRegistry {
 }
 
 impl StateRegistry {
+    /// Whether nothing was registered.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.states.is_empty()
+    }
+
     /// Makes `state` a part of what is kept for each key. Two states of a function have two names.
     pub fn register<S: KeyedState>(&mut self, state: &mut S) {
         state.id_mut().index = Some(self.states.len());

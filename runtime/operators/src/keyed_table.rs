@@ -107,9 +107,7 @@ fn word_of<K: Key>(key: K::View<'_>, scratch: &mut Vec<u8>) -> u64 {
 pub(crate) fn drop_rows(table: &mut Table) {
     match table.len() {
         0 => {}
-        1..=KEPT_ROWS => table.range().iter().for_each(|group| {
-            table.empty_group(group);
-        }),
+        1..=KEPT_ROWS if table.range().iter().all(|group| table.empty_group(group)) => {}
         _ => table.clear(),
     }
 }

@@ -19,6 +19,7 @@
 mod alignment;
 mod all_windows;
 mod assign_watermarks;
+mod assign_windows;
 mod async_function;
 mod async_queue;
 mod async_wait;
@@ -26,8 +27,10 @@ mod broadcast_process;
 mod chain;
 mod co_process;
 mod context;
+mod cumulative;
 mod either;
 mod emit;
+mod evictor;
 mod filter;
 mod fired;
 mod flat_map;
@@ -37,6 +40,7 @@ mod ingestion_time;
 mod interval_join;
 mod join;
 mod key_by;
+mod key_states;
 mod keyed_broadcast;
 mod keyed_broadcast_head;
 mod keyed_co_head;
@@ -57,6 +61,7 @@ mod partial;
 mod pre_aggregate;
 mod pre_aggregate_all;
 mod process;
+mod process_window;
 mod protocol;
 mod rolling;
 mod row_list;
@@ -72,22 +77,27 @@ mod tables;
 mod tee;
 mod temporal_join;
 mod top_n;
+mod trigger;
 mod tumbling;
 mod watermarks;
 mod window;
 mod window_join;
+mod window_operator;
 
 pub use alignment::SplitAlignment;
 pub use all_windows::{AllWindows, AllWindowsStart};
 pub use assign_watermarks::{AssignWatermarks, AssignWatermarksTo};
+pub use assign_windows::{AssignWindows, Global, ProcessingTime};
 pub use async_function::{AsyncAnswer, AsyncClosure, AsyncFunction, AsyncOptions, AsyncRetry};
 pub use async_wait::{AsyncWait, AsyncWaitTo};
 pub use broadcast_process::{BroadcastProcess, BroadcastProcessFunction};
 pub use chain::{Chain, Nothing, Start};
 pub use co_process::{CoFlatMap, CoHead, CoMap, CoProcessFunction, CoStart};
 pub use context::{BatchOptions, RowSources, TaskContext};
+pub use cumulative::Cumulative;
 pub use either::Either;
 pub use emit::{End, FanOut};
+pub use evictor::{CountEvictor, DeltaEvictor, Evictable, Evictor, NoEvictor, TimeEvictor};
 pub use filter::{Filter, FilterBy, TryFilter, TryFilterBy};
 pub use flat_map::{FlatMap, FlatMapTo, TryFlatMap, TryFlatMapTo};
 pub use folding::{
@@ -103,6 +113,7 @@ pub use interval_join::{
 };
 pub use join::{Join, JoinFunction, JoinStart, Retention, TimeToLive, Unbounded};
 pub use key_by::{KeyBy, KeyByTo};
+pub use key_states::KeyStates;
 pub use keyed_broadcast::{KeyedBroadcastContext, KeyedBroadcastProcessFunction};
 pub use keyed_broadcast_head::{KeyedBroadcastHead, KeyedBroadcastStart};
 pub use keyed_co_head::{KeyedCoHead, KeyedCoHeadStart};
@@ -125,6 +136,10 @@ pub use partial::{Merged, Partial, PartialView, Uncombined, key_of_partial};
 pub use pre_aggregate::{PreAggregate, PreAggregateTo};
 pub use pre_aggregate_all::{PreAggregateAll, PreAggregateAllTo};
 pub use process::{Process, ProcessContext, ProcessFunction, ProcessTo};
+pub use process_window::{
+    AggregateValue, FoldElements, PassOn, ProcessWindowFunction, WindowContext, WindowElement,
+    WindowElements, WindowStates,
+};
 pub use protocol::{
     Control, Head, Link, Mail, Output, OutputPort, Pace, Polled, Progress, SplitChange, SplitId,
     Status,
@@ -145,6 +160,11 @@ pub use temporal_join::{
     TemporalJoinStart, VersionEnd,
 };
 pub use top_n::{Ranked, RankedView, TopN, by_count};
+pub use trigger::{
+    ContinuousEventTimeTrigger, ContinuousProcessingTimeTrigger, CountTrigger, DeltaTrigger,
+    EventTimeTrigger, NeverTrigger, ProcessingTimeTrigger, PurgingTrigger, Trigger, TriggerContext,
+    TriggerResult,
+};
 pub use tumbling::{TumblingStart, TumblingWindows, WindowOptions};
 pub use watermarks::{
     BoundedOutOfOrderness, NoWatermarks, Punctuated, WatermarkGenerator, WatermarkStrategy,
@@ -153,4 +173,8 @@ pub use watermarks::{
 pub use window::{EventTimeWindows, Sliding, TimeWindow, Tumbling};
 pub use window_join::{
     BothSides, EachPair, JoinWindows, WindowJoin, WindowJoinStart, WindowPairing,
+};
+pub use window_operator::{
+    AggregatingStart, ContentsStart, ListingStart, WindowContents, WindowOperator,
+    WindowOperatorStart,
 };

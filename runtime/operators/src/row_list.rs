@@ -432,10 +432,19 @@ impl<T: Record, S: Stamps> Elements<'_, T, S> {
         &self,
         mut read: impl FnMut(T::View<'_>) -> ControlFlow<B>,
     ) -> ControlFlow<B> {
+        self.try_for_each_stamped(|view, _| read(view))
+    }
+
+    /// As [`try_for_each`](Self::try_for_each), with the stamps.
+    #[inline]
+    pub(crate) fn try_for_each_stamped<B>(
+        &self,
+        read: impl FnMut(T::View<'_>, i64) -> ControlFlow<B>,
+    ) -> ControlFlow<B> {
         let Some(open) = self.open else { return ControlFlow::Continue(()) };
         let at = (self.hash, self.key, self.number);
         let composed = &mut Vec::new(); // It allocates for chunks only.
-        each_of_list::<T, S, B>(open, self.chunks, at, composed, |view, _| read(view))
+        each_of_list::<T, S, B>(open, self.chunks, at, composed, read)
     }
 
     /// How many there are.
@@ -480,11 +489,11 @@ fn each_of_block<T: Record, S: Stamps, B>(
 
 #[cold]
 fn not_stored(error: impl ToString) -> TaskFailure {
-    TaskFailure::new(Blame::Job, "keep a record of a join", error.to_string())
+    TaskFailure::new(Blame::Job, "keep a record in a list", error.to_string())
 }
 
 /// The error of state that cannot be read.
 #[cold]
 pub(crate) fn damaged(what: &str) -> TaskFailure {
-    TaskFailure::new(Blame::Environment, "restore the lists of a join", what.to_owned())
+    TaskFailure::new(Blame::Environment, "restore lists of records", what.to_owned())
 }

@@ -446,7 +446,7 @@ where
 }
 
 #[cold]
-fn no_gap(context: &TaskContext) {
+pub(crate) fn no_gap(context: &TaskContext) {
     let cause = "the gap of its session is under a millisecond: the function given to `with_dynamic_gap` has to give more";
     context.fail(TaskFailure::new(Blame::Job, "assign a record to a session", cause));
 }

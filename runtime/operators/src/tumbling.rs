@@ -53,6 +53,18 @@ impl<W> WindowOptions<W> {
         Self { windows, allowed_lateness: Duration::ZERO, late_slot: None }
     }
 
+    /// The same for other windows.
+    pub fn with<V>(self, windows: V) -> WindowOptions<V> {
+        let Self { allowed_lateness, late_slot, .. } = self;
+        WindowOptions { windows, allowed_lateness, late_slot }
+    }
+
+    /// The windows, and all else.
+    pub fn split(self) -> (W, WindowOptions<()>) {
+        let Self { windows, allowed_lateness, late_slot } = self;
+        (windows, WindowOptions { windows: (), allowed_lateness, late_slot })
+    }
+
     /// The last watermark at which a window is still kept.
     pub(crate) fn over_at(&self, window: TimeWindow) -> Timestamp {
         window.max_timestamp() + self.allowed_lateness

@@ -60,7 +60,7 @@ pub use wiesel_core::{
 };
 pub use wiesel_datastream::{
     AllWindowedStream, BAD_LINES, BroadcastConnectedStream, BroadcastStream, ConnectedKeyedStreams,
-    ConnectedStreams, DataStream, Environment, FrameStream, JoinedStreams,
+    ConnectedStreams, DataStream, Environment, FrameStream, GeneralWindows, JoinedStreams,
     KeyedBroadcastConnectedStream, KeyedIntervalJoin, KeyedJoin, KeyedStream, KeyedTemporalJoin,
     OutputTag, SharedStream, SourceStream, WindowAssigner, WindowedStream, Windowing,
 };
@@ -96,14 +96,17 @@ pub mod prelude {
     pub use wiesel_operators::{
         AggregateError, AggregateFunction, Aggregated, AggregatedView, AggregatingState,
         AsyncAnswer, AsyncFunction, AsyncOptions, AsyncRetry, BroadcastProcessFunction,
-        BroadcastState, BroadcastStates, CoProcessFunction, Counted, CountedView, Elements,
+        BroadcastState, BroadcastStates, CoProcessFunction, ContinuousEventTimeTrigger,
+        ContinuousProcessingTimeTrigger, CountEvictor, CountTrigger, Counted, CountedView,
+        Cumulative, DeltaEvictor, DeltaTrigger, Elements, EventTimeTrigger, Evictor, Global,
         KeyedBroadcastContext, KeyedBroadcastProcessFunction, KeyedCoProcessFunction, KeyedContext,
         KeyedProcessFunction, ListState, MapState, OperatorListState, OperatorStateRegistry,
-        ProcessContext, ProcessFunction, ProcessJoinContext, ProcessJoinFunction, Ranked,
-        RankedView, ReducingState, Session, Sliding, StateRegistry, StateTtl, TimeDomain,
-        TimeWindow, TtlUpdate, TtlVisibility, Tumbling, ValueState, WatermarkStrategy, after,
-        before, bounded_out_of_orderness, by_count, monotonous_timestamps, no_watermarks,
-        punctuated,
+        ProcessContext, ProcessFunction, ProcessJoinContext, ProcessJoinFunction,
+        ProcessWindowFunction, ProcessingTimeTrigger, PurgingTrigger, Ranked, RankedView,
+        ReducingState, Session, Sliding, StateRegistry, StateTtl, TimeDomain, TimeEvictor,
+        TimeWindow, Trigger, TriggerContext, TriggerResult, TtlUpdate, TtlVisibility, Tumbling,
+        ValueState, WatermarkStrategy, WindowContext, WindowElements, WindowStates, after, before,
+        bounded_out_of_orderness, by_count, monotonous_timestamps, no_watermarks, punctuated,
     };
 }
 

@@ -239,3 +239,47 @@ fn a_whole_job_runs_in_the_process() {
         assert_eq!(counts.iter().filter(|counted| counted.count == 142).count(), 7);
     }
 }
+
+#[test]
+fn windows_of_the_time_of_day_follow_the_clock_at_every_parallelism() {
+    for parallelism in [1, 2, 3] {
+        let mut harness = Harness::new(|words: FrameStream<(u64, String)>| {
+            words
+                .key_by::<u64>(|(user, _)| user)
+                .window(Tumbling::processing_time(seconds(10)))
+                .count()
+        });
+        for user in [7, 8, 7, 9] {
+            harness.push_untimed((user, String::new())).unwrap();
+        }
+        harness.advance(seconds(4)).unwrap();
+        let snapshot = harness.snapshot();
+        harness.restore(&snapshot, parallelism).unwrap();
+        harness.push_untimed((8, String::new())).unwrap();
+        harness.advance(seconds(5)).unwrap();
+        assert!(harness.take().is_empty(), "the window is open");
+        harness.advance(seconds(1)).unwrap();
+        let mut counts: Vec<_> =
+            harness.take().into_iter().map(|counted| (counted.key, counted.count)).collect();
+        counts.sort_unstable();
+        assert_eq!(counts, [(7, 2), (8, 2), (9, 1)], "at {parallelism}");
+        assert!(harness.snapshot().keyed_names().is_empty());
+        // What is open at the end of the input does not fire: that is no time of day.
+        harness.push_untimed((7, String::new())).unwrap();
+        harness.finish().unwrap();
+        assert!(harness.take().is_empty());
+    }
+}
+
+#[test]
+fn sessions_of_the_time_of_day_end_with_silence() {
+    let mut harness = Harness::new(|words: FrameStream<(u64, String)>| {
+        words.window_all(Session::processing_time(seconds(10))).count()
+    });
+    for pause in [4, 9, 11, 1] {
+        harness.push_untimed((7, String::new())).unwrap();
+        harness.advance(seconds(pause)).unwrap();
+    }
+    let counts: Vec<u64> = harness.take().into_iter().map(|counted| counted.count).collect();
+    assert_eq!(counts, [3]);
+}

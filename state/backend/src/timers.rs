@@ -11,14 +11,15 @@
 //!    nothing.
 //! 2. Timers come out by time, and within a time in an order that is the same after a restore, at any
 //!    parallelism.
-//! 3. One that is registered while others fire, and whose time has come, comes out in the same pass; so a pass
+//! 3. Registering one that is there, and deleting one, allocates nothing.
+//! 4. One that is registered while others fire, and whose time has come, comes out in the same pass; so a pass
 //!    may be broken off after any timer and go on later.
 //!
 //! The rules are Flink's (`InternalTimerServiceImpl`; `reference/semantics.md` 5.5). The queue knows no clock:
 //! event timers are popped by the watermark, processing timers by the clock, from a queue each. Window timers
 //! are per slice and not here.
 
-use std::{cmp::Ordering, collections::BTreeSet};
+use std::{borrow::Borrow, cmp::Ordering, collections::BTreeSet};
 
 use wiesel_core::{KeyGroup, KeyGroupRange, Timestamp, key_group_of};
 
@@ -34,13 +35,90 @@ pub struct Timer {
     hash: u64,
     key_len: u32,
     /// Key, and behind it the namespace.
-    bytes: Box<[u8]>,
+    bytes: Bytes,
 }
 
+/// Bytes that a timer holds within itself: those of a window and of a key of 14 bytes.
+const INLINE_BYTES: usize = 30;
+
+/// Key and namespace. What is short needs no memory of its own.
+#[derive(Clone, PartialEq, Eq)]
+enum Bytes {
+    /// How many, and behind them zeros.
+    Inline(u8, [u8; INLINE_BYTES]),
+    Boxed(Box<[u8]>),
+}
+
+impl Bytes {
+    fn new(key: &[u8], namespace: &[u8]) -> Self {
+        let len = key.len() + namespace.len();
+        if len > INLINE_BYTES {
+            return Self::Boxed([key, namespace].concat().into_boxed_slice());
+        }
+        let mut bytes = [0; INLINE_BYTES];
+        bytes[..key.len()].copy_from_slice(key);
+        bytes[key.len()..len].copy_from_slice(namespace);
+        Self::Inline(len as u8, bytes)
+    }
+
+    fn as_slice(&self) -> &[u8] {
+        match self {
+            Self::Inline(len, bytes) => &bytes[..usize::from(*len)],
+            Self::Boxed(bytes) => bytes,
+        }
+    }
+}
+
+/// What a timer is: time, hash, key, namespace. They are in this order.
+type Parts<'t> = (Timestamp, u64, &'t [u8], &'t [u8]);
+
+/// A timer that is kept, or one that is asked for.
+trait HasParts {
+    fn parts(&self) -> Parts<'_>;
+}
+
+impl HasParts for Timer {
+    fn parts(&self) -> Parts<'_> {
+        (self.time, self.hash, self.key(), self.namespace())
+    }
+}
+
+impl HasParts for Parts<'_> {
+    fn parts(&self) -> Parts<'_> {
+        *self
+    }
+}
+
+/// A timer is found without being made.
+impl<'t> Borrow<dyn HasParts + 't> for Timer {
+    fn borrow(&self) -> &(dyn HasParts + 't) {
+        self
+    }
+}
+
+impl Ord for dyn HasParts + '_ {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.parts().cmp(&other.parts())
+    }
+}
+
+impl PartialOrd for dyn HasParts + '_ {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for dyn HasParts + '_ {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for dyn HasParts + '_ {}
+
 impl Timer {
-    fn new(time: Timestamp, hash: u64, key: &[u8], namespace: &[u8]) -> Self {
-        let bytes = [key, namespace].concat().into_boxed_slice();
-        Self { time, hash, key_len: key.len() as u32, bytes }
+    fn new((time, hash, key, namespace): Parts<'_>) -> Self {
+        Self { time, hash, key_len: key.len() as u32, bytes: Bytes::new(key, namespace) }
     }
 
     /// When it is due.
@@ -55,23 +133,18 @@ impl Timer {
 
     /// The canonical bytes of its key.
     pub fn key(&self) -> &[u8] {
-        &self.bytes[..self.key_len as usize]
+        &self.bytes.as_slice()[..self.key_len as usize]
     }
 
     /// What it is for, beside its key: a window, or nothing.
     pub fn namespace(&self) -> &[u8] {
-        &self.bytes[self.key_len as usize..]
+        &self.bytes.as_slice()[self.key_len as usize..]
     }
 }
 
 impl Ord for Timer {
     fn cmp(&self, other: &Self) -> Ordering {
-        (self.time, self.hash, self.key(), self.namespace()).cmp(&(
-            other.time,
-            other.hash,
-            other.key(),
-            other.namespace(),
-        ))
+        self.parts().cmp(&other.parts())
     }
 }
 
@@ -126,12 +199,20 @@ impl TimerQueue {
             self.range.contains(group),
             "a timer of group {group}: routed to the wrong subtask"
         );
-        self.timers.insert(Timer::new(time, hash, key, namespace))
+        let timer: Parts<'_> = (time, hash, key, namespace);
+        // Most are there already: a window registers its own with every record.
+        !self.timers.contains(&timer as &dyn HasParts) && self.timers.insert(Timer::new(timer))
     }
 
     /// Takes a timer away. Says whether it was there.
     pub fn delete(&mut self, time: Timestamp, hash: u64, key: &[u8], namespace: &[u8]) -> bool {
-        self.timers.remove(&Timer::new(time, hash, key, namespace))
+        let timer: Parts<'_> = (time, hash, key, namespace);
+        self.timers.remove(&timer as &dyn HasParts)
+    }
+
+    /// Takes all timers away.
+    pub fn clear(&mut self) {
+        self.timers.clear();
     }
 
     /// Takes out the first timer, if its time is not after `now`.
@@ -186,7 +267,7 @@ impl TimerQueue {
                 bytes.extend_from_slice(&timer.hash.to_le_bytes());
                 bytes.extend_from_slice(&timer.key_len.to_le_bytes());
                 bytes.extend_from_slice(&(timer.namespace().len() as u32).to_le_bytes());
-                bytes.extend_from_slice(&timer.bytes);
+                bytes.extend_from_slice(timer.bytes.as_slice());
             }
             out(group, &bytes);
         }
@@ -240,7 +321,7 @@ impl TimerQueue {
             if key_group_of(hash, self.max_parallelism) != group {
                 return Err(reader.corrupt("a timer of another group"));
             }
-            timers.push(Timer::new(time, hash, key, namespace));
+            timers.push(Timer::new((time, hash, key, namespace)));
         }
         Ok(())
     }
@@ -329,6 +410,20 @@ mod tests {
         assert_eq!(timers.len(), 4);
         assert!(timers.delete(at, 9, b"a", b"bc") && !timers.delete(at, 9, b"a", b"bc"));
         assert_eq!(restored(&timers).timers, timers.timers);
+    }
+
+    #[test]
+    fn long_keys_are_as_short_ones() {
+        let mut timers = TimerQueue::new(KeyGroupRange::all(1), 1);
+        let at = Timestamp::from_millis(1);
+        for len in [INLINE_BYTES - 1, INLINE_BYTES, INLINE_BYTES + 1, 4 * INLINE_BYTES] {
+            let key = vec![7; len];
+            assert!(timers.register(at, 9, &key, b"n") && !timers.register(at, 9, &key, b"n"));
+            let mut restored = restored(&timers);
+            let timer = restored.pop(at).expect("a timer");
+            assert_eq!((timer.key(), timer.namespace()), (&key[..], &b"n"[..]));
+            assert!(timers.delete(at, 9, &key, b"n") && timers.is_empty());
+        }
     }
 
     #[test]

@@ -29,6 +29,8 @@ const KEY: &str = "(key)";
 
 /// What is kept for all keys of a subtask.
 pub(crate) struct Keep {
+    /// What its parts in snapshots are called.
+    pub(super) name: &'static str,
     pub(crate) table: Table,
     pub(crate) cells: Vec<Box<dyn Store>>,
     pub(crate) event_timers: TimerQueue,
@@ -63,6 +65,23 @@ impl Keep {
         registry: StateRegistry,
         task: &TaskContext,
     ) -> Result<Self, TaskFailure> {
+        let mut keep = Self::open_resident::<K>("process", registry, task)?;
+        if let Some(source) = task.row_source() {
+            keep.table.set_source(source);
+        }
+        Ok(keep)
+    }
+
+    /// As [`open`](Self::open), with all rows in memory, for the keys of an operator that asks for no others.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub(crate) fn open_resident<K: Key>(
+        name: &'static str,
+        registry: StateRegistry,
+        task: &TaskContext,
+    ) -> Result<Self, TaskFailure> {
         let declared = registry.states;
         let layout: Arc<RowLayout> = keyed_table::layout::<K>(|layout| {
             declared.iter().fold(layout, |layout, state| {
@@ -80,10 +99,7 @@ impl Keep {
             })
         };
         let cells = declared.iter().map(open).collect::<Result<Vec<_>, _>>()?;
-        let mut table = keyed_table::table_of(&layout, task);
-        if let Some(source) = task.row_source() {
-            table.set_source(source);
-        }
+        let table = keyed_table::table_of(&layout, task);
         let timers = || TimerQueue::new(task.key_groups(), task.max_parallelism());
         let key = StateDescriptor {
             name: KEY.to_owned(),
@@ -100,6 +116,7 @@ impl Keep {
         let schema =
             OperatorStateSchema::new(task.uid(), std::iter::once(key).chain(states).collect());
         Ok(Self {
+            name,
             table,
             has_one_cell: declared.len() == 1 && !cells.iter().any(|cell| cell.expires_in_row()),
             sweeps: Sweeps::new(&declared, &cells),
@@ -166,6 +183,13 @@ impl Keep {
     pub(crate) fn clear(&mut self, index: usize, at: At<'_>) {
         self.cells[index].clear(&mut self.table, at);
         self.forget_blank(at);
+    }
+
+    /// Takes all states of a key away.
+    pub(crate) fn clear_all(&mut self, at: At<'_>) {
+        if self.table.find(at.hash, at.key).is_some() {
+            (0..self.cells.len()).for_each(|index| self.clear(index, at));
+        }
     }
 
     /// A state of the key is gone: with the last one its row goes.

@@ -1,4 +1,5 @@
-//! State of keys in snapshots: what the states are, and the rows of each key group.
+//! State of keys in snapshots: what the states are, and the rows of each key group. Parts begin with the name of what
+//! keeps them: here that of a process function.
 //!
 //! ```text
 //!   process.states                  of subtask 0: names, kinds and fields; compared before a row is read
@@ -21,36 +22,40 @@ use wiesel_state::{OperatorStateSchema, Row, RowLayout, RowMut, StateDescriptor,
 use super::{Keep, ttl::now_of};
 use crate::{Snapshot, TablePart, TaskContext, VisitTable, keyed_table::table_failure};
 
-const STATES: &str = "process.states";
-const ROWS: &str = "process";
-const EVENT_TIMERS: &str = "process.event-timers";
-const PROCESSING_TIMERS: &str = "process.processing-timers";
+const EVENT_TIMERS: &str = "event-timers";
+const PROCESSING_TIMERS: &str = "processing-timers";
 
-fn elements_part(state: &str) -> String {
-    format!("process.state/{state}")
+fn elements_part(name: &str, state: &str) -> String {
+    format!("{name}.state/{state}")
 }
 
 impl Keep {
+    /// The name of a part in snapshots: `process.states` for `states`.
+    fn part(&self, what: &str) -> String {
+        format!("{}.{what}", self.name)
+    }
+
     /// Adds everything but the tables: what the states are, and the timers by key group.
     pub(crate) fn snapshot(&mut self, task: &TaskContext, snapshot: &mut Snapshot) {
         if task.id().subtask.0 == 0 {
             let mut bytes = Vec::new();
             self.schema.write(&mut bytes);
-            snapshot.put(STATES, None, bytes);
+            snapshot.put(&self.part("states"), None, bytes);
         }
         let queues =
             [(EVENT_TIMERS, &self.event_timers), (PROCESSING_TIMERS, &self.processing_timers)];
         for (name, timers) in queues {
-            timers.export(&mut |group, bytes| snapshot.put(name, Some(group), bytes.to_vec()));
+            let name = self.part(name);
+            timers.export(&mut |group, bytes| snapshot.put(&name, Some(group), bytes.to_vec()));
         }
     }
 
     /// Shows the tables: the rows of the keys, the elements of lists and maps.
     pub(crate) fn tables(&mut self, visit: &mut VisitTable<'_>) {
-        visit(TablePart { name: ROWS, header: &[], table: &mut self.table });
+        visit(TablePart { name: self.name, header: &[], table: &mut self.table });
         for (state, cell) in self.declared.iter().zip(&mut self.cells) {
             if let Some(elements) = cell.elements() {
-                let name = &elements_part(state.name);
+                let name = &elements_part(self.name, state.name);
                 visit(TablePart { name, header: &[], table: elements.table_mut() });
             }
         }
@@ -68,20 +73,20 @@ impl Keep {
     ) -> Result<(), TaskFailure> {
         let (groups, now) = (task.key_groups(), now_of(task));
         let mut old = None;
-        for bytes in snapshot.operator(STATES) {
+        for bytes in snapshot.operator(&self.part("states")) {
             let states = OperatorStateSchema::read(task.uid(), bytes).map_err(table_failure)?;
             self.schema.check_restore(&states).map_err(table_failure)?;
             old = Some(states);
         }
         // Without a word about it the states are those of this program.
         let old = old.unwrap_or_else(|| self.schema.clone());
-        self.restore_rows(&old, snapshot.keyed(ROWS, groups), now)?;
+        self.restore_rows(&old, snapshot.keyed(self.name, groups), now)?;
         for (state, cell) in self.declared.iter().zip(&mut self.cells) {
             let Some(elements) = cell.elements() else { continue };
             let was = old.states().iter().find(|old| old.name == state.name);
             let expired = was.is_some_and(|state| state.expires);
             let layout = elements.layout(expired)?;
-            let part = elements_part(state.name);
+            let part = elements_part(self.name, state.name);
             for bytes in snapshot.keyed(&part, groups) {
                 if expired == state.ttl.is_some() {
                     elements.table_mut().import(bytes).map_err(table_failure)?;
@@ -99,10 +104,10 @@ impl Keep {
             }
             elements.check(&self.table)?;
         }
-        for bytes in snapshot.keyed(EVENT_TIMERS, groups) {
+        for bytes in snapshot.keyed(&self.part(EVENT_TIMERS), groups) {
             self.event_timers.import(bytes).map_err(table_failure)?;
         }
-        for bytes in snapshot.keyed(PROCESSING_TIMERS, groups) {
+        for bytes in snapshot.keyed(&self.part(PROCESSING_TIMERS), groups) {
             self.processing_timers.import(bytes).map_err(table_failure)?;
         }
         self.sweep_restored(now);
