@@ -67,6 +67,8 @@ pub struct JobMaster {
     checkpointing: Option<Checkpointing>,
     /// The first checkpoint that began when all data had been processed.
     final_from: Option<CheckpointId>,
+    /// A savepoint with which the job ends is complete: nothing that happens now makes it fail.
+    is_stopping: bool,
     effects: Vec<Effect>,
 }
 
@@ -130,6 +132,7 @@ impl JobMaster {
             retry_deadline: None,
             checkpointing: None,
             final_from: None,
+            is_stopping: false,
             effects: Vec::new(),
         })
     }
@@ -154,7 +157,11 @@ impl JobMaster {
                 now,
                 wiesel_checkpoint::Event::StoreFailed { checkpoint, reason, ambiguous },
             ),
-            Event::CommitFailed(failure) => self.fail(now, failure),
+            Event::Savepoint(request) => self.on_request_savepoint(now, request, None),
+            Event::StopWithSavepoint { request, drain } => {
+                self.on_request_savepoint(now, request, Some(drain));
+            }
+            Event::CommitFailed(failure) => self.on_commit_failed(now, failure),
         }
         self.end_if_all_are_over(now);
         std::mem::take(&mut self.effects)
@@ -347,7 +354,7 @@ impl JobMaster {
 
     /// The failure of the job, unless it is stopping already.
     fn fail(&mut self, now: Nanos, failure: FailureReport) {
-        if self.status == JobStatus::Running {
+        if self.status == JobStatus::Running && !self.is_stopping {
             let again = self.plan_restart(now, &failure);
             self.coordinate(now, wiesel_checkpoint::Event::Restart);
             self.failure = Some(failure);
@@ -366,7 +373,7 @@ impl JobMaster {
 
     fn give_up_on_stopping(&mut self) {
         self.cancel_deadline = None;
-        if self.status == JobStatus::Restarting {
+        if self.status == JobStatus::Restarting || self.is_stopping {
             self.become_status(JobStatus::Failing);
         }
         for index in 0..self.tasks.len() {
