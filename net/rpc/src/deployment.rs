@@ -65,6 +65,8 @@ pub struct StateHandle {
     pub written_bytes: u64,
     /// How long the records of the task's shard waited for it at once.
     pub pause: Pause,
+    /// Whether it is that of a task which has processed all its data, and so is over when the checkpoint is complete.
+    pub has_ended: bool,
 }
 
 impl StateHandle {

@@ -26,7 +26,7 @@ mod tests;
 
 use std::{collections::BTreeMap, time::Duration};
 
-use wiesel_core::{Blame, CheckpointId, JobId, Nanos, TaskFailure, TaskId, VertexId};
+use wiesel_core::{Blame, JobId, Nanos, TaskFailure, TaskId, VertexId};
 use wiesel_graph::ExecutionGraph;
 use wiesel_rpc::{
     Attempt, Envelope, FailureReport, Location, TaskMetricsReport, TaskState, ToJobMaster,
@@ -65,8 +65,6 @@ pub struct JobMaster {
     cancel_deadline: Option<Nanos>,
     retry_deadline: Option<Nanos>,
     checkpointing: Option<Checkpointing>,
-    /// The first checkpoint that began when all data had been processed.
-    final_from: Option<CheckpointId>,
     /// A savepoint with which the job ends is complete: nothing that happens now makes it fail.
     is_stopping: bool,
     effects: Vec<Effect>,
@@ -131,7 +129,6 @@ impl JobMaster {
             cancel_deadline: None,
             retry_deadline: None,
             checkpointing: None,
-            final_from: None,
             is_stopping: false,
             effects: Vec::new(),
         })

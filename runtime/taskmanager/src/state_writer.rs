@@ -46,6 +46,8 @@ enum Step {
 pub(crate) struct StateWriter {
     pub(crate) attempt: Attempt,
     pub(crate) checkpoint: CheckpointId,
+    /// Whether the task has processed all its data.
+    pub(crate) has_ended: bool,
     io: Io,
     step: Step,
     path: PathBuf,
@@ -88,6 +90,7 @@ impl StateWriter {
         let mut state_writer = Self {
             attempt,
             checkpoint,
+            has_ended: false,
             io: shard.io(),
             step: Step::Taking,
             path: folder.join(&relative),
@@ -201,6 +204,7 @@ impl StateWriter {
             committables: std::mem::take(&mut self.committables),
             written_bytes,
             pause: self.pause,
+            has_ended: self.has_ended,
             ..StateHandle::default()
         }))
     }

@@ -81,7 +81,7 @@ impl Writes {
     ) -> bool {
         let mut moved = false;
         for slot in slots.iter_mut() {
-            while let Some(Cut { checkpoint, snapshot, pause }) = slot.take_cut() {
+            while let Some(Cut { checkpoint, snapshot, pause, has_ended }) = slot.take_cut() {
                 moved = true;
                 let attempt = slot.attempt;
                 let Some(snapshot) = snapshot else {
@@ -91,6 +91,7 @@ impl Writes {
                 };
                 let mut writer = StateWriter::new(shard, folder, attempt, checkpoint, &snapshot);
                 writer.pause = pause;
+                writer.has_ended = has_ended;
                 self.writers.push(writer);
             }
         }

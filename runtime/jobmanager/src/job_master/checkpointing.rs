@@ -49,7 +49,7 @@ pub struct CompletedCheckpoint {
     pub enumerators: BTreeMap<VertexId, Vec<u8>>,
     /// Tasks that had finished.
     pub finished: BTreeSet<TaskId>,
-    /// Whether all data had been processed: there is nothing to continue with.
+    /// Whether all data had been processed, or the job was drained: there is nothing to continue with.
     pub is_final: bool,
 }
 
@@ -203,11 +203,6 @@ impl JobMaster {
         match to_do {
             ToDo::SnapshotEnumerators { checkpoint, .. } => {
                 self.emit(CheckpointEffect::Begin(checkpoint));
-                let has_ended =
-                    |task: &super::Task| task.has_ended || task.state == TaskState::Finished;
-                if self.tasks.iter().all(has_ended) {
-                    self.final_from.get_or_insert(checkpoint);
-                }
                 let handle = |bytes| StateHandle { inline: bytes, ..StateHandle::default() };
                 let states =
                     self.desks.iter().map(|(vertex, desk)| (*vertex, handle(desk.snapshot())));
@@ -225,14 +220,13 @@ impl JobMaster {
             }
             ToDo::Store { checkpoint, kind, handles, enumerators, finished } => {
                 let enumerators = enumerators.into_iter().map(|(id, handle)| (id, handle.inline));
+                let is_final = handles.values().all(|handle| handle.has_ended);
                 let completed = Arc::new(CompletedCheckpoint {
                     id: checkpoint,
                     tasks: handles,
                     enumerators: enumerators.collect(),
                     finished: finished.into_iter().collect(),
-                    // What was drained has no windows to go on with.
-                    is_final: kind == CheckpointKind::Terminal { drain: true }
-                        || self.final_from.is_some_and(|first| first <= checkpoint),
+                    is_final,
                 });
                 if let Some(checkpointing) = &mut self.checkpointing {
                     checkpointing.storing.insert(checkpoint, (kind, Arc::clone(&completed)));
@@ -446,7 +440,6 @@ impl JobMaster {
             task.is_deployed = false;
             task.has_ended = false;
         }
-        self.final_from = None;
         self.commit_latest(); // It may have been stored when nobody ran any more.
         self.emit(CheckpointEffect::Rewire);
         self.become_status(JobStatus::Running);

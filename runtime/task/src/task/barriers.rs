@@ -38,6 +38,8 @@ pub struct Cut {
     pub snapshot: Option<Snapshot>,
     /// How long it took.
     pub pause: Pause,
+    /// Whether it lies behind the end of the task's data.
+    pub has_ended: bool,
 }
 
 /// What a task knows of checkpoints.
@@ -216,7 +218,8 @@ impl Task {
         }
         self.barriers.at_hand = None;
         let asked = std::mem::take(&mut self.barriers.asked);
-        if matches!(self.phase, Phase::Ended { .. }) {
+        let has_ended = matches!(self.phase, Phase::Ended { .. });
+        if has_ended {
             self.barriers.last.get_or_insert(checkpoint);
         } else if asked == TriggerKind::Stop {
             self.phase = Phase::Held;
@@ -236,7 +239,7 @@ impl Task {
             nanos(shard.read_clock().since(began.0)),
             nanos(shard.running_time().since(began.1)),
         );
-        self.barriers.cuts.push_back(Cut { checkpoint, snapshot, pause });
+        self.barriers.cuts.push_back(Cut { checkpoint, snapshot, pause, has_ended });
         if let Err(failure) = self.deliver_held_mail() {
             self.context.fail(failure);
         }
