@@ -26,6 +26,7 @@ mod checkpoints;
 mod failures;
 mod floods;
 mod memory;
+mod savepoints;
 mod sessions;
 mod shapes;
 mod states;

@@ -272,8 +272,7 @@ fn one_run(
             folder: Some(Path::new(CHECKPOINTS).to_owned()),
             config,
             restart: RestartConfig::FixedDelay { attempts: 100, delay: Duration::from_micros(100) },
-            fresh: false,
-            allow_non_restored: false,
+            ..CheckpointSettings::off()
         },
     };
     let options = SubmitOptions { observe_every: Duration::from_secs(1), ..Default::default() };

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use wiesel_core::{
-    AlignmentReport, CheckpointId, JobId, Timestamp,
+    AlignmentReport, CheckpointId, JobId, Timestamp, TriggerKind,
     metrics::{StageMetrics, TaskMetrics},
 };
 
@@ -31,7 +31,7 @@ pub enum ToTaskManager {
     NoMoreSplits(Attempt),
     /// Begin a checkpoint here: this task is a source, or none of its inputs will bring a barrier. Answered, as every
     /// barrier is, by `Acknowledge` or `Decline`. What is sent behind it is not part of the checkpoint.
-    Trigger(Attempt, CheckpointId),
+    Trigger(Attempt, CheckpointId, TriggerKind),
     /// The checkpoint has been given up.
     CheckpointAborted(Attempt, CheckpointId),
     /// The checkpoint is complete, and its commits are done.

@@ -77,8 +77,8 @@ pub struct CheckpointCoordinator<H> {
     ended: BTreeSet<TaskId>,
     /// All tasks have ended, and the final checkpoint is to begin at once.
     final_is_due: bool,
-    /// It has begun; if it fails the interval brings the next one.
-    final_has_begun: bool,
+    /// The first one that began behind the end of all data. If it fails the interval brings the next one.
+    final_from: Option<CheckpointId>,
     pending: BTreeMap<CheckpointId, Pending<H>>,
     /// Who had not answered when it was aborted; nobody if no barrier was sent, and then the enumerators had not.
     aborted: BTreeMap<CheckpointId, BTreeSet<TaskId>>,
@@ -124,7 +124,7 @@ impl<H: Clone> CheckpointCoordinator<H> {
             finished: BTreeSet::new(),
             ended: BTreeSet::new(),
             final_is_due: false,
-            final_has_begun: false,
+            final_from: None,
             pending: BTreeMap::new(),
             aborted: BTreeMap::new(),
             completed: retained.into_iter().collect(),
@@ -230,7 +230,7 @@ impl<H: Clone> CheckpointCoordinator<H> {
         self.finished = finished.into_iter().filter(|task| self.topology.has(*task)).collect();
         self.running = self.topology.tasks().filter(|task| !self.finished.contains(task)).collect();
         self.ended.clear();
-        (self.final_is_due, self.final_has_begun) = (false, false);
+        (self.final_is_due, self.final_from) = (false, None);
         self.failures = 0;
         self.status = Status::Up;
         self.next_trigger = self.config.interval.map(|interval| now + interval);
@@ -306,7 +306,7 @@ impl<H: Clone> CheckpointCoordinator<H> {
     /// When all that run have processed all their input, the final checkpoint is due.
     fn look_for_the_end(&mut self) {
         let all = !self.running.is_empty() && self.ended == self.running;
-        self.final_is_due |= all && !self.final_has_begun && self.config.interval.is_some();
+        self.final_is_due |= all && self.final_from.is_none();
     }
 
     fn stored(&mut self, now: Nanos, checkpoint: CheckpointId) {
@@ -325,7 +325,9 @@ impl<H: Clone> CheckpointCoordinator<H> {
                 duration_ns: u64::try_from(duration).unwrap_or(u64::MAX),
                 bytes: pending.bytes,
             });
-            if kind.is_terminal() {
+            // Behind it the tasks go.
+            let is_final = self.final_from.is_some_and(|first| first <= checkpoint);
+            if kind.is_terminal() || kind.commits() && is_final {
                 self.status = Status::Closing;
             }
         }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use wiesel_core::{CheckpointId, TaskId, VertexId};
+use wiesel_core::{CheckpointId, TaskId, TriggerKind, VertexId};
 
 /// Names a request for a savepoint, so that its answer finds whoever asked. Chosen by the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -32,6 +32,15 @@ impl CheckpointKind {
     /// Whether the job stops behind it.
     pub fn is_terminal(self) -> bool {
         matches!(self, Self::Terminal { .. })
+    }
+
+    /// What the tasks where barriers begin are asked for.
+    pub fn trigger(self) -> TriggerKind {
+        match self {
+            Self::Checkpoint | Self::Savepoint => TriggerKind::Continue,
+            Self::Terminal { drain: false } => TriggerKind::Stop,
+            Self::Terminal { drain: true } => TriggerKind::Drain,
+        }
     }
 
     /// Whether sinks commit what is pending once it is complete. Ordinary savepoints do not commit.

@@ -19,11 +19,11 @@ use std::{
     sync::Arc,
 };
 
-use wiesel_checkpoint::{CheckpointConfig, RestartConfig};
+use wiesel_checkpoint::{CheckpointConfig, CheckpointKind, RestartConfig};
 use wiesel_connectors::MachineDiscovery;
 use wiesel_core::{
     CheckpointId, JobId, SubtaskIndex, TaskFailure, TaskId, Timestamp, VertexId,
-    config::{CheckpointRetention, CheckpointingMode, Configuration, options},
+    config::{CheckpointRetention, CheckpointingMode, Configuration, RecoveryClaimMode, options},
 };
 use wiesel_datastream::{SinkPreparation, VertexCode};
 use wiesel_graph::JobGraph;
@@ -36,12 +36,13 @@ use wiesel_storage::{
 };
 use wiesel_task::Checkpoints;
 
-use crate::ClusterError;
+use crate::{ClusterError, savepoints::Requests};
 
 /// What the configuration says of checkpoints and restarts.
 #[derive(Clone, Debug)]
 pub struct CheckpointSettings {
-    /// The folder of all jobs; none if the job takes no checkpoints.
+    /// The folder of all jobs; none if the job takes no checkpoints. Without an interval it takes savepoints and, when
+    /// all is read, the final one.
     pub folder: Option<PathBuf>,
     /// When, and how many are kept.
     pub config: CheckpointConfig,
@@ -51,6 +52,12 @@ pub struct CheckpointSettings {
     pub fresh: bool,
     /// State that no operator takes is dropped.
     pub allow_non_restored: bool,
+    /// The folder of savepoints that name none.
+    pub savepoints: Option<PathBuf>,
+    /// The savepoint, or the checkpoint, to start from, whatever else is there.
+    pub recovery: Option<PathBuf>,
+    /// Whose that is then.
+    pub claim_mode: RecoveryClaimMode,
 }
 
 impl CheckpointSettings {
@@ -63,6 +70,9 @@ impl CheckpointSettings {
             restart: RestartConfig::None,
             fresh: false,
             allow_non_restored: false,
+            savepoints: None,
+            recovery: None,
+            claim_mode: RecoveryClaimMode::NoClaim,
         }
     }
 
@@ -92,15 +102,19 @@ impl CheckpointSettings {
     ///
     /// # Errors
     ///
-    /// If checkpoints are on and there is no folder for them.
+    /// If checkpoints are on, or the job is to start from a savepoint, and there is no folder for them.
     pub fn of(config: &Configuration) -> Result<Self, ClusterError> {
         let checkpoints = CheckpointConfig::of(config);
         let folder = config.get(&options::CHECKPOINTING_DIRECTORY).map(PathBuf::from);
-        if checkpoints.interval.is_some() && folder.is_none() {
+        let recovery = config.get(&options::STATE_RECOVERY_PATH).map(PathBuf::from);
+        if (checkpoints.interval.is_some() || recovery.is_some()) && folder.is_none() {
             return Err(ClusterError::CheckpointFolder);
         }
         Ok(Self {
-            folder: folder.filter(|_| checkpoints.interval.is_some()),
+            folder,
+            savepoints: config.get(&options::SAVEPOINT_DIRECTORY).map(PathBuf::from),
+            recovery,
+            claim_mode: config.get(&options::STATE_RECOVERY_CLAIM_MODE),
             restart: RestartConfig::of(config),
             config: checkpoints,
             fresh: false,
@@ -121,10 +135,13 @@ struct VertexName {
 
 /// The folder of one job, owned by this process.
 pub(crate) struct JobCheckpoints {
-    job: JobId,
+    pub(crate) job: JobId,
     job_name: String,
     folder: PathBuf,
-    directory: CheckpointDirectory<LocalStorage>,
+    pub(crate) directory: CheckpointDirectory<LocalStorage>,
+    /// Where savepoints go that name no folder.
+    pub(crate) savepoints: Option<PathBuf>,
+    pub(crate) requests: Requests,
     vertices: Vec<VertexName>,
     /// When barriers were sent, by the wall clock.
     begun: BTreeMap<CheckpointId, Timestamp>,
@@ -168,6 +185,8 @@ impl JobCheckpoints {
             job_name: graph.name.clone(),
             folder,
             directory,
+            savepoints: settings.savepoints.clone(),
+            requests: Requests::default(),
             vertices: vertices.collect(),
             begun: BTreeMap::new(),
             retention: settings.config.retention,
@@ -207,6 +226,11 @@ impl JobCheckpoints {
             for id in self.directory.list()? {
                 self.directory.discard(id, &BTreeSet::new())?;
             }
+        }
+        if let Some(path) = &settings.recovery {
+            return self.restore_savepoint(settings, path).map(Some);
+        }
+        if settings.fresh {
             return Ok(None);
         }
         let found = self.directory.newest()?;
@@ -227,7 +251,7 @@ impl JobCheckpoints {
     }
 
     /// A manifest as the JobMaster knows it: vertices by position.
-    fn completed_of(
+    pub(crate) fn completed_of(
         &self,
         manifest: &Manifest,
         allow_non_restored: bool,
@@ -297,8 +321,12 @@ impl JobCheckpoints {
                     let committables: Vec<_> = of_vertex
                         .flat_map(|(_, handle)| handle.committables.iter().cloned())
                         .collect();
-                    sink.commit(&committables, &MachineDiscovery)
-                        .and_then(|()| sink.clean_up(&MachineDiscovery))
+                    // Of a sink that is new there is nothing, and its folder is made by the clean-up.
+                    let committed = match committables.is_empty() {
+                        true => Ok(()),
+                        false => sink.commit(&committables, &MachineDiscovery),
+                    };
+                    committed.and_then(|()| sink.clean_up(&MachineDiscovery))
                 }
             };
             prepared.map_err(|failure| ClusterError::Prepare(failure.uid(&vertex.uid)))?;
@@ -316,7 +344,21 @@ impl JobCheckpoints {
                 }
                 None
             }
-            CheckpointEffect::Store(completed) => Some(self.store(now, &completed)),
+            CheckpointEffect::Store(CheckpointKind::Checkpoint, completed) => {
+                Some(self.store(now, &completed))
+            }
+            CheckpointEffect::Store(kind, completed) => {
+                Some(self.store_savepoint(now, kind, &completed))
+            }
+            CheckpointEffect::SavepointDone(request, id) => {
+                tracing::info!(savepoint = %id, "complete");
+                self.savepoint_done(request);
+                None
+            }
+            CheckpointEffect::SavepointFailed(request, reason) => {
+                self.savepoint_failed(request, reason);
+                None
+            }
             CheckpointEffect::Commit(vertex, committables) => {
                 let vertex = &self.vertices[vertex.index()];
                 let committed = vertex.sink.as_ref()?.commit(&committables, &MachineDiscovery);
@@ -385,8 +427,7 @@ impl JobCheckpoints {
 
     fn store(&mut self, now: Timestamp, completed: &Arc<CompletedCheckpoint>) -> Event {
         let checkpoint = completed.id;
-        let triggered = self.begun.remove(&checkpoint).unwrap_or(now);
-        let manifest = self.manifest_of(completed, triggered, now);
+        let manifest = self.manifest_of(completed, now);
         match self.directory.store(&manifest) {
             Ok(()) => Event::Stored(checkpoint),
             Err(error) => Event::StoreFailed {
@@ -397,12 +438,13 @@ impl JobCheckpoints {
         }
     }
 
-    fn manifest_of(
-        &self,
+    /// The manifest of what all tasks have acknowledged now.
+    pub(crate) fn manifest_of(
+        &mut self,
         completed: &CompletedCheckpoint,
-        triggered: Timestamp,
         now: Timestamp,
     ) -> Manifest {
+        let triggered = self.begun.remove(&completed.id).unwrap_or(now);
         let vertices = (0..).zip(&self.vertices).map(|(index, vertex)| {
             let id = VertexId(index);
             let subtasks = (0..vertex.parallelism).map(|subtask| {

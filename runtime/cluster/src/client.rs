@@ -1,8 +1,12 @@
 //! The job from outside: submit it, look at it, cancel it, wait for it.
 
-use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
 };
 
 use wiesel_core::{JobId, config::Configuration};
@@ -14,8 +18,9 @@ use wiesel_shard::{Door, Machine, Panicked, ShardCounters, signals};
 use wiesel_taskmanager::{PoolMetrics, PoolReport};
 
 use crate::{
-    ClusterError, JobProgress,
+    ClusterError, JobProgress, SavepointError,
     launch::{Assembly, ClusterOptions, SubmitOptions, assemble},
+    savepoints::Request,
 };
 
 /// A cluster of one process, for one job.
@@ -47,6 +52,13 @@ pub struct JobClient {
     machine: Machine,
 }
 
+/// A job that runs, or has run, from any thread.
+#[derive(Clone)]
+pub struct JobHandle {
+    shared: Arc<Shared>,
+    control: Door,
+}
+
 /// How a job ended.
 #[derive(Debug)]
 pub struct JobResult {
@@ -69,6 +81,8 @@ pub struct JobResult {
 /// What the control program tells and is told.
 pub(crate) struct Shared {
     cancel: AtomicBool,
+    /// None when the job is over.
+    requests: Mutex<Option<Vec<Request>>>,
     pools: Vec<Arc<PoolMetrics>>,
     state: Mutex<State>,
 }
@@ -84,7 +98,12 @@ impl Shared {
     pub(crate) fn new(pools: Vec<Arc<PoolMetrics>>) -> Self {
         let state =
             State { status: JobStatus::Created, failure: None, signal: None, progress: None };
-        Self { cancel: AtomicBool::new(false), pools, state: Mutex::new(state) }
+        Self {
+            cancel: AtomicBool::new(false),
+            requests: Mutex::new(Some(Vec::new())),
+            pools,
+            state: Mutex::new(state),
+        }
     }
 
     /// Nobody panics while holding the lock, and if somebody did the values are still whole.
@@ -94,6 +113,20 @@ impl Shared {
 
     pub(crate) fn is_cancel_wanted(&self) -> bool {
         self.cancel.load(Ordering::Relaxed)
+    }
+
+    fn requests(&self) -> MutexGuard<'_, Option<Vec<Request>>> {
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Those that have come since.
+    pub(crate) fn take_requests(&self) -> Vec<Request> {
+        self.requests().as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// The job is over: whoever asks is told so.
+    pub(crate) fn close(&self) {
+        *self.requests() = None;
     }
 
     pub(crate) fn set_status(&self, status: JobStatus) {
@@ -164,6 +197,62 @@ impl MiniCluster {
     }
 }
 
+impl JobHandle {
+    /// What the JobMaster last said.
+    pub fn status(&self) -> JobStatus {
+        self.shared.state().status
+    }
+
+    /// What the job has done; none before the first heartbeat.
+    pub fn progress(&self) -> Option<JobProgress> {
+        self.shared.state().progress.clone()
+    }
+
+    /// Asks the job to stop. It does so within a turn.
+    pub fn cancel(&self) {
+        self.shared.cancel.store(true, Ordering::Relaxed);
+        self.control.knock();
+    }
+
+    /// Takes a savepoint while the job goes on, and waits for it: a folder of its own, made in `folder` or in
+    /// `execution.checkpointing.savepoint-dir`, that needs no other file and can be moved. It belongs to whoever asked:
+    /// the job neither removes it nor falls back to it, and its sinks commit nothing for it.
+    ///
+    /// # Errors
+    ///
+    /// If the job takes no checkpoints, does not run now, is at another savepoint, or cannot write it.
+    pub fn savepoint(&self, folder: Option<&Path>) -> Result<PathBuf, SavepointError> {
+        self.ask(folder, None)
+    }
+
+    /// The same, and behind it the job is over, `FINISHED`: sources have read nothing more, and sinks have committed what
+    /// came before. With `drain` event time ends first, so that all windows fire: the results are whole, and there is
+    /// nothing to go on with but what sources have not read. Without, windows stay open and go on from the savepoint.
+    ///
+    /// # Errors
+    ///
+    /// As [`savepoint`](Self::savepoint). One that fails half way fails the job, since its sources hold still; a restart
+    /// strategy starts it again.
+    pub fn stop_with_savepoint(
+        &self,
+        folder: Option<&Path>,
+        drain: bool,
+    ) -> Result<PathBuf, SavepointError> {
+        self.ask(folder, Some(drain))
+    }
+
+    fn ask(&self, folder: Option<&Path>, stop: Option<bool>) -> Result<PathBuf, SavepointError> {
+        let (answer, answered) = mpsc::channel();
+        let request = Request { folder: folder.map(Path::to_owned), stop, answer };
+        match self.shared.requests().as_mut() {
+            Some(requests) => requests.push(request),
+            None => return Err(SavepointError::JobOver),
+        }
+        self.control.knock();
+        answered.recv().unwrap_or(Err(SavepointError::JobOver))
+    }
+}
+
 impl JobClient {
     /// The id of the job.
     pub fn job_id(&self) -> JobId {
@@ -190,10 +279,36 @@ impl JobClient {
         self.shared.pools.iter().map(|pool| pool.read()).collect()
     }
 
+    /// The job, for other threads.
+    pub fn handle(&self) -> JobHandle {
+        JobHandle { shared: Arc::clone(&self.shared), control: self.control.clone() }
+    }
+
     /// Asks the job to stop. It does so within a turn.
     pub fn cancel(&self) {
-        self.shared.cancel.store(true, Ordering::Relaxed);
-        self.control.knock();
+        self.handle().cancel();
+    }
+
+    /// See [`JobHandle::savepoint`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn savepoint(&self, folder: Option<&Path>) -> Result<PathBuf, SavepointError> {
+        self.handle().savepoint(folder)
+    }
+
+    /// See [`JobHandle::stop_with_savepoint`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn stop_with_savepoint(
+        &self,
+        folder: Option<&Path>,
+        drain: bool,
+    ) -> Result<PathBuf, SavepointError> {
+        self.handle().stop_with_savepoint(folder, drain)
     }
 
     /// Waits until the job is over and every shard has ended.

@@ -28,6 +28,14 @@ pub enum ClusterError {
     /// The folder of the checkpoints cannot be used, or what is in it is damaged.
     #[error("the folder of the checkpoints cannot be used")]
     Storage(#[from] wiesel_storage::StorageError),
+    /// What the job is to start from is not there, or is damaged.
+    #[error("the job cannot start from {}", .path.display())]
+    Savepoint {
+        /// The folder that was named.
+        path: std::path::PathBuf,
+        /// What is wrong with it.
+        source: wiesel_storage::StorageError,
+    },
     /// The checkpoint is the last one of a job that has processed all its input.
     #[error(
         "job `{job}` has finished: all its input was processed, by the checkpoint in {}; to begin anew, say --fresh",

@@ -15,6 +15,7 @@ use wiesel_shard::{
 use wiesel_taskmanager::ChannelEnds;
 
 use crate::{
+    SavepointError,
     checkpoints::JobCheckpoints,
     client::Shared,
     progress::{JobProgress, TaskProgress},
@@ -160,6 +161,13 @@ impl JobMasterProgram {
     }
 }
 
+/// However it ends: whoever waits for an answer gets one.
+impl Drop for JobMasterProgram {
+    fn drop(&mut self) {
+        self.shared.close();
+    }
+}
+
 impl Program for JobMasterProgram {
     fn turn(&mut self, shard: &Shard) -> Next {
         let now = shard.now();
@@ -176,6 +184,16 @@ impl Program for JobMasterProgram {
         }
         if self.shared.is_cancel_wanted() {
             self.apply(shard, now, Event::Cancel);
+        }
+        for request in self.shared.take_requests() {
+            match &mut self.checkpoints {
+                None => request.answer(Err(SavepointError::NoCheckpoints)),
+                Some(checkpoints) => {
+                    if let Some(event) = checkpoints.request(request) {
+                        self.apply(shard, now, event);
+                    }
+                }
+            }
         }
         let mut worked = false;
         for index in 0..self.peers.len() {

@@ -5,7 +5,7 @@
 //!                                                                              │ Machine::start, or Simulation::run
 //!      control thread: JobMasterProgram ◀── rings, doors ──▶ shard 0: Worker, shard 1: Worker, …
 //!              │ status, progress
-//!         JobClient (status, cancel, wait)
+//!         JobClient, JobHandle (status, savepoint, stop, cancel; wait)
 //! ```
 //!
 //! # What is always true
@@ -20,11 +20,13 @@ mod error;
 mod job_master_program;
 mod launch;
 mod progress;
+mod savepoints;
 
 pub use checkpoints::CheckpointSettings;
-pub use client::{JobClient, JobResult, MiniCluster};
+pub use client::{JobClient, JobHandle, JobResult, MiniCluster};
 pub use error::ClusterError;
 pub use launch::{
     Assembly, AssemblyResult, ClusterOptions, SubmitOptions, assemble, slots_of, tasks_only,
 };
 pub use progress::{JobProgress, TaskProgress};
+pub use savepoints::SavepointError;

@@ -27,7 +27,7 @@ mod value;
 
 use std::{collections::BTreeMap, fmt};
 
-pub use choice::{CheckpointRetention, CheckpointingMode, RestartStrategyType};
+pub use choice::{CheckpointRetention, CheckpointingMode, RecoveryClaimMode, RestartStrategyType};
 pub use error::ConfigError;
 pub use option::{ConfigOption, OptionInfo};
 pub use value::{ConfigValue, Folders, MemorySize};

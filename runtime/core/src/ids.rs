@@ -51,6 +51,18 @@ impl fmt::Display for CheckpointId {
     }
 }
 
+/// What a checkpoint asks of the tasks where its barriers begin, beside the barrier.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TriggerKind {
+    /// To go on behind it.
+    #[default]
+    Continue,
+    /// To hold still behind it, until the job is stopped: a savepoint with which it ends.
+    Stop,
+    /// To end event time first, as if there were no more to read, so that all windows fire; then to hold still.
+    Drain,
+}
+
 /// One subtask of one vertex. Displayed as `vertex/subtask`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TaskId {

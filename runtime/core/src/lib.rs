@@ -28,7 +28,9 @@ mod time_serde;
 
 pub use alignment::{AlignmentGroup, AlignmentReport};
 pub use failure::{Blame, TaskFailure};
-pub use ids::{ChannelIndex, CheckpointId, JobId, ShardId, SubtaskIndex, TaskId, VertexId};
+pub use ids::{
+    ChannelIndex, CheckpointId, JobId, ShardId, SubtaskIndex, TaskId, TriggerKind, VertexId,
+};
 pub use key_group::{
     KeyGroup, KeyGroupRange, MAX_PARALLELISM_DEFAULT, MAX_PARALLELISM_LIMIT,
     default_max_parallelism, key_group_of,

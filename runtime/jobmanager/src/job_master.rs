@@ -65,6 +65,8 @@ pub struct JobMaster {
     cancel_deadline: Option<Nanos>,
     retry_deadline: Option<Nanos>,
     checkpointing: Option<Checkpointing>,
+    /// A savepoint with which the job ends is complete: nothing that happens now makes it fail.
+    is_stopping: bool,
     effects: Vec<Effect>,
 }
 
@@ -127,6 +129,7 @@ impl JobMaster {
             cancel_deadline: None,
             retry_deadline: None,
             checkpointing: None,
+            is_stopping: false,
             effects: Vec::new(),
         })
     }
@@ -151,7 +154,11 @@ impl JobMaster {
                 now,
                 wiesel_checkpoint::Event::StoreFailed { checkpoint, reason, ambiguous },
             ),
-            Event::CommitFailed(failure) => self.fail(now, failure),
+            Event::Savepoint(request) => self.on_request_savepoint(now, request, None),
+            Event::StopWithSavepoint { request, drain } => {
+                self.on_request_savepoint(now, request, Some(drain));
+            }
+            Event::CommitFailed(failure) => self.on_commit_failed(now, failure),
         }
         self.end_if_all_are_over(now);
         std::mem::take(&mut self.effects)
@@ -344,7 +351,7 @@ impl JobMaster {
 
     /// The failure of the job, unless it is stopping already.
     fn fail(&mut self, now: Nanos, failure: FailureReport) {
-        if self.status == JobStatus::Running {
+        if self.status == JobStatus::Running && !self.is_stopping {
             let again = self.plan_restart(now, &failure);
             self.coordinate(now, wiesel_checkpoint::Event::Restart);
             self.failure = Some(failure);
@@ -363,7 +370,7 @@ impl JobMaster {
 
     fn give_up_on_stopping(&mut self) {
         self.cancel_deadline = None;
-        if self.status == JobStatus::Restarting {
+        if self.status == JobStatus::Restarting || self.is_stopping {
             self.become_status(JobStatus::Failing);
         }
         for index in 0..self.tasks.len() {

@@ -157,6 +157,24 @@ pub fn write_synced(path: impl AsRef<Path>, bytes: impl AsRef<[u8]>) -> io::Resu
     on("write", path.as_ref(), written)
 }
 
+/// Copies a file, piece by piece, and makes the bytes of the copy, not its name, survive a crash of the machine. `see` is
+/// shown all of them, in order. After an error there is no copy.
+///
+/// # Errors
+///
+/// The system's, naming the file that was copied.
+pub fn copy_synced(
+    from: impl AsRef<Path>,
+    to: impl AsRef<Path>,
+    see: &mut dyn FnMut(&[u8]),
+) -> io::Result<()> {
+    let copied = files::copy_synced(from.as_ref(), to.as_ref(), see);
+    if copied.is_err() {
+        let _ = files::remove_file(to.as_ref());
+    }
+    on("copy", from.as_ref(), copied)
+}
+
 /// Makes the names in a folder survive a crash of the machine.
 ///
 /// # Errors

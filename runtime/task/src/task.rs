@@ -58,6 +58,8 @@ enum Phase {
     Ended {
         is_reported: bool,
     },
+    /// Behind the barrier of a savepoint with which the job stops.
+    Held,
     Draining,
     Finished,
     /// A producer is gone without an end: waits to be cancelled.
@@ -209,7 +211,9 @@ impl Task {
             return Turn::Failed(failure);
         }
         let worked = shard.read_clock();
-        self.head.tick(started, matches!(turn, Turn::Idle(_)));
+        if self.phase != Phase::Held {
+            self.head.tick(started, matches!(turn, Turn::Idle(_)));
+        }
         match turn {
             Turn::Idle(until) => {
                 self.head.ports(&mut |port| port.flush());
@@ -273,7 +277,7 @@ impl Task {
                 }
                 Phase::Ended { .. } => self.step_behind_the_end(),
                 Phase::Draining | Phase::Finished => return Turn::Worked,
-                Phase::Orphaned => return Turn::Idle(None),
+                Phase::Held | Phase::Orphaned => return Turn::Idle(None),
             };
             match step {
                 Step::Progressed => worked = true,
@@ -326,6 +330,9 @@ impl Task {
             return Step::Progressed;
         }
         self.align();
+        if self.has_read_all() {
+            return if self.head.has_parked() { Step::Nothing(timer) } else { Step::InputsEnded };
+        }
         if let Some(step) = self.cut() {
             return step;
         }
@@ -334,9 +341,6 @@ impl Task {
                 return Step::Nothing(timer);
             }
             return self.poll_source(timer, pace);
-        }
-        if self.ended.iter().all(|ended| *ended) {
-            return if self.head.has_parked() { Step::Nothing(timer) } else { Step::InputsEnded };
         }
         match self.next_event() {
             Ok(true) => Step::Progressed,

@@ -8,7 +8,9 @@ use std::{
     sync::Arc,
 };
 
-use wiesel_core::{AlignmentReport, Blame, CheckpointId, TaskFailure, metrics::TaskMetrics};
+use wiesel_core::{
+    AlignmentReport, Blame, CheckpointId, TaskFailure, TriggerKind, metrics::TaskMetrics,
+};
 use wiesel_operators::{Mail, Progress, Snapshot};
 use wiesel_rpc::Attempt;
 use wiesel_shard::Quantum;
@@ -74,8 +76,8 @@ impl Slot {
     }
 
     /// Begins a checkpoint; says whether the task takes part.
-    pub(crate) fn trigger(&mut self, checkpoint: CheckpointId) -> bool {
-        self.is_started && self.task.trigger(checkpoint)
+    pub(crate) fn trigger(&mut self, checkpoint: CheckpointId, kind: TriggerKind) -> bool {
+        self.is_started && self.task.trigger(checkpoint, kind)
     }
 
     /// A checkpoint was given up.

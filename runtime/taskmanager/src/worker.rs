@@ -138,9 +138,9 @@ impl Worker {
             }
             ToTaskManager::Split(attempt, split) => self.mail(attempt, Mail::Split(split)),
             ToTaskManager::NoMoreSplits(attempt) => self.mail(attempt, Mail::NoMoreSplits),
-            ToTaskManager::Trigger(attempt, checkpoint) => {
+            ToTaskManager::Trigger(attempt, checkpoint, kind) => {
                 let Some(at) = self.slot_of(attempt) else { return };
-                if !self.slots[at].trigger(checkpoint) {
+                if !self.slots[at].trigger(checkpoint, kind) {
                     let declined = ToJobMaster::Decline(attempt, checkpoint, Declined::NotReady);
                     self.reports.push_back(declined);
                 }

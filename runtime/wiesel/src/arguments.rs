@@ -99,6 +99,7 @@ const FLAGS: &[&str] = &[
     "--parallelism",
     "--explain",
     "--fresh",
+    "--fromSavepoint",
     "--allowNonRestoredState",
     "--help",
     "--version",
@@ -139,6 +140,11 @@ pub(crate) fn parse(
                     None => PlanFormat::Text,
                     Some(format) => plan_format(text(format)?)?,
                 });
+            }
+            Arg::Long("fromSavepoint") | Arg::Short('s') => {
+                let path = value(&mut parser)?;
+                let key = options::STATE_RECOVERY_PATH.key();
+                parsed.settings.push(format!("{key}={path}"));
             }
             Arg::Long("fresh") => parsed.fresh = true,
             Arg::Long("allowNonRestoredState") | Arg::Short('n') => {
@@ -217,6 +223,8 @@ mod tests {
         check("-h", "Help [] []");
         check("--version", "Version [] []");
         check("--fresh -n", "Run fresh drop [] []");
+        check("-s there", "Run [execution.state-recovery.path=there] []");
+        check("--fromSavepoint=a/b -n", "Run drop [execution.state-recovery.path=a/b] []");
         check("--allowNonRestoredState", "Run drop [] []");
     }
 

@@ -15,6 +15,9 @@ flags
   --config FILE     reads options from a TOML file; else config.toml in the folder WIESEL_CONF_DIR
   --explain[=json]  prints the plan of the job and does not run it
   --fresh           begins anew: the checkpoints that are there are removed
+  -s, --fromSavepoint PATH
+                    starts from a savepoint or a retained checkpoint; short for
+                    -D execution.state-recovery.path=PATH
   -n, --allowNonRestoredState
                     drops state of the checkpoint that no operator has the uid of
   --help            prints this

@@ -67,7 +67,8 @@ fn is_ours(name: &str) -> bool {
     is_data || name == METADATA
 }
 
-fn id_of(folder: &str) -> Option<u64> {
+/// The checkpoint whose folder has this name.
+pub(crate) fn id_of(folder: &str) -> Option<u64> {
     let number = folder.strip_prefix(FOLDER)?;
     let id = number.parse().ok()?;
     // `chk-07` and `chk-+7` are somebody else's.
@@ -399,7 +400,7 @@ fn store(
     }
 }
 
-fn load(
+pub(crate) fn load(
     storage: &impl CheckpointStorage,
     path: &str,
     kind: Kind,
@@ -443,14 +444,19 @@ fn verify(storage: &impl CheckpointStorage, manifest: &Manifest) -> Result<(), S
 
 /// A file that is missing, or that the medium cannot give back, is damaged.
 fn named<T>(path: &str, read: Result<T, StorageError>) -> Result<T, StorageError> {
-    match read {
-        Err(StorageError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
-            Err(Damage::new(path, 0, "file", "is missing").into())
-        }
-        Err(StorageError::Io(error)) if is_eio(&error) => {
-            Err(Damage::new(path, 0, "file", format!("cannot be read: {error}")).into())
-        }
+    read.map_err(|error| match error {
+        StorageError::Io(error) => named_error(path, error),
         other => other,
+    })
+}
+
+pub(crate) fn named_error(path: &str, error: io::Error) -> StorageError {
+    if error.kind() == io::ErrorKind::NotFound {
+        Damage::new(path, 0, "file", "is missing").into()
+    } else if is_eio(&error) {
+        Damage::new(path, 0, "file", format!("cannot be read: {error}")).into()
+    } else {
+        error.into()
     }
 }
 

@@ -11,6 +11,13 @@ use wiesel_shard::fs;
 pub trait Disk {
     /// Creates or replaces a file, and makes its bytes durable (not its name). After an error there is no file.
     fn write_synced(&self, path: &Path, bytes: &[u8]) -> io::Result<()>;
+    /// Copies a file to a new one and makes its bytes durable (not its name); `see` is shown all of them, in order. After
+    /// an error there is no new file.
+    fn copy_synced(&self, from: &Path, to: &Path, see: &mut dyn FnMut(&[u8])) -> io::Result<()> {
+        let bytes = self.read_at(from, 0, u64::MAX)?;
+        see(&bytes);
+        self.write_synced(to, &bytes)
+    }
     /// Makes the names in a folder durable.
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
     /// Gives a file another name; what had it is gone. Atomic.
@@ -36,6 +43,10 @@ pub struct SeamDisk;
 impl Disk for SeamDisk {
     fn write_synced(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         fs::write_synced(path, bytes)
+    }
+
+    fn copy_synced(&self, from: &Path, to: &Path, see: &mut dyn FnMut(&[u8])) -> io::Result<()> {
+        fs::copy_synced(from, to, see)
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {

@@ -9,6 +9,7 @@
 //!   a task:  DataFileWriter ──bytes──▶ RingFile ──▶ FileEntry ──acknowledgement──▶ the JobMaster
 //!   JobMaster:  Manifest ──▶ CheckpointDirectory::store ──▶ complete
 //!   restore:    CheckpointDirectory::newest ──▶ Manifest ──▶ read_part ──▶ bytes
+//!   savepoint:  write_savepoint, from a checkpoint; Restorable::import, into one
 //! ```
 //!
 //! # What is always true
@@ -32,6 +33,7 @@ mod lock;
 mod manifest;
 mod report;
 mod ring_file;
+mod savepoint;
 mod storage;
 
 pub use data_file::{BLOCK_BYTES, DataFileWriter, read_part, verify_file};
@@ -47,4 +49,5 @@ pub use manifest::{
 };
 pub use report::{diff, inspect};
 pub use ring_file::{RingFile, Written};
+pub use savepoint::{Restorable, write_savepoint};
 pub use storage::{CheckpointStorage, LocalStorage, Object, PutMode};

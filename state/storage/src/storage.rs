@@ -150,6 +150,24 @@ impl<D: Disk> LocalStorage<D> {
         Ok(Self { root, disk })
     }
 
+    /// The folder, which must exist if anything of it is asked for. Nothing is made.
+    pub(crate) fn at(root: impl Into<PathBuf>, disk: D) -> Self {
+        Self { root: root.into(), disk }
+    }
+
+    pub(crate) fn disk(&self) -> &D {
+        &self.disk
+    }
+
+    /// Removes the folder itself, if it is empty.
+    pub(crate) fn remove_if_empty(&self) -> Result<(), StorageError> {
+        if self.disk.read_dir(&self.root)?.is_empty() {
+            self.disk.remove_dir(&self.root)?;
+            self.disk.sync_dir(self.root.parent().map_or(Path::new("."), or_here))?;
+        }
+        Ok(())
+    }
+
     /// The folder.
     pub fn root(&self) -> &Path {
         &self.root

@@ -1,5 +1,7 @@
 //! What begins, and when: periodic, final and asked for; what expires; what is stored next.
 
+use std::time::Duration;
+
 use wiesel_core::Nanos;
 
 use super::{CheckpointCoordinator, Status};
@@ -7,6 +9,9 @@ use crate::{
     AbortReason, CheckpointId, CheckpointKind, Effect, RequestId,
     pending::{Pending, Phase},
 };
+
+/// From one try of the final checkpoint to the next, in a job without an interval.
+const FINAL_RETRY: Duration = Duration::from_secs(1);
 
 impl<H: Clone> CheckpointCoordinator<H> {
     /// Somebody wants a savepoint.
@@ -54,7 +59,8 @@ impl<H: Clone> CheckpointCoordinator<H> {
     /// A checkpoint is due and there is room for it.
     fn trigger_due(&mut self, now: Nanos) {
         self.final_is_due = false;
-        let interval = self.config.interval.unwrap_or_default();
+        // Without an interval only the final one is due by itself, and until it is complete.
+        let interval = self.config.interval.unwrap_or(FINAL_RETRY);
         // On time: in step with the interval. Late: a whole interval from now, so that delays do not pile up.
         let in_step = self.next_trigger.map(|scheduled| scheduled + interval);
         self.next_trigger = in_step.filter(|next| *next > now).or(Some(now + interval));
@@ -67,7 +73,9 @@ impl<H: Clone> CheckpointCoordinator<H> {
     fn begin(&mut self, now: Nanos, kind: CheckpointKind, request: Option<RequestId>) {
         let checkpoint = self.next_id;
         self.next_id = CheckpointId(checkpoint.0 + 1);
-        self.final_has_begun |= kind.commits() && self.ended == self.running;
+        if kind.commits() && self.ended == self.running {
+            self.final_from.get_or_insert(checkpoint);
+        }
         let pending = Pending::new(kind, request, &self.running, &self.finished);
         let pending = pending.began(self.execution, now, self.config.timeout);
         self.pending.insert(checkpoint, pending);

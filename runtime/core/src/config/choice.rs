@@ -55,6 +55,16 @@ choice! {
 }
 
 choice! {
+    /// Whose a savepoint is when a job has been started from it.
+    RecoveryClaimMode, "`NO_CLAIM` or `CLAIM`" {
+        /// The user's: it stays as it is, and the job needs nothing of it any more.
+        NoClaim: "NO_CLAIM",
+        /// The job's, which removes it as soon as it has its own.
+        Claim: "CLAIM",
+    }
+}
+
+choice! {
     /// What follows a failure of the job.
     RestartStrategyType, "`none`, `fixed-delay`, `exponential-delay` or `failure-rate`" {
         /// The end.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::{
     CheckpointRetention, CheckpointingMode, ConfigOption, ConfigValue, Folders, MemorySize,
-    OptionInfo, RestartStrategyType,
+    OptionInfo, RecoveryClaimMode, RestartStrategyType,
 };
 use crate::{MAX_PARALLELISM_LIMIT, RuntimeExecutionMode};
 
@@ -129,6 +129,14 @@ options! {
 
     /// The folder in which savepoints are made that name no folder of their own. `auto`: there is none.
     SAVEPOINT_DIRECTORY: Option<String> = "execution.checkpointing.savepoint-dir", default "auto", example "savepoints",
+        |_| Ok(());
+
+    /// The savepoint, or the checkpoint, to start from: its folder. Short: `-s`. `auto` is the newest checkpoint of the job.
+    STATE_RECOVERY_PATH: Option<String> = "execution.state-recovery.path", default "auto", example "savepoints/savepoint-0f1e2d-7",
+        |_| Ok(());
+
+    /// Whose the savepoint is behind the start: the user's still (`NO_CLAIM`), or the job's, which removes it (`CLAIM`).
+    STATE_RECOVERY_CLAIM_MODE: RecoveryClaimMode = "execution.state-recovery.claim-mode", default "NO_CLAIM", example "CLAIM",
         |_| Ok(());
 
     /// What follows a failure: `none`, `fixed-delay`, `exponential-delay` or `failure-rate`. `auto` is `exponential-delay`
@@ -316,6 +324,8 @@ execution.checkpointing.checkpoints-after-tasks-finish = true
 execution.checkpointing.incremental = true
 execution.checkpointing.dir = auto
 execution.checkpointing.savepoint-dir = auto
+execution.state-recovery.path = auto
+execution.state-recovery.claim-mode = NO_CLAIM
 restart-strategy.type = auto
 restart-strategy.fixed-delay.attempts = 1
 restart-strategy.fixed-delay.delay = 1 s

@@ -15,7 +15,10 @@
 //! 2. What a complete checkpoint holds is committed before a task hears that it is complete, and again before anything is
 //!    cleaned up for tasks that continue from it. Committers bear that.
 //! 3. A restart begins when every task is over and no manifest is being written: so it knows what is the latest.
-//! 4. Without a restart strategy's leave a failure is the end of the job, as without checkpoints.
+//! 4. A plain savepoint changes nothing for the job: nothing is committed, no task hears of it, nothing is restored from
+//!    it. So what its sinks have pre-committed is also in the next checkpoint, and that one is no increment on it.
+//! 5. A savepoint that stops the job is a checkpoint as well: it is committed, and continued from.
+//! 6. Without a restart strategy's leave a failure is the end of the job, as without checkpoints.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -24,8 +27,8 @@ use std::{
 };
 
 use wiesel_checkpoint::{
-    AbortReason, CheckpointConfig, CheckpointCoordinator, DeclineReason, Effect as ToDo,
-    Event as Happened, RestartConfig, RestartStrategy, Topology,
+    AbortReason, CheckpointConfig, CheckpointCoordinator, CheckpointKind, DeclineReason,
+    Effect as ToDo, Event as Happened, RequestId, RestartConfig, RestartStrategy, Topology,
 };
 use wiesel_core::{Blame, CheckpointId, Nanos, Pause, TaskFailure, TaskId, VertexId};
 use wiesel_rpc::{Attempt, Declined, FailureReport, StateHandle, TaskState, ToTaskManager};
@@ -82,7 +85,7 @@ pub enum CheckpointEffect {
     Begin(CheckpointId),
     /// Write the manifest; answered by [`Event::Stored`](super::Event::Stored) or
     /// [`Event::StoreFailed`](super::Event::StoreFailed).
-    Store(Arc<CompletedCheckpoint>),
+    Store(CheckpointKind, Arc<CompletedCheckpoint>),
     /// Commit what the sinks of a vertex have pre-committed. If that fails: [`Event::CommitFailed`](super::Event).
     Commit(VertexId, Vec<Vec<u8>>),
     /// It is complete. To be logged.
@@ -91,6 +94,10 @@ pub enum CheckpointEffect {
     Aborted(CheckpointId, String),
     /// One was due and did not begin, for this reason. To be logged.
     Skipped(String),
+    /// A savepoint is complete, and of no use to the job but for its answer.
+    SavepointDone(RequestId, CheckpointId),
+    /// A savepoint will not be, for this reason.
+    SavepointFailed(RequestId, String),
     /// A complete one is not needed any more: remove its manifest and the files that no other refers to.
     Discard(CheckpointId),
     /// One that will not be complete has left this state: remove the files.
@@ -133,7 +140,7 @@ pub(super) struct Checkpointing {
     strategy: RestartStrategy,
     /// The enumerators before anything was handed out.
     pristine: BTreeMap<VertexId, Vec<u8>>,
-    storing: BTreeMap<CheckpointId, Arc<CompletedCheckpoint>>,
+    storing: BTreeMap<CheckpointId, (CheckpointKind, Arc<CompletedCheckpoint>)>,
     latest: Option<Arc<CompletedCheckpoint>>,
     restart_at: Option<Nanos>,
     random: u64,
@@ -202,15 +209,16 @@ impl JobMaster {
                 let states = states.collect();
                 self.coordinate(now, Happened::Enumerators { checkpoint, states });
             }
-            ToDo::Trigger { checkpoint, tasks, .. } => {
+            ToDo::Trigger { checkpoint, tasks, kind } => {
+                let kind = kind.trigger();
                 for task in tasks {
                     if let Some(index) = self.graph.task_index(task) {
                         let attempt = self.tasks[index].attempt;
-                        self.send(index, ToTaskManager::Trigger(attempt, checkpoint));
+                        self.send(index, ToTaskManager::Trigger(attempt, checkpoint, kind));
                     }
                 }
             }
-            ToDo::Store { checkpoint, handles, enumerators, finished, .. } => {
+            ToDo::Store { checkpoint, kind, handles, enumerators, finished } => {
                 let enumerators = enumerators.into_iter().map(|(id, handle)| (id, handle.inline));
                 // The tasks say so, and not their reports of that: these may come behind the cut.
                 let is_final = handles.values().all(|handle| handle.has_ended);
@@ -222,9 +230,9 @@ impl JobMaster {
                     is_final,
                 });
                 if let Some(checkpointing) = &mut self.checkpointing {
-                    checkpointing.storing.insert(checkpoint, Arc::clone(&completed));
+                    checkpointing.storing.insert(checkpoint, (kind, Arc::clone(&completed)));
                 }
-                self.emit(CheckpointEffect::Store(completed));
+                self.emit(CheckpointEffect::Store(kind, completed));
             }
             ToDo::NotifyComplete { checkpoint, kind, duration_ns, bytes } => {
                 if let Some(checkpointing) = &mut self.checkpointing {
@@ -243,9 +251,15 @@ impl JobMaster {
                 }
                 if kind.commits() {
                     self.commit_latest();
+                    self.tell_all(|attempt| {
+                        ToTaskManager::CheckpointCompleted(attempt, checkpoint)
+                    });
                 }
-                self.tell_all(|attempt| ToTaskManager::CheckpointCompleted(attempt, checkpoint));
                 self.emit(CheckpointEffect::Completed(checkpoint));
+                if kind.is_terminal() {
+                    self.is_stopping = true;
+                    self.stop_all(now);
+                }
             }
             ToDo::NotifyAbort { checkpoint, reason, .. } => {
                 // That the job ends under it is no failure of a checkpoint.
@@ -264,8 +278,12 @@ impl JobMaster {
                 self.emit(CheckpointEffect::DiscardState(checkpoint, handles));
             }
             ToDo::Skipped { reason } => self.emit(CheckpointEffect::Skipped(reason.to_string())),
-            // Nobody can ask for a savepoint yet.
-            ToDo::SavepointDone { .. } | ToDo::SavepointFailed { .. } => {}
+            ToDo::SavepointDone { request, checkpoint } => {
+                self.emit(CheckpointEffect::SavepointDone(request, checkpoint));
+            }
+            ToDo::SavepointFailed { request, reason } => {
+                self.emit(CheckpointEffect::SavepointFailed(request, reason.to_string()));
+            }
             ToDo::FailJob { checkpoint, failures, reason } => {
                 let cause = format!("checkpoint {checkpoint}: {reason}");
                 let doing = format!("complete a checkpoint, {failures} times in a row");
@@ -310,11 +328,41 @@ impl JobMaster {
     /// A manifest is durable.
     pub(super) fn on_stored(&mut self, now: Nanos, checkpoint: CheckpointId) {
         if let Some(checkpointing) = &mut self.checkpointing
-            && let Some(stored) = checkpointing.storing.remove(&checkpoint)
+            && let Some((kind, stored)) = checkpointing.storing.remove(&checkpoint)
+            && kind.commits()
         {
             checkpointing.latest = Some(stored);
         }
         self.coordinate(now, Happened::Stored { checkpoint });
+    }
+
+    /// Somebody wants a savepoint, and with `drain` the end of the job behind it.
+    pub(super) fn on_request_savepoint(
+        &mut self,
+        now: Nanos,
+        request: RequestId,
+        stop: Option<bool>,
+    ) {
+        if self.checkpointing.is_none() {
+            let reason = "the job takes no checkpoints".to_owned();
+            return self.emit(CheckpointEffect::SavepointFailed(request, reason));
+        }
+        self.coordinate(
+            now,
+            match stop {
+                None => Happened::Savepoint { request },
+                Some(drain) => Happened::StopWithSavepoint { request, drain },
+            },
+        );
+    }
+
+    /// What is complete could not be committed: of a job that stops, at its next start.
+    pub(super) fn on_commit_failed(&mut self, now: Nanos, failure: FailureReport) {
+        if self.is_stopping && self.status == JobStatus::Running {
+            self.failure = Some(failure);
+            return self.become_status(JobStatus::Failing);
+        }
+        self.fail(now, failure);
     }
 
     pub(super) fn on_acknowledge(

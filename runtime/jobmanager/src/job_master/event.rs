@@ -1,5 +1,6 @@
 //! What happens to a job, and what is to be done about it.
 
+use wiesel_checkpoint::RequestId;
 use wiesel_core::CheckpointId;
 use wiesel_rpc::{
     Attempt, Envelope, FailureReport, Location, TaskState, ToJobMaster, ToTaskManager,
@@ -31,6 +32,16 @@ pub enum Event {
         reason: String,
         /// Whether it may be there.
         ambiguous: bool,
+    },
+    /// Somebody wants a savepoint; answered by [`CheckpointEffect::SavepointDone`] or
+    /// [`CheckpointEffect::SavepointFailed`].
+    Savepoint(RequestId),
+    /// The same, and behind it the job ends.
+    StopWithSavepoint {
+        /// Whose answer that is.
+        request: RequestId,
+        /// Whether event time ends first, so that all windows fire.
+        drain: bool,
     },
     /// What is complete could not be committed.
     CommitFailed(FailureReport),

@@ -71,7 +71,7 @@ impl ShardModel {
             ToTaskManager::Cancel(attempt) => {
                 (attempt, vec![ToJobMaster::State(attempt, TaskState::Canceled)])
             }
-            ToTaskManager::Trigger(attempt, _)
+            ToTaskManager::Trigger(attempt, ..)
             | ToTaskManager::CheckpointAborted(attempt, _)
             | ToTaskManager::CheckpointCompleted(attempt, _) => {
                 panic!("{attempt} heard of a checkpoint of a job that takes none")

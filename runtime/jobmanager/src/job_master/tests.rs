@@ -10,7 +10,8 @@ use std::fmt::Write;
 
 use wiesel_connectors::{Assignment, SplitEnumerator, SplitPayload};
 use wiesel_core::{
-    AlignmentGroup, AlignmentReport, RuntimeExecutionMode, ShardId, SubtaskIndex, Timestamp, millis,
+    AlignmentGroup, AlignmentReport, RuntimeExecutionMode, ShardId, SubtaskIndex, Timestamp,
+    TriggerKind, millis,
 };
 use wiesel_graph::{
     GraphDefaults, JobGraph, Partitioning, StreamEdge, StreamGraph, StreamOperator, StreamVertex,
@@ -135,7 +136,12 @@ fn show(effect: &Effect) -> String {
                     format!("{} up to {}", attempt.task, limit.as_millis())
                 }
                 ToTaskManager::Cancel(attempt) => format!("cancel {}", attempt.task),
-                ToTaskManager::Trigger(attempt, id) => format!("trigger {id} at {}", attempt.task),
+                ToTaskManager::Trigger(attempt, id, TriggerKind::Continue) => {
+                    format!("trigger {id} at {}", attempt.task)
+                }
+                ToTaskManager::Trigger(attempt, id, kind) => {
+                    format!("trigger {id} at {}, {kind:?}", attempt.task)
+                }
                 ToTaskManager::CheckpointCompleted(attempt, id) => {
                     format!("completed {id} to {}", attempt.task)
                 }

@@ -45,6 +45,25 @@ pub(crate) fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
+/// What is copied at once.
+const COPY_BYTES: usize = 1 << 20;
+
+pub(crate) fn copy_synced(from: &Path, to: &Path, see: &mut dyn FnMut(&[u8])) -> io::Result<()> {
+    let (mut source, mut target) = (fs::File::open(from)?, fs::File::create(to)?);
+    let mut buffer = vec![0; COPY_BYTES];
+    loop {
+        let count = match source.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        see(&buffer[..count]);
+        target.write_all(&buffer[..count])?;
+    }
+    target.sync_all()
+}
+
 pub(crate) fn sync_dir(path: &Path) -> io::Result<()> {
     fs::File::open(path)?.sync_all()
 }

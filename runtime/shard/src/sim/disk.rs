@@ -400,6 +400,16 @@ pub(crate) mod files {
         Ok(())
     }
 
+    pub(crate) fn copy_synced(
+        from: &Path,
+        to: &Path,
+        see: &mut dyn FnMut(&[u8]),
+    ) -> io::Result<()> {
+        let bytes = read(from)?;
+        see(&bytes);
+        write_synced(to, &bytes)
+    }
+
     pub(crate) fn sync_dir(path: &Path) -> io::Result<()> {
         SimDisk::installed().lock().sync_folder(path)
     }

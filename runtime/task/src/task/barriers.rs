@@ -12,11 +12,13 @@
 //! 2. Barriers leave on all outputs before the state is read; no record is pushed in between.
 //! 3. A cut is handed in when what the outputs owe to it is durable, and in the order of checkpoints.
 //! 4. A split that was assigned behind a trigger is read behind its barrier.
-//! 5. A task that has ended is over when a checkpoint is complete that it cut after its end.
+//! 5. A task that has read all it will be given cuts behind what comes of that: its last watermark and results.
+//! 6. A source that is to stop reads nothing behind the barrier.
+//! 7. A task that has ended is over when a checkpoint is complete that it cut after its end.
 
 use std::{collections::VecDeque, time::Duration};
 
-use wiesel_core::{Blame, CheckpointId, Pause, TaskFailure, Timestamp};
+use wiesel_core::{Blame, CheckpointId, Pause, TaskFailure, Timestamp, TriggerKind};
 use wiesel_exchange::{InputGate, WatermarkValve};
 use wiesel_operators::{Mail, Snapshot};
 
@@ -46,6 +48,8 @@ pub(super) struct Barriers {
     /// The first channel of each gate, counted over all gates.
     first: Box<[usize]>,
     at_hand: Option<CheckpointId>,
+    /// What the trigger at hand asks for.
+    asked: TriggerKind,
     /// Came behind the trigger at hand.
     held_mail: VecDeque<Mail>,
     cuts: VecDeque<Cut>,
@@ -65,6 +69,7 @@ impl Barriers {
             first: first.collect(),
             alignment: Alignment::new(channels, is_exactly_once),
             at_hand: None,
+            asked: TriggerKind::Continue,
             held_mail: VecDeque::new(),
             cuts: VecDeque::new(),
             last: None,
@@ -81,15 +86,26 @@ impl Barriers {
 impl Task {
     /// Begins a checkpoint here: for a source, and for a task none of whose inputs will bring a barrier. Says whether
     /// it takes part; it does not if it has come to its end, or is at another checkpoint.
-    pub fn trigger(&mut self, checkpoint: CheckpointId) -> bool {
+    pub fn trigger(&mut self, checkpoint: CheckpointId, kind: TriggerKind) -> bool {
+        let is_on = !matches!(
+            self.phase,
+            Phase::Held | Phase::Draining | Phase::Finished | Phase::Orphaned
+        );
         let takes_part =
-            matches!(self.phase, Phase::Running | Phase::Settling | Phase::Ended { .. })
-                && self.barriers.at_hand.is_none()
-                && self.ended.iter().all(|ended| *ended);
+            is_on && self.barriers.at_hand.is_none() && self.ended.iter().all(|ended| *ended);
         if takes_part {
-            self.barriers.at_hand = Some(checkpoint);
+            (self.barriers.at_hand, self.barriers.asked) = (Some(checkpoint), kind);
         }
         takes_part
+    }
+
+    /// Whether there is nothing more to read: all inputs have ended, or a source is told to drain. What is at hand is
+    /// cut behind what comes of that.
+    pub(super) fn has_read_all(&self) -> bool {
+        if self.gates.is_empty() {
+            return self.barriers.at_hand.is_some() && self.barriers.asked == TriggerKind::Drain;
+        }
+        self.ended.iter().all(|ended| *ended)
     }
 
     /// The JobMaster has given a checkpoint up.
@@ -103,6 +119,7 @@ impl Task {
         self.barriers.cuts.retain(|cut| cut.checkpoint != checkpoint);
         self.discard_walk(checkpoint);
         if self.barriers.at_hand.take_if(|at_hand| *at_hand == checkpoint).is_some() {
+            self.barriers.asked = TriggerKind::Continue;
             return self.deliver_held_mail();
         }
         Ok(())
@@ -200,9 +217,12 @@ impl Task {
             return Some(Step::Nothing(None)); // Their rows are on the way.
         }
         self.barriers.at_hand = None;
+        let asked = std::mem::take(&mut self.barriers.asked);
         let has_ended = matches!(self.phase, Phase::Ended { .. });
         if has_ended {
             self.barriers.last.get_or_insert(checkpoint);
+        } else if asked == TriggerKind::Stop {
+            self.phase = Phase::Held;
         }
         self.head.ports(&mut |port| port.barrier(checkpoint));
         let shard = self.context.shard();
@@ -252,7 +272,9 @@ impl Task {
             let watermark = Timestamp::from_millis(i64::from_le_bytes(*millis));
             least = Some(least.map_or(watermark, |least| least.min(watermark)));
         }
-        if let Some(watermark) = least.filter(|watermark| *watermark > Timestamp::MIN) {
+        // The end of event time is not a place to go on from: what ended it has been drained, and there is more now.
+        let within = Timestamp::MIN.as_millis() + 1..Timestamp::MAX.as_millis();
+        if let Some(watermark) = least.filter(|least| within.contains(&least.as_millis())) {
             self.valve = WatermarkValve::restored(self.gates.len(), watermark);
             self.watermark = Some(watermark);
         }
