@@ -398,6 +398,12 @@ impl JobMaster {
     pub(super) fn on_all_running(&mut self, now: Nanos) {
         if self.tasks.iter().all(|task| task.state == TaskState::Running) {
             self.coordinate(now, Happened::Running { finished: Vec::new() });
+            // One that was through before the last one ran.
+            let ended = self.tasks.iter().filter(|task| task.has_ended);
+            let ended: Vec<_> = ended.map(|task| task.attempt.task).collect();
+            for task in ended {
+                self.coordinate(now, Happened::EndOfData { task });
+            }
         }
     }
 
