@@ -329,6 +329,7 @@ fn when_all_input_is_read_the_final_checkpoint_comes_at_once() {
             "21  ack 5 0/1",
             "21  ack 5 1/0         => store 5 5:0/0,5:0/1,5:1/0",
             "22  stored 5          => complete 5 30 B 2 ms; discard 4",
+            "22  savepoint 1       => no savepoint 1: the job does not run now: ask again when it is RUNNING",
             "23  finished 0/0",
             "23  finished 0/1",
             "23  finished 1/0",
@@ -349,6 +350,38 @@ fn when_all_input_is_read_the_final_checkpoint_comes_at_once() {
             "120 ack 5 0/1",
             "120 ack 5 1/0         => store 5 5:0/0,5:0/1,5:1/0",
             "130 stored 5          => complete 5 30 B 30 ms; discard 4; enumerators 6 Checkpoint",
+        ],
+    );
+}
+
+#[test]
+fn without_an_interval_there_are_savepoints_and_the_final_checkpoint_until_it_is_complete() {
+    let without =
+        CheckpointConfig { interval: None, tolerable_failures: 9, num_retained: 2, ..config() };
+    check(
+        without,
+        &[
+            "0   running",
+            "900 tick",
+            "901 savepoint 1       => enumerators 5 Savepoint",
+            "901 enumerators 5     => trigger 5 0/0,0/1",
+            "902 ended 0/0",
+            "902 ended 0/1",
+            "903 ended 1/0",
+            "904 ack 5 0/0",
+            "904 ack 5 0/1",
+            "904 ack 5 1/0         => store 5 5:0/0,5:0/1,5:1/0",
+            "910 stored 5          => complete 5 30 B 9 ms; savepoint 1: 5; enumerators 6 Checkpoint",
+            "910 enumerators 6     => trigger 6 0/0,0/1",
+            "920 decline 6 1/0     => abort 6: task 1/0 declined: no space left; discard e6",
+            "1909 tick",
+            "1910 tick             => enumerators 7 Checkpoint",
+            "1910 enumerators 7    => trigger 7 0/0,0/1",
+            "1911 ack 7 0/0",
+            "1911 ack 7 0/1",
+            "1911 ack 7 1/0        => store 7 7:0/0,7:0/1,7:1/0",
+            "1912 stored 7         => complete 7 30 B 2 ms",
+            "9999 tick",
         ],
     );
 }

@@ -123,7 +123,9 @@ impl<D: Disk + Clone> Restorable<D> {
         match stored {
             Ok(()) => Ok(manifest),
             Err(error) => {
-                let _ = remove_files(target, &manifest);
+                // Nobody has heard of the number.
+                let _ = remove_files(target, &manifest)
+                    .and_then(|()| target.remove_empty_folder(&folder_of(id)));
                 Err(error)
             }
         }

@@ -49,7 +49,7 @@ pub struct CompletedCheckpoint {
     pub enumerators: BTreeMap<VertexId, Vec<u8>>,
     /// Tasks that had finished.
     pub finished: BTreeSet<TaskId>,
-    /// Whether all data had been processed: there is nothing to continue with.
+    /// Whether all data had been processed, or the job was drained: there is nothing to continue with.
     pub is_final: bool,
 }
 
