@@ -61,12 +61,12 @@ pub struct StateHandle {
     /// What the sinks of a task have yet to commit; it is in the files as well. Opaque to all but the committer of
     /// the sink that wrote it.
     pub committables: Vec<Vec<u8>>,
+    /// Whether all data of a task had been processed.
+    pub has_ended: bool,
     /// Bytes that were written for it; the rest was there.
     pub written_bytes: u64,
     /// How long the records of the task's shard waited for it at once.
     pub pause: Pause,
-    /// Whether it is that of a task which has processed all its data, and so is over when the checkpoint is complete.
-    pub has_ended: bool,
 }
 
 impl StateHandle {

@@ -5,15 +5,12 @@
 //! 1. A timer is (time, key): registering it twice is one timer, deleting a missing one does nothing.
 //! 2. What holds for its states is said in `key_states`.
 
-use std::{
-    marker::PhantomData,
-    ops::{Deref, DerefMut},
-};
+use std::{marker::PhantomData, ops::Deref};
 
 use wiesel_core::{Meta, Timestamp};
 use wiesel_record::{Key, Record};
 
-use crate::{AppendingState, KeyStates, MapState, SideOutput, ValueState};
+use crate::{AppendingState, KeyStates, KeyedState, ListState, MapState, SideOutput, ValueState};
 
 pub(crate) use crate::keyed_state::Keep;
 
@@ -26,7 +23,7 @@ pub enum TimeDomain {
     ProcessingTime,
 }
 
-/// The states, timers and times of the key at hand. What it may do with states is said by [`KeyStates`].
+/// The states, timers and times of the key at hand. How states are read is said by [`KeyStates`].
 pub struct KeyedContext<'c, K: Key, S: Record> {
     pub(crate) states: KeyStates<'c>,
     pub(crate) meta: Meta,
@@ -44,46 +41,7 @@ impl<'c, K: Key, S: Record> Deref for KeyedContext<'c, K, S> {
     }
 }
 
-impl<K: Key, S: Record> DerefMut for KeyedContext<'_, K, S> {
-    #[inline(always)]
-    fn deref_mut(&mut self) -> &mut Self::Target {
-        &mut self.states
-    }
-}
-
 impl<K: Key, S: Record> KeyedContext<'_, K, S> {
-    // These are methods of the states as well. Here they can be given what the context says: a call through `deref_mut`
-    // would borrow it first.
-
-    /// As [`KeyStates::set`].
-    #[inline(always)]
-    pub fn set<V: Record>(&mut self, state: &ValueState<V>, value: V::View<'_>) {
-        self.states.set(state, value);
-    }
-
-    /// As [`KeyStates::add`].
-    #[inline(always)]
-    pub fn add<V: AppendingState>(&mut self, state: &V, value: <V::In as Record>::View<'_>) {
-        self.states.add(state, value);
-    }
-
-    /// As [`KeyStates::put`].
-    #[inline(always)]
-    pub fn put<M: Key, V: Record>(
-        &mut self,
-        state: &MapState<M, V>,
-        map_key: M::View<'_>,
-        value: V::View<'_>,
-    ) {
-        self.states.put(state, map_key, value);
-    }
-
-    /// As [`KeyStates::remove`].
-    #[inline(always)]
-    pub fn remove<M: Key, V: Record>(&mut self, state: &MapState<M, V>, map_key: M::View<'_>) {
-        self.states.remove(state, map_key);
-    }
-
     /// Calls `read` with the key.
     pub fn with_key<R>(&self, read: impl FnOnce(K::View<'_>) -> R) -> R {
         K::with_key(self.states.key, read)
@@ -141,5 +99,100 @@ impl<K: Key, S: Record> KeyedContext<'_, K, S> {
         if let Some(side) = &mut self.side {
             side.emit(value, self.meta);
         }
+    }
+}
+
+/// Writes, as [`KeyStates`] does them. They are here as well so that what is written may be made of what is read:
+/// `context.set(&state, context.get(&state) ..)`.
+impl<K: Key, S: Record> KeyedContext<'_, K, S> {
+    /// As [`KeyStates::set`].
+    ///
+    /// # Panics
+    ///
+    /// If the state was not registered in `open`.
+    #[inline(always)]
+    pub fn set<V: Record>(&mut self, state: &ValueState<V>, value: V::View<'_>) {
+        self.states.set(state, value);
+    }
+
+    /// As [`KeyStates::add`].
+    ///
+    /// # Panics
+    ///
+    /// If the state was not registered in `open`.
+    #[inline(always)]
+    pub fn add<V: AppendingState>(&mut self, state: &V, value: <V::In as Record>::View<'_>) {
+        self.states.add(state, value);
+    }
+
+    /// As [`KeyStates::add_all`].
+    ///
+    /// # Panics
+    ///
+    /// If the state was not registered in `open`.
+    pub fn add_all<'v, V: AppendingState>(
+        &mut self,
+        state: &V,
+        values: impl IntoIterator<Item = <V::In as Record>::View<'v>>,
+    ) {
+        self.states.add_all(state, values);
+    }
+
+    /// As [`KeyStates::update`].
+    ///
+    /// # Panics
+    ///
+    /// If the state was not registered in `open`.
+    pub fn update<'v, V: Record>(
+        &mut self,
+        state: &ListState<V>,
+        elements: impl IntoIterator<Item = V::View<'v>>,
+    ) {
+        self.states.update(state, elements);
+    }
+
+    /// As [`KeyStates::put`].
+    ///
+    /// # Panics
+    ///
+    /// If the state was not registered in `open`.
+    pub fn put<M: Key, V: Record>(
+        &mut self,
+        state: &MapState<M, V>,
+        map_key: M::View<'_>,
+        value: V::View<'_>,
+    ) {
+        self.states.put(state, map_key, value);
+    }
+
+    /// As [`KeyStates::remove`].
+    ///
+    /// # Panics
+    ///
+    /// If the state was not registered in `open`.
+    pub fn remove<M: Key, V: Record>(&mut self, state: &MapState<M, V>, map_key: M::View<'_>) {
+        self.states.remove(state, map_key);
+    }
+
+    /// As [`KeyStates::retain`].
+    ///
+    /// # Panics
+    ///
+    /// If the state was not registered in `open`.
+    pub fn retain<M: Key, V: Record>(
+        &mut self,
+        state: &MapState<M, V>,
+        keeps: impl FnMut(M::View<'_>, V::View<'_>) -> bool,
+    ) {
+        self.states.retain(state, keeps);
+    }
+
+    /// As [`KeyStates::clear`].
+    ///
+    /// # Panics
+    ///
+    /// If the state was not registered in `open`.
+    pub fn clear(&mut self, state: &impl KeyedState) {
+        self.states.clear(state);
     }
 }

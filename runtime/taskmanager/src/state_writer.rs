@@ -46,8 +46,6 @@ enum Step {
 pub(crate) struct StateWriter {
     pub(crate) attempt: Attempt,
     pub(crate) checkpoint: CheckpointId,
-    /// Whether the task has processed all its data.
-    pub(crate) has_ended: bool,
     io: Io,
     step: Step,
     path: PathBuf,
@@ -62,6 +60,8 @@ pub(crate) struct StateWriter {
     committables: Vec<Vec<u8>>,
     /// The longest so far.
     pub(crate) pause: Pause,
+    /// As the cut says.
+    pub(crate) has_ended: bool,
     is_abandoned: bool,
 }
 
@@ -90,7 +90,6 @@ impl StateWriter {
         let mut state_writer = Self {
             attempt,
             checkpoint,
-            has_ended: false,
             io: shard.io(),
             step: Step::Taking,
             path: folder.join(&relative),
@@ -102,6 +101,7 @@ impl StateWriter {
             table: (String::new(), Vec::new(), 0),
             committables: snapshot.operator(COMMITTABLES).map(<[u8]>::to_vec).collect(),
             pause: Pause::default(),
+            has_ended: false,
             is_abandoned: false,
         };
         for (name, group, bytes) in snapshot.parts() {
@@ -202,9 +202,9 @@ impl StateWriter {
         Some(End::Acknowledged(StateHandle {
             files: files.advance(self.entry.take(), contents),
             committables: std::mem::take(&mut self.committables),
+            has_ended: self.has_ended,
             written_bytes,
             pause: self.pause,
-            has_ended: self.has_ended,
             ..StateHandle::default()
         }))
     }

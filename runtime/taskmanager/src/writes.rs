@@ -90,8 +90,7 @@ impl Writes {
                     continue;
                 };
                 let mut writer = StateWriter::new(shard, folder, attempt, checkpoint, &snapshot);
-                writer.pause = pause;
-                writer.has_ended = has_ended;
+                (writer.pause, writer.has_ended) = (pause, has_ended);
                 self.writers.push(writer);
             }
         }

@@ -220,6 +220,7 @@ impl JobMaster {
             }
             ToDo::Store { checkpoint, kind, handles, enumerators, finished } => {
                 let enumerators = enumerators.into_iter().map(|(id, handle)| (id, handle.inline));
+                // The tasks say so, and not their reports of that: these may come behind the cut.
                 let is_final = handles.values().all(|handle| handle.has_ended);
                 let completed = Arc::new(CompletedCheckpoint {
                     id: checkpoint,

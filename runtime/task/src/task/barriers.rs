@@ -38,7 +38,7 @@ pub struct Cut {
     pub snapshot: Option<Snapshot>,
     /// How long it took.
     pub pause: Pause,
-    /// Whether it lies behind the end of the task's data.
+    /// Whether all data was processed.
     pub has_ended: bool,
 }
 
