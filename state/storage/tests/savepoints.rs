@@ -82,7 +82,7 @@ fn it_needs_nothing_but_its_folder_and_is_a_checkpoint_again() {
     Restorable::with_disk(&retained, disk.clone()).and_then(Restorable::remove).expect("refused");
     assert_eq!(disk.files().len(), count);
     Restorable::with_disk(&path, disk.clone()).and_then(Restorable::remove).expect("removed");
-    assert_eq!(files_in(&disk, SAVEPOINTS), [PathBuf::new(); 0]);
+    assert!(files_in(&disk, SAVEPOINTS).is_empty());
     assert!(Restorable::with_disk(&path, disk).is_err());
 }
 
@@ -144,7 +144,7 @@ fn every_bit_of_it_counts() {
             let wrong = import(&disk, &path).expect_err("one bit is wrong");
             assert!(matches!(wrong, StorageError::Damaged(_)), "{}: {wrong}", file.display());
             disk.flip(&file, bit);
-            assert_eq!(files_in(&disk, OTHER), [PathBuf::new(); 0], "{} bit {bit}", file.display());
+            assert!(files_in(&disk, OTHER).is_empty(), "{} bit {bit}", file.display());
         }
     }
     assert!(import(&disk, &path).is_ok(), "all is as it was");
