@@ -119,6 +119,21 @@ fn from(path: &Path) -> (&'static str, &str) {
     ("execution.state-recovery.path", path.to_str().expect("a path that is text"))
 }
 
+/// Asks until the job runs: numbers may be read before the last task has said that it does.
+fn when_running(
+    client: &JobClient,
+    ask: impl Fn() -> Result<PathBuf, SavepointError>,
+) -> Result<PathBuf, SavepointError> {
+    loop {
+        let made = ask();
+        let asks_again = made.as_ref().is_err_and(|error| error.to_string().contains("RUNNING"));
+        if !asks_again || client.status().is_terminal() {
+            return made;
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
 /// Stops a run at `parallelism` with a savepoint.
 fn stopped(
     folder: &Path,
@@ -131,7 +146,8 @@ fn stopped(
     let env = windowed(out, Some(seen.clone()));
     let client = start(&env, parallelism, &settings(folder, "first", more)).expect("fit");
     seen.wait_until_slow();
-    let made = client.stop_with_savepoint(Some(&folder.join("savepoints")), drain);
+    let savepoints = folder.join("savepoints");
+    let made = when_running(&client, || client.stop_with_savepoint(Some(&savepoints), drain));
     let result = client.wait();
     assert_eq!(result.status, JobStatus::Finished, "{:?} {made:?}", result.failure);
     made.expect("a savepoint")
@@ -181,7 +197,9 @@ fn a_savepoint_is_of_one_moment_and_the_job_goes_on() {
         seen.wait_until_slow();
         let none = client.savepoint(None);
         assert_eq!(none, Err(SavepointError::NoFolder));
-        let made = [(); 3].map(|()| client.savepoint(Some(&savepoints)).expect("a savepoint"));
+        let made = [(); 3].map(|()| {
+            when_running(&client, || client.savepoint(Some(&savepoints))).expect("a savepoint")
+        });
         assert_eq!(made.iter().collect::<BTreeSet<_>>().len(), 3, "{made:?}");
         client.cancel();
         assert_eq!(client.wait().status, JobStatus::Canceled);

@@ -105,7 +105,6 @@ fn show(effect: Effect<String>) -> String {
 /// A line is a time in milliseconds, an event, and behind `=>` the effects, joined by `; `.
 #[track_caller]
 fn check(config: CheckpointConfig, story: &[&str]) {
-    let config = CheckpointConfig { interval: Some(millis(100)), timeout: millis(250), ..config };
     let mut topology = Topology::default();
     let sources = topology.add_source(2);
     topology.add_vertex(1, [(sources, std::iter::once(0..2).collect())]);
@@ -122,7 +121,11 @@ fn check(config: CheckpointConfig, story: &[&str]) {
 }
 
 fn config() -> CheckpointConfig {
-    CheckpointConfig::default()
+    CheckpointConfig {
+        interval: Some(millis(100)),
+        timeout: millis(250),
+        ..CheckpointConfig::default()
+    }
 }
 
 #[test]
