@@ -144,13 +144,13 @@ impl Walks {
         let (mut left, mut is_over) = (budget_bytes, true);
         let is_wanted = matches!(self.state, State::Walking(_));
         let Self { chains, buffer, .. } = self;
-        let visit: &mut VisitTable<'_> = &mut |TablePart { name, header, table }| {
-            if is_wanted
-                && let Some(chain) = chains.iter_mut().find(|chain| chain.is_of(name, header))
-                && !std::mem::replace(&mut chain.is_announced, true)
-            {
-                out(Walked::Table { name, header });
+        // All at once: who looked at each table in every step would look too often where windows have many slices.
+        for chain in chains.iter_mut().filter(|_| is_wanted) {
+            if !std::mem::replace(&mut chain.is_announced, true) {
+                out(Walked::Table { name: &chain.name, header: &chain.header });
             }
+        }
+        let visit: &mut VisitTable<'_> = &mut |TablePart { name, header, table }| {
             if !table.is_walking() {
                 return;
             }
