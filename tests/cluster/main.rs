@@ -24,6 +24,7 @@ mod batch;
 mod broadcasts;
 mod checkpoints;
 mod failures;
+mod fallbacks;
 mod floods;
 mod memory;
 mod savepoints;

@@ -186,6 +186,38 @@ fn stopped_at_any_parallelism_it_goes_on_at_any_other() {
 }
 
 #[test]
+fn output_that_is_there_is_not_taken_for_that_of_a_job_from_a_savepoint() {
+    watched(|| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (folder, out) = (folder.path(), folder.path().join("out"));
+        let (seen, savepoints) = (Seen::default(), folder.join("savepoints"));
+        let more = [("execution.checkpointing.interval", "5 ms")];
+        let env = windowed(&out, Some(seen.clone()));
+        let client = start(&env, 2, &settings(folder, "first", &more)).expect("fit");
+        seen.wait_until_slow();
+        let made = when_running(&client, || client.savepoint(Some(&savepoints))).expect("made");
+        // It goes on, and commits files with numbers that a job from the savepoint would reach as well.
+        assert_eq!(client.wait().status, JobStatus::Finished);
+        let first = contents(&out);
+        let number = |name: &str| name.rsplit('-').next().and_then(|id| id.parse::<u64>().ok());
+        let savepoint = number(&made.to_string_lossy()).expect("a number");
+        let is_before = |name: &str| number(name).is_some_and(|id| id <= savepoint);
+        assert!(first.keys().filter(|name| !is_before(name)).count() > 1, "{:?}", first.keys());
+        run(&windowed(&out, None), 3, &settings(folder, "second", &[more[0], from(&made)]));
+        let mut lines = BTreeMap::new();
+        for (name, text) in contents(&out) {
+            if is_before(&name) || !first.contains_key(&name) {
+                for line in String::from_utf8(text).expect("text").lines() {
+                    *lines.entry(line.to_owned()).or_default() += 1;
+                }
+            }
+        }
+        assert_eq!(lines, expected());
+        assert!(contents(&out).keys().all(|name| name.starts_with("part-")), "nothing is pending");
+    });
+}
+
+#[test]
 fn a_savepoint_is_of_one_moment_and_the_job_goes_on() {
     watched(|| {
         let folder = tempfile::tempdir().expect("a folder");

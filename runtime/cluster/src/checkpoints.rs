@@ -1,4 +1,4 @@
-//! The checkpoints of a job on this machine: the folder, what is continued from, and what the JobMaster wants done.
+//! The checkpoints of a job on this machine: the folder, and what the JobMaster wants done.
 //!
 //! ```text
 //!   <execution.checkpointing.dir>/<job>/     locked by this process while it runs
@@ -9,8 +9,8 @@
 //!
 //! # What is always true
 //!
-//! 1. A vertex is found again by its uid. State that no vertex takes is an error, unless it is allowed to be dropped.
-//! 2. A manifest is stored when all have acknowledged, that is when all files that it names are durable.
+//! 1. A manifest is stored when all have acknowledged, that is when all files that it names are durable.
+//! 2. A checkpoint has a number above all that were there, and above those in the names of visible output.
 //! 3. These calls wait; they run on the control thread.
 
 use std::{
@@ -28,11 +28,10 @@ use wiesel_core::{
 use wiesel_datastream::{SinkPreparation, VertexCode};
 use wiesel_graph::JobGraph;
 use wiesel_jobmanager::{CheckpointEffect, CheckpointPlan, CompletedCheckpoint, Event, JobStatus};
-use wiesel_rpc::StateHandle;
 use wiesel_shard::fs;
 use wiesel_storage::{
-    CheckpointDirectory, FileEntry, Kind, LocalStorage, Manifest, OwnerLock, PartKind,
-    StorageError, SubtaskState, VertexState,
+    CheckpointDirectory, Kind, LocalStorage, Manifest, OwnerLock, StorageError, SubtaskState,
+    VertexState,
 };
 use wiesel_task::Checkpoints;
 
@@ -124,25 +123,25 @@ impl CheckpointSettings {
 }
 
 /// What is known of a vertex beside its state.
-struct VertexName {
-    uid: String,
-    name: String,
-    operators: Vec<String>,
-    parallelism: u32,
-    max_parallelism: u32,
-    sink: Option<Box<dyn SinkPreparation>>,
+pub(crate) struct VertexName {
+    pub(crate) uid: String,
+    pub(crate) name: String,
+    pub(crate) operators: Vec<String>,
+    pub(crate) parallelism: u32,
+    pub(crate) max_parallelism: u32,
+    pub(crate) sink: Option<Box<dyn SinkPreparation>>,
 }
 
 /// The folder of one job, owned by this process.
 pub(crate) struct JobCheckpoints {
     pub(crate) job: JobId,
-    job_name: String,
-    folder: PathBuf,
+    pub(crate) job_name: String,
+    pub(crate) folder: PathBuf,
     pub(crate) directory: CheckpointDirectory<LocalStorage>,
     /// Where savepoints go that name no folder.
     pub(crate) savepoints: Option<PathBuf>,
     pub(crate) requests: Requests,
-    vertices: Vec<VertexName>,
+    pub(crate) vertices: Vec<VertexName>,
     /// When barriers were sent, by the wall clock.
     begun: BTreeMap<CheckpointId, Timestamp>,
     retention: CheckpointRetention,
@@ -192,8 +191,10 @@ impl JobCheckpoints {
             retention: settings.config.retention,
             _owner: owner,
         };
-        let restored = checkpoints.find(settings)?;
-        let first_id = CheckpointId(checkpoints.directory.next_id()?);
+        let visible = checkpoints.of_sinks(|sink| sink.newest_visible(&MachineDiscovery))?;
+        let above_visible = visible.into_iter().flatten().max().map_or(0, |newest| newest.0 + 1);
+        let restored = checkpoints.find(settings, above_visible)?;
+        let first_id = CheckpointId(checkpoints.directory.next_id()?.max(above_visible));
         let leftovers = checkpoints.directory.clean(&BTreeSet::new())?; // Behind the id: a folder holds its number.
         for unknown in leftovers.unknown {
             tracing::warn!(file = %unknown, "not a file of a checkpoint: it stays");
@@ -215,123 +216,6 @@ impl JobCheckpoints {
     /// The folder of the job.
     pub(crate) fn folder(&self) -> &Path {
         &self.folder
-    }
-
-    /// What the job continues from.
-    fn find(
-        &self,
-        settings: &CheckpointSettings,
-    ) -> Result<Option<CompletedCheckpoint>, ClusterError> {
-        if settings.fresh {
-            for id in self.directory.list()? {
-                self.directory.discard(id, &BTreeSet::new())?;
-            }
-        }
-        if let Some(path) = &settings.recovery {
-            return self.restore_savepoint(settings, path).map(Some);
-        }
-        if settings.fresh {
-            return Ok(None);
-        }
-        let found = self.directory.newest()?;
-        for (id, damage) in &found.damaged {
-            tracing::warn!(checkpoint = id, "damaged, falling back to the one before: {damage}");
-        }
-        let Some(manifest) = found.manifest else { return Ok(None) };
-        let restored = self.completed_of(&manifest, settings.allow_non_restored)?;
-        if manifest.is_final {
-            // It may have been killed before its last commit, or the machine before its last removal was durable.
-            self.prepare_sinks(Some(&restored))?;
-            self.directory.clean(&BTreeSet::new())?;
-            let folder = self.folder.clone();
-            return Err(ClusterError::Finished { job: self.job_name.clone(), folder });
-        }
-        tracing::info!(checkpoint = manifest.checkpoint, "continuing");
-        Ok(Some(restored))
-    }
-
-    /// A manifest as the JobMaster knows it: vertices by position.
-    pub(crate) fn completed_of(
-        &self,
-        manifest: &Manifest,
-        allow_non_restored: bool,
-    ) -> Result<CompletedCheckpoint, ClusterError> {
-        let mut completed =
-            CompletedCheckpoint { id: CheckpointId(manifest.checkpoint), ..Default::default() };
-        for state in &manifest.vertices {
-            let found = (0_u32..).zip(&self.vertices).find(|(_, vertex)| vertex.uid == state.uid);
-            let Some((index, vertex)) = found else {
-                let has_state = state.subtasks.iter().any(|subtask| !subtask.files.is_empty());
-                if has_state && !allow_non_restored {
-                    let (uid, name) = (state.uid.clone(), state.name.clone());
-                    return Err(ClusterError::NotRestored { uid, name });
-                }
-                tracing::warn!(uid = %state.uid, "its state is dropped: no operator has this uid");
-                continue;
-            };
-            let is_keyed = |file: &FileEntry| {
-                file.parts.iter().any(|part| matches!(part.kind, PartKind::Keyed(_)))
-            };
-            let mut files = state.subtasks.iter().flat_map(|subtask| &subtask.files);
-            if vertex.max_parallelism != state.max_parallelism && files.any(is_keyed) {
-                return Err(ClusterError::MaxParallelism {
-                    uid: state.uid.clone(),
-                    was: state.max_parallelism,
-                    is: vertex.max_parallelism,
-                });
-            }
-            let vertex = VertexId(index);
-            if let Some(enumerator) = &state.enumerator {
-                completed.enumerators.insert(vertex, enumerator.clone());
-            }
-            for (subtask, state) in (0..).zip(&state.subtasks) {
-                let task = TaskId { vertex, subtask: SubtaskIndex(subtask) };
-                if state.finished {
-                    completed.finished.insert(task);
-                }
-                let committables = self.committables(&state.files)?;
-                let files = state.files.clone();
-                completed
-                    .tasks
-                    .insert(task, StateHandle { files, committables, ..Default::default() });
-            }
-        }
-        Ok(completed)
-    }
-
-    fn committables(&self, files: &[FileEntry]) -> Result<Vec<Vec<u8>>, StorageError> {
-        let mut committables = Vec::new();
-        for file in files {
-            for part in file.parts.iter().filter(|part| part.kind == PartKind::Committable) {
-                committables.push(self.directory.read(file, part)?);
-            }
-        }
-        Ok(committables)
-    }
-
-    /// Commits what the checkpoint holds and removes what nobody will commit; of a fresh job, prepares the ground.
-    fn prepare_sinks(&self, restored: Option<&CompletedCheckpoint>) -> Result<(), ClusterError> {
-        for (index, vertex) in (0..).zip(&self.vertices) {
-            let Some(sink) = &vertex.sink else { continue };
-            let prepared = match restored {
-                None => sink.prepare(&MachineDiscovery),
-                Some(completed) => {
-                    let of_vertex =
-                        completed.tasks.iter().filter(|(task, _)| task.vertex == VertexId(index));
-                    let committables: Vec<_> = of_vertex
-                        .flat_map(|(_, handle)| handle.committables.iter().cloned())
-                        .collect();
-                    // Of a sink that is new there is nothing, and its folder is made by the clean-up.
-                    let committed = match committables.is_empty() {
-                        true => Ok(()),
-                        false => sink.commit(&committables, &MachineDiscovery),
-                    };
-                    committed.and_then(|()| sink.clean_up(&MachineDiscovery))
-                }
-            };
-            prepared.map_err(|failure| ClusterError::Prepare(failure.uid(&vertex.uid)))?;
-        }
-        Ok(())
     }
 
     /// Does what the JobMaster wants done; what it has to be told about that.

@@ -20,6 +20,7 @@ mod error;
 mod job_master_program;
 mod launch;
 mod progress;
+mod recovery;
 mod savepoints;
 
 pub use checkpoints::CheckpointSettings;

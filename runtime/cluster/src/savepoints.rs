@@ -166,10 +166,11 @@ impl JobCheckpoints {
         &self,
         settings: &CheckpointSettings,
         path: &Path,
+        least_id: u64,
     ) -> Result<CompletedCheckpoint, ClusterError> {
         let named = |source| ClusterError::Savepoint { path: path.to_owned(), source };
         let savepoint = Restorable::open(path).map_err(named)?;
-        let manifest = savepoint.import(self.job, &self.directory).map_err(named)?;
+        let manifest = savepoint.import(self.job, &self.directory, least_id).map_err(named)?;
         let restored = self.completed_of(&manifest, settings.allow_non_restored);
         if restored.is_err() {
             self.directory.discard(manifest.checkpoint, &Default::default())?;

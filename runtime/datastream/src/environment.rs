@@ -1,6 +1,10 @@
 //! Where a program starts: sources on an empty graph, and the graph when everything is said.
 
-use std::marker::PhantomData;
+use std::{
+    collections::BTreeMap,
+    marker::PhantomData,
+    path::{Component, PathBuf},
+};
 
 use wiesel_connectors::{Collection, Source};
 use wiesel_core::VertexId;
@@ -112,6 +116,7 @@ impl Environment {
         defaults: &GraphDefaults,
     ) -> Result<JobGraph<VertexCode>, GraphError> {
         let graph = self.builder.with(|parts| -> Result<_, GraphError> {
+            check_folders(&parts.vertices)?;
             let mut graph = StreamGraph::new();
             let mut ids = Vec::with_capacity(parts.vertices.len());
             for vertex in &parts.vertices {
@@ -128,6 +133,25 @@ impl Environment {
         })?;
         JobGraph::translate(name, &graph, defaults)
     }
+}
+
+/// A folder of output is one sink's alone: two would give their files the same names.
+fn check_folders(vertices: &[VertexParts]) -> Result<(), GraphError> {
+    let mut folders = BTreeMap::new();
+    for vertex in vertices {
+        let Some(folder) = vertex.preparation.as_ref().and_then(|sink| sink.folder()) else {
+            continue;
+        };
+        let is_named = |part: &Component<'_>| *part != Component::CurDir;
+        let name = vertex.operators.last().map_or("", |operator| &operator.name);
+        let plain: PathBuf = folder.components().filter(is_named).collect();
+        if let Some(first) = folders.insert(plain, name) {
+            let (first, second) = (first.to_owned(), name.to_owned());
+            let folder = folder.display().to_string();
+            return Err(GraphError::SharedFolder { folder, first, second });
+        }
+    }
+    Ok(())
 }
 
 fn stream_vertex(vertex: &VertexParts) -> Result<StreamVertex<VertexCode>, GraphError> {

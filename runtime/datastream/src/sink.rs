@@ -1,6 +1,11 @@
 //! Where a stream leaves the job: sinks as the last link of a chain.
 
-use std::{fmt::Write as _, marker::PhantomData, path::PathBuf, time::Duration};
+use std::{
+    fmt::Write as _,
+    marker::PhantomData,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use wiesel_connectors::{
     AsJson, AsLines, CollectSink, CollectedRecords, Discovery, Encode, EncodeError, FileSink, Sink,
@@ -45,6 +50,30 @@ pub trait SinkPreparation: Send {
     /// If something cannot be removed.
     fn clean_up(&self, discovery: &dyn Discovery) -> Result<(), TaskFailure>;
 
+    /// See [`Sink::newest_visible`].
+    ///
+    /// # Errors
+    ///
+    /// If what is visible cannot be listed.
+    fn newest_visible(
+        &self,
+        discovery: &dyn Discovery,
+    ) -> Result<Option<CheckpointId>, TaskFailure>;
+
+    /// See [`Sink::take_back`].
+    ///
+    /// # Errors
+    ///
+    /// If something of it stays visible.
+    fn take_back(
+        &self,
+        checkpoint: CheckpointId,
+        discovery: &dyn Discovery,
+    ) -> Result<(), TaskFailure>;
+
+    /// See [`Sink::folder`].
+    fn folder(&self) -> Option<&Path>;
+
     /// Another one like this.
     fn clone_box(&self) -> Box<dyn SinkPreparation>;
 }
@@ -73,6 +102,25 @@ impl<S: Sink> SinkPreparation for Preparation<S> {
 
     fn clean_up(&self, discovery: &dyn Discovery) -> Result<(), TaskFailure> {
         self.0.clean_up(discovery)
+    }
+
+    fn newest_visible(
+        &self,
+        discovery: &dyn Discovery,
+    ) -> Result<Option<CheckpointId>, TaskFailure> {
+        self.0.newest_visible(discovery)
+    }
+
+    fn take_back(
+        &self,
+        checkpoint: CheckpointId,
+        discovery: &dyn Discovery,
+    ) -> Result<(), TaskFailure> {
+        self.0.take_back(checkpoint, discovery)
+    }
+
+    fn folder(&self) -> Option<&Path> {
+        self.0.folder()
     }
 
     fn clone_box(&self) -> Box<dyn SinkPreparation> {

@@ -27,6 +27,16 @@ pub enum GraphError {
         /// Another one.
         second: String,
     },
+    /// Two sinks would write files of the same names.
+    #[error("`{first}` and `{second}` both write to {folder}: give each sink a folder of its own")]
+    SharedFolder {
+        /// The folder.
+        folder: String,
+        /// An operator that writes to it.
+        first: String,
+        /// Another one.
+        second: String,
+    },
     /// An operator has an empty uid.
     #[error("the uid of `{operator}` is empty: give it a name, or none")]
     EmptyUid {

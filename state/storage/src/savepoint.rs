@@ -102,7 +102,8 @@ impl<D: Disk + Clone> Restorable<D> {
         &self.manifest
     }
 
-    /// Copies it into the folder of a job, as its newest checkpoint, of which `job` is the id. Returns that.
+    /// Copies it into the folder of a job, as its newest checkpoint, of which `job` is the id and whose number is at
+    /// least `least_id`. Returns that.
     ///
     /// # Errors
     ///
@@ -111,9 +112,10 @@ impl<D: Disk + Clone> Restorable<D> {
         &self,
         job: JobId,
         directory: &CheckpointDirectory<LocalStorage<D>>,
+        least_id: u64,
     ) -> Result<Manifest, StorageError> {
         // Above its own number too: names that sinks made of it are not used again.
-        let id = directory.next_id()?.max(self.manifest.checkpoint.saturating_add(1));
+        let id = directory.next_id()?.max(self.manifest.checkpoint.saturating_add(1)).max(least_id);
         directory.begin(id)?;
         let (kind, checkpoint) = (Kind::Checkpoint, id);
         let mut manifest = Manifest { job, kind, checkpoint, ..self.manifest.clone() };

@@ -184,3 +184,21 @@ fn a_file_that_another_checkpoint_names_stays() {
     let folders = files_of(&disk, 1).len() + files_of(&disk, 2).len();
     assert_eq!(folders, 0, "now nobody names it");
 }
+
+#[test]
+fn a_manifest_that_is_set_aside_is_in_nobodys_way() {
+    let (disk, directory) = with_checkpoints(2);
+    assert!(!directory.set_aside(2).expect("readable"));
+    let manifest = PathBuf::from(format!("{ROOT}/chk-2/_metadata"));
+    disk.flip(&manifest, 300);
+    let damaged = disk.bytes(&manifest);
+    assert!(directory.clean(&BTreeSet::new()).expect("listed").deleted.is_empty());
+    assert!(directory.set_aside(2).expect("a disk"));
+    assert_eq!(disk.bytes(format!("{ROOT}/chk-2/_metadata.damaged").as_ref()), damaged);
+    assert_eq!(directory.list().expect("listed"), [1]);
+    let cleaned = directory.clean(&BTreeSet::new()).expect("listed");
+    assert_eq!(cleaned.deleted, ["chk-2/0-0.data", "chk-2/0-1.data"]);
+    assert_eq!(cleaned.unknown, ["chk-2/_metadata.damaged"]);
+    assert!(directory.newest().expect("whole").damaged.is_empty());
+    assert_eq!(directory.next_id().expect("listed"), 3);
+}

@@ -33,7 +33,7 @@ fn make(disk: &ModelDisk) -> Result<PathBuf, StorageError> {
 /// Takes it into the folder of another job.
 fn import(disk: &ModelDisk, path: &Path) -> Result<Manifest, StorageError> {
     let savepoint = Restorable::with_disk(path, disk.clone())?;
-    savepoint.import(JobId(8), &directory(disk, OTHER)?)
+    savepoint.import(JobId(8), &directory(disk, OTHER)?, 0)
 }
 
 /// Every part is that of checkpoint 1, to the last byte.

@@ -156,6 +156,25 @@ impl<T: Record, E: Encode<T>> Sink for FileSink<T, E> {
         transaction::clean_up(&self.folder, discovery)
     }
 
+    fn newest_visible(
+        &self,
+        discovery: &dyn Discovery,
+    ) -> Result<Option<CheckpointId>, TaskFailure> {
+        transaction::newest_visible(&self.folder, discovery)
+    }
+
+    fn take_back(
+        &self,
+        checkpoint: CheckpointId,
+        discovery: &dyn Discovery,
+    ) -> Result<(), TaskFailure> {
+        transaction::take_back(&self.folder, checkpoint, discovery)
+    }
+
+    fn folder(&self) -> Option<&Path> {
+        Some(&self.folder)
+    }
+
     fn describe(&self) -> String {
         format!("{} in {}", self.encode.name(), self.folder.display())
     }

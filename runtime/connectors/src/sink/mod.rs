@@ -23,6 +23,8 @@ mod outbox;
 mod stdout;
 mod transaction;
 
+use std::path::Path;
+
 use wiesel_core::{CheckpointId, SubtaskIndex, TaskFailure};
 use wiesel_record::{Item, Record};
 use wiesel_shard::Shard;
@@ -80,6 +82,40 @@ pub trait Sink: Clone + Send + 'static {
     fn clean_up(&self, discovery: &dyn Discovery) -> Result<(), TaskFailure> {
         let _ = discovery;
         Ok(())
+    }
+
+    /// The newest checkpoint whose number is in the name of something visible, by whichever job. Called in the
+    /// JobMaster before the job has its first number: that is above it, so that nothing visible is taken for its own.
+    ///
+    /// # Errors
+    ///
+    /// If what is visible cannot be listed.
+    fn newest_visible(
+        &self,
+        discovery: &dyn Discovery,
+    ) -> Result<Option<CheckpointId>, TaskFailure> {
+        let _ = discovery;
+        Ok(None)
+    }
+
+    /// Makes invisible what was committed with checkpoints newer than `checkpoint`. Called in the JobMaster when those
+    /// turn out to be damaged and the job continues from `checkpoint`: what they had committed is written again.
+    ///
+    /// # Errors
+    ///
+    /// If something of it stays visible.
+    fn take_back(
+        &self,
+        checkpoint: CheckpointId,
+        discovery: &dyn Discovery,
+    ) -> Result<(), TaskFailure> {
+        let _ = (checkpoint, discovery);
+        Ok(())
+    }
+
+    /// The folder that must be this sink's alone, if there is one: two that name the same are refused.
+    fn folder(&self) -> Option<&Path> {
+        None
     }
 
     /// What `explain` calls it: `CSV files in out/`.

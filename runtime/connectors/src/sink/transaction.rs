@@ -12,14 +12,20 @@
 //! 1. A visible file is whole, and no record of it is in another one: it is what subtask 0 wrote between two barriers.
 //! 2. A commit may be made again, also after it was interrupted: a file that has its visible name is committed.
 //! 3. What is cleaned up are hidden files with names of this form, and nothing else.
+//! 4. What is taken back (its checkpoint is damaged, the job continues from an older one) is not removed but renamed:
+//!    `part-0-7 → .part-0-7.undone`. Nobody reads it or cleans it up.
 
-use std::{io, path::Path};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use wiesel_core::{Blame, CheckpointId, TaskFailure};
 
 use crate::Discovery;
 
 const IN_PROGRESS: &str = ".inprogress";
+const UNDONE: &str = ".undone";
 
 /// The hidden name of the file `number` of a subtask.
 pub(super) fn hidden_name(subtask: u32, number: u64) -> String {
@@ -48,6 +54,12 @@ pub(super) fn is_visible(name: &str) -> bool {
 pub(super) fn is_hidden(name: &str) -> bool {
     let name = name.strip_prefix('.').and_then(|name| name.strip_suffix(IN_PROGRESS));
     name.is_some_and(|name| is_numbered(name, 2))
+}
+
+/// With which checkpoint a visible file was committed.
+fn checkpoint_of(name: &str) -> Option<CheckpointId> {
+    let number = name.strip_prefix("part-").filter(|_| is_numbered(name, 2))?.split('-').nth(1)?;
+    number.parse().ok().map(CheckpointId)
 }
 
 /// What has to be renamed, as bytes.
@@ -116,6 +128,45 @@ pub(super) fn clean_up(folder: &Path, discovery: &dyn Discovery) -> Result<(), T
     hidden.into_iter().try_for_each(|path| discovery.remove_file(path)).map_err(system)
 }
 
+/// Visible files with the checkpoints that committed them; none if there is no folder.
+fn committed(
+    folder: &Path,
+    discovery: &dyn Discovery,
+) -> Result<Vec<(CheckpointId, PathBuf)>, TaskFailure> {
+    let held = match discovery.read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        held => held,
+    };
+    let held = held.map_err(|error| failure(folder, Blame::Environment, error.to_string()))?;
+    let numbered = |path: PathBuf| Some((name_of(&path).and_then(checkpoint_of)?, path));
+    Ok(held.into_iter().filter_map(numbered).collect())
+}
+
+/// The newest checkpoint with which a visible file was committed.
+pub(super) fn newest_visible(
+    folder: &Path,
+    discovery: &dyn Discovery,
+) -> Result<Option<CheckpointId>, TaskFailure> {
+    let newest = |files: Vec<(CheckpointId, PathBuf)>| files.iter().map(|(id, _)| *id).max();
+    committed(folder, discovery).map(newest)
+}
+
+/// Hides what was committed with checkpoints behind `checkpoint`.
+pub(super) fn take_back(
+    folder: &Path,
+    checkpoint: CheckpointId,
+    discovery: &dyn Discovery,
+) -> Result<(), TaskFailure> {
+    let system = |error: io::Error| failure(folder, Blame::Environment, error.to_string());
+    let newer = committed(folder, discovery)?.into_iter().filter(|(id, _)| *id > checkpoint);
+    let newer: Vec<_> = newer.map(|(_, path)| path).collect();
+    for path in &newer {
+        let name = name_of(path).unwrap_or_default();
+        discovery.rename(path, &folder.join(format!(".{name}{UNDONE}"))).map_err(system)?;
+    }
+    if newer.is_empty() { Ok(()) } else { discovery.sync_dir(folder).map_err(system) }
+}
+
 /// The last part of a path, if it is text.
 pub(super) fn name_of(path: &Path) -> Option<&str> {
     path.file_name()?.to_str()
@@ -161,6 +212,27 @@ mod tests {
         assert_eq!(read_to_string(path("part-0-7")).ok().as_deref(), Some("first"));
         clean_up(folder.path(), &crate::MachineDiscovery).expect("a folder");
         assert!(!path(&hidden).exists());
+    }
+
+    #[test]
+    #[cfg(not(sim))]
+    #[allow(clippy::disallowed_methods)] // Files, behind the seam's back.
+    fn what_is_taken_back_is_hidden_and_stays() {
+        use std::fs::{read_to_string, write};
+
+        let folder = tempfile::tempdir().expect("a folder");
+        let disk = crate::MachineDiscovery;
+        let newest = |path: &Path| newest_visible(path, &disk).expect("a folder");
+        assert_eq!(newest(&folder.path().join("none")), None);
+        for name in ["part-0-7", "part-1-12", "part-3", "part-0-13x", ".part-0-14.inprogress"] {
+            write(folder.path().join(name), name).expect("a disk");
+        }
+        assert_eq!(newest(folder.path()), Some(CheckpointId(12)));
+        take_back(folder.path(), CheckpointId(7), &disk).expect("a folder");
+        assert_eq!(newest(folder.path()), Some(CheckpointId(7)));
+        clean_up(folder.path(), &disk).expect("a folder");
+        let undone = read_to_string(folder.path().join(".part-1-12.undone"));
+        assert_eq!(undone.ok().as_deref(), Some("part-1-12"));
     }
 
     #[test]

@@ -1,0 +1,175 @@
+//! What a job continues from when its program is started: the newest whole checkpoint, or a savepoint.
+//!
+//! ```text
+//!   chk-9 damaged, chk-8 whole ─▶ output of 9 is taken back, 8 by uid ─▶ committed again ─▶ leftovers removed
+//!   no checkpoint at all       ─▶ sinks prepare the ground
+//! ```
+//!
+//! # What is always true
+//!
+//! 1. A vertex is found again by its uid. State that no vertex takes is an error, unless it is allowed to be dropped.
+//! 2. Where checkpoints were and none is whole, nothing is started.
+//! 3. What a checkpoint that is passed over has made visible is hidden before the job writes it again.
+
+use std::collections::BTreeSet;
+
+use wiesel_connectors::MachineDiscovery;
+use wiesel_core::{CheckpointId, SubtaskIndex, TaskFailure, TaskId, VertexId};
+use wiesel_datastream::SinkPreparation;
+use wiesel_jobmanager::CompletedCheckpoint;
+use wiesel_rpc::StateHandle;
+use wiesel_storage::{FileEntry, Manifest, PartKind, StorageError};
+
+use crate::{CheckpointSettings, ClusterError, checkpoints::JobCheckpoints};
+
+impl JobCheckpoints {
+    /// Asks every sink; a failure is the operator's.
+    pub(crate) fn of_sinks<T>(
+        &self,
+        ask: impl Fn(&dyn SinkPreparation) -> Result<T, TaskFailure>,
+    ) -> Result<Vec<T>, ClusterError> {
+        let sinks = self.vertices.iter().filter_map(|vertex| Some((vertex, vertex.sink.as_ref()?)));
+        sinks
+            .map(|(vertex, sink)| {
+                ask(sink.as_ref())
+                    .map_err(|failure| ClusterError::Prepare(failure.uid(&vertex.uid)))
+            })
+            .collect()
+    }
+
+    /// A manifest that cannot be read would keep every file on the disk, since nobody knows what it names.
+    fn set_aside(&self, checkpoint: u64) {
+        match self.directory.set_aside(checkpoint) {
+            Ok(true) => tracing::warn!(checkpoint, "its manifest is `_metadata.damaged` now"),
+            Ok(false) => {}
+            Err(error) => tracing::warn!(checkpoint, "its manifest stays in the way: {error}"),
+        }
+    }
+
+    /// What the job continues from; a savepoint gets a number of at least `above_visible`.
+    pub(crate) fn find(
+        &self,
+        settings: &CheckpointSettings,
+        above_visible: u64,
+    ) -> Result<Option<CompletedCheckpoint>, ClusterError> {
+        if settings.fresh {
+            for id in self.directory.list()? {
+                self.set_aside(id);
+                self.directory.discard(id, &BTreeSet::new())?;
+            }
+        }
+        if let Some(path) = &settings.recovery {
+            return self.restore_savepoint(settings, path, above_visible).map(Some);
+        }
+        if settings.fresh {
+            return Ok(None);
+        }
+        let found = self.directory.newest()?;
+        for (id, damage) in &found.damaged {
+            tracing::warn!(checkpoint = id, "damaged, falling back to the one before: {damage}");
+        }
+        let Some(manifest) = found.manifest else { return Ok(None) };
+        if !found.damaged.is_empty() {
+            let older = CheckpointId(manifest.checkpoint);
+            self.of_sinks(|sink| sink.take_back(older, &MachineDiscovery))?;
+            found.damaged.iter().for_each(|(id, _)| self.set_aside(*id));
+        }
+        let restored = self.completed_of(&manifest, settings.allow_non_restored)?;
+        if manifest.is_final {
+            // It may have been killed before its last commit, or the machine before its last removal was durable.
+            self.prepare_sinks(Some(&restored))?;
+            self.directory.clean(&BTreeSet::new())?;
+            let folder = self.folder.clone();
+            return Err(ClusterError::Finished { job: self.job_name.clone(), folder });
+        }
+        tracing::info!(checkpoint = manifest.checkpoint, "continuing");
+        Ok(Some(restored))
+    }
+
+    /// A manifest as the JobMaster knows it: vertices by position.
+    pub(crate) fn completed_of(
+        &self,
+        manifest: &Manifest,
+        allow_non_restored: bool,
+    ) -> Result<CompletedCheckpoint, ClusterError> {
+        let mut completed =
+            CompletedCheckpoint { id: CheckpointId(manifest.checkpoint), ..Default::default() };
+        for state in &manifest.vertices {
+            let found = (0_u32..).zip(&self.vertices).find(|(_, vertex)| vertex.uid == state.uid);
+            let Some((index, vertex)) = found else {
+                let has_state = state.subtasks.iter().any(|subtask| !subtask.files.is_empty());
+                if has_state && !allow_non_restored {
+                    let (uid, name) = (state.uid.clone(), state.name.clone());
+                    return Err(ClusterError::NotRestored { uid, name });
+                }
+                tracing::warn!(uid = %state.uid, "its state is dropped: no operator has this uid");
+                continue;
+            };
+            let is_keyed = |file: &FileEntry| {
+                file.parts.iter().any(|part| matches!(part.kind, PartKind::Keyed(_)))
+            };
+            let mut files = state.subtasks.iter().flat_map(|subtask| &subtask.files);
+            if vertex.max_parallelism != state.max_parallelism && files.any(is_keyed) {
+                return Err(ClusterError::MaxParallelism {
+                    uid: state.uid.clone(),
+                    was: state.max_parallelism,
+                    is: vertex.max_parallelism,
+                });
+            }
+            let vertex = VertexId(index);
+            if let Some(enumerator) = &state.enumerator {
+                completed.enumerators.insert(vertex, enumerator.clone());
+            }
+            for (subtask, state) in (0..).zip(&state.subtasks) {
+                let task = TaskId { vertex, subtask: SubtaskIndex(subtask) };
+                if state.finished {
+                    completed.finished.insert(task);
+                }
+                let committables = self.committables(&state.files)?;
+                let files = state.files.clone();
+                completed
+                    .tasks
+                    .insert(task, StateHandle { files, committables, ..Default::default() });
+            }
+        }
+        Ok(completed)
+    }
+
+    fn committables(&self, files: &[FileEntry]) -> Result<Vec<Vec<u8>>, StorageError> {
+        let mut committables = Vec::new();
+        for file in files {
+            for part in file.parts.iter().filter(|part| part.kind == PartKind::Committable) {
+                committables.push(self.directory.read(file, part)?);
+            }
+        }
+        Ok(committables)
+    }
+
+    /// Commits what the checkpoint holds and removes what nobody will commit; of a fresh job, prepares the ground.
+    pub(crate) fn prepare_sinks(
+        &self,
+        restored: Option<&CompletedCheckpoint>,
+    ) -> Result<(), ClusterError> {
+        for (index, vertex) in (0..).zip(&self.vertices) {
+            let Some(sink) = &vertex.sink else { continue };
+            let prepared = match restored {
+                None => sink.prepare(&MachineDiscovery),
+                Some(completed) => {
+                    let of_vertex =
+                        completed.tasks.iter().filter(|(task, _)| task.vertex == VertexId(index));
+                    let committables: Vec<_> = of_vertex
+                        .flat_map(|(_, handle)| handle.committables.iter().cloned())
+                        .collect();
+                    // Of a sink that is new there is nothing, and its folder is made by the clean-up.
+                    let committed = match committables.is_empty() {
+                        true => Ok(()),
+                        false => sink.commit(&committables, &MachineDiscovery),
+                    };
+                    committed.and_then(|()| sink.clean_up(&MachineDiscovery))
+                }
+            };
+            prepared.map_err(|failure| ClusterError::Prepare(failure.uid(&vertex.uid)))?;
+        }
+        Ok(())
+    }
+}
