@@ -31,6 +31,7 @@ mod savepoints;
 mod sessions;
 mod shapes;
 mod states;
+mod textbook;
 mod turns;
 mod two_inputs;
 mod watermarks;

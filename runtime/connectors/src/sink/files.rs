@@ -241,7 +241,9 @@ impl<T: Record, E: Encode<T>> SinkWriter<T> for FileWriter<E> {
             return;
         }
         let hidden = transactions.hidden();
-        let committable = transaction::committable(&hidden, transactions.subtask, checkpoint);
+        let folder = &transactions.folder;
+        let committable =
+            transaction::committable(folder, &hidden, transactions.subtask, checkpoint);
         transactions.pending.push((checkpoint, committable));
         let mut full = std::mem::replace(&mut self.lines, transactions.begin());
         full.finish();

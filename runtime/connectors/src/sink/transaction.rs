@@ -16,6 +16,7 @@
 //!    `part-0-7 → .part-0-7.undone`. Nobody reads it or cleans it up.
 
 use std::{
+    collections::BTreeSet,
     io,
     path::{Path, PathBuf},
 };
@@ -62,15 +63,47 @@ fn checkpoint_of(name: &str) -> Option<CheckpointId> {
     number.parse().ok().map(CheckpointId)
 }
 
-/// What has to be renamed, as bytes.
-pub(super) fn committable(hidden: &str, subtask: u32, checkpoint: CheckpointId) -> Vec<u8> {
-    format!("{hidden}\n{}", visible_name(subtask, checkpoint)).into_bytes()
+/// What has to be renamed, as bytes: the hidden and the visible name, and the folder, as the program calls it.
+pub(super) fn committable(
+    folder: &Path,
+    hidden: &str,
+    subtask: u32,
+    checkpoint: CheckpointId,
+) -> Vec<u8> {
+    let visible = visible_name(subtask, checkpoint);
+    format!("{hidden}\n{visible}\n{}", folder.display()).into_bytes()
 }
 
-/// The hidden and the visible name.
-fn names_of(committable: &[u8]) -> Option<(&str, &str)> {
-    let (hidden, visible) = std::str::from_utf8(committable).ok()?.split_once('\n')?;
-    (is_hidden(hidden) && is_numbered(visible, 2)).then_some((hidden, visible))
+/// A file that is to become visible.
+#[derive(Debug, PartialEq)]
+struct Committable<'a> {
+    hidden: &'a str,
+    visible: &'a str,
+    /// Where it was written.
+    folder: &'a Path,
+}
+
+impl<'a> Committable<'a> {
+    /// None if the bytes name another file than this sink's.
+    fn read(bytes: &'a [u8]) -> Option<Self> {
+        let (hidden, rest) = std::str::from_utf8(bytes).ok()?.split_once('\n')?;
+        let (visible, folder) = rest.split_once('\n')?;
+        let is_ours = is_hidden(hidden) && is_numbered(visible, 2) && !folder.is_empty();
+        is_ours.then_some(Self { hidden, visible, folder: Path::new(folder) })
+    }
+
+    /// Makes it visible in `folder`; whether it is.
+    fn commit(&self, folder: &Path, discovery: &dyn Discovery) -> io::Result<bool> {
+        let (from, to) = (folder.join(self.hidden), folder.join(self.visible));
+        // The visible name first: a later process gives its files the hidden names of those that are committed.
+        if exists(discovery, &to)? {
+            return Ok(true);
+        }
+        if !exists(discovery, &from)? {
+            return Ok(false);
+        }
+        discovery.rename(&from, &to).map(|()| true)
+    }
 }
 
 fn failure(folder: &Path, blame: Blame, cause: impl Into<String>) -> TaskFailure {
@@ -86,35 +119,45 @@ fn exists(discovery: &dyn Discovery, path: &Path) -> io::Result<bool> {
     }
 }
 
-/// Makes the files visible.
+/// Makes the files visible: where they were written or, if that was moved, in the sink's folder.
 pub(super) fn commit(
     folder: &Path,
     committables: &[Vec<u8>],
     discovery: &dyn Discovery,
 ) -> Result<(), TaskFailure> {
-    let system = |error: io::Error| failure(folder, Blame::Environment, error.to_string());
-    for committable in committables {
-        let (hidden, visible) = names_of(committable).ok_or_else(|| {
-            let shown = String::from_utf8_lossy(committable);
+    let mut folders = BTreeSet::new();
+    for bytes in committables {
+        let committable = Committable::read(bytes).ok_or_else(|| {
+            let shown = String::from_utf8_lossy(bytes);
             failure(folder, Blame::Runtime, format!("`{shown}` are not the names of a file"))
         })?;
-        let (from, to) = (folder.join(hidden), folder.join(visible));
-        // The visible name first: a later process gives its files the hidden names of those that are committed.
-        if exists(discovery, &to).map_err(system)? {
-            continue;
+        let mut places = vec![committable.folder, folder];
+        places.dedup();
+        let mut place = None;
+        for candidate in places {
+            let committed = committable.commit(candidate, discovery);
+            let system =
+                |error: io::Error| failure(candidate, Blame::Environment, error.to_string());
+            if place.is_none() && committed.map_err(system)? {
+                place = Some(candidate);
+            }
         }
-        if exists(discovery, &from).map_err(system)? {
-            discovery.rename(&from, &to).map_err(system)?;
-        } else {
+        let Some(place) = place else {
+            let Committable { hidden, visible, folder: written } = committable;
             let cause = format!(
-                "neither {hidden} nor {visible} is there: somebody has removed output that a complete checkpoint \
-                 counts on; bring the file back, or start anew with --fresh"
+                "neither {hidden} nor {visible} is in {}: somebody has removed output that a complete checkpoint \
+                 counts on; bring the file back, or start anew with --fresh",
+                written.display()
             );
             let lost = failure(folder, Blame::Environment, cause);
             return Err(TaskFailure { retryable: false, ..lost });
-        }
+        };
+        folders.insert(place);
     }
-    discovery.sync_dir(folder).map_err(system)
+    folders.into_iter().try_for_each(|folder| {
+        let synced = discovery.sync_dir(folder);
+        synced.map_err(|error| failure(folder, Blame::Environment, error.to_string()))
+    })
 }
 
 /// Removes hidden files that nobody will commit.
@@ -180,8 +223,10 @@ mod tests {
     fn only_names_of_this_form_are_ours() {
         let hidden = hidden_name(3, 12);
         assert_eq!(hidden, ".part-3-12.inprogress");
-        let bytes = committable(&hidden, 3, CheckpointId(7));
-        assert_eq!(names_of(&bytes), Some((".part-3-12.inprogress", "part-3-7")));
+        let bytes = committable("a/out".as_ref(), &hidden, 3, CheckpointId(7));
+        let read = Committable::read(&bytes).expect("ours");
+        assert_eq!((read.hidden, read.visible), (".part-3-12.inprogress", "part-3-7"));
+        assert_eq!(read.folder, Path::new("a/out"));
         for ours in ["part-0", "part-12-7"] {
             assert!(is_visible(ours), "{ours}");
         }
@@ -200,7 +245,7 @@ mod tests {
 
         let folder = tempfile::tempdir().expect("a folder");
         let (hidden, path) = (hidden_name(0, 2), |name: &str| folder.path().join(name));
-        let committables = [committable(&hidden, 0, CheckpointId(7))];
+        let committables = [committable(folder.path(), &hidden, 0, CheckpointId(7))];
         let commit = || commit(folder.path(), &committables, &crate::MachineDiscovery);
         let lost = commit().expect_err("nothing is there").source.to_string();
         assert!(lost.contains(&hidden) && lost.contains("part-0-7"), "{lost}");
@@ -236,12 +281,42 @@ mod tests {
     }
 
     #[test]
-    fn names_from_a_checkpoint_stay_in_the_folder() {
-        for strange in
-            [".part-0-1.inprogress\n../part-0-1", "/etc/passwd\npart-0-1", "part-0-1", "\u{fffd}\n"]
-        {
-            assert_eq!(names_of(strange.as_bytes()), None, "{strange}");
+    fn only_names_of_the_sink_are_taken_from_a_checkpoint() {
+        for strange in [
+            ".part-0-1.inprogress\n../part-0-1\nout",
+            "/etc/passwd\npart-0-1\nout",
+            ".part-0-1.inprogress\npart-0-1\n",
+            ".part-0-1.inprogress\npart-0-1",
+            "part-0-1",
+            "\u{fffd}\n",
+        ] {
+            assert_eq!(Committable::read(strange.as_bytes()), None, "{strange}");
         }
-        assert_eq!(names_of(&[0xff, b'\n']), None);
+        assert_eq!(Committable::read(&[0xff, b'\n']), None);
+    }
+
+    #[test]
+    #[cfg(not(sim))]
+    #[allow(clippy::disallowed_methods)] // Files, behind the seam's back.
+    fn what_was_written_elsewhere_is_committed_there() {
+        use std::fs::{create_dir, rename, write};
+
+        let folder = tempfile::tempdir().expect("a folder");
+        let [old, new] = ["old", "new"].map(|name| folder.path().join(name));
+        create_dir(&old).expect("a disk");
+        create_dir(&new).expect("a disk");
+        let hidden = hidden_name(0, 2);
+        let committables = [committable(&old, &hidden, 0, CheckpointId(7))];
+        let commit = || commit(&new, &committables, &crate::MachineDiscovery);
+        write(old.join(&hidden), "first").expect("a disk");
+        commit().expect("in the old folder");
+        assert!(old.join("part-0-7").exists() && !new.join("part-0-7").exists());
+        // The folder is called otherwise now, and the program knows.
+        rename(&new, folder.path().join("other")).expect("a disk");
+        rename(&old, &new).expect("a disk");
+        commit().expect("in the new folder");
+        std::fs::remove_file(new.join("part-0-7")).expect("a disk");
+        let lost = commit().expect_err("nowhere").source.to_string();
+        assert!(lost.contains("old") && lost.contains("part-0-7"), "{lost}");
     }
 }
