@@ -70,7 +70,7 @@ setup: ## install what is missing (quiet when nothing is)
 	        { echo "setup: cargo $${part%%:*} is missing; run: rustup component add $${part#*:}" >&2; exit 1; }; \
 	done
 
-demo: setup ## trending hashtags over five million posts, then five seconds at a steady rate
+demo: setup ## trending hashtags over five million posts, at a steady rate, and with a kill in the middle
 	@cargo build --release -p wiesel-examples --bin demo
 	@$(DEMO) $(ARGS)
 

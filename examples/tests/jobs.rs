@@ -39,25 +39,31 @@ fn trends_do_not_depend_on_splits_frames_or_credits() {
 }
 
 #[test]
-fn the_demo_shows_the_last_trends_of_the_replay_and_its_latency() {
+fn the_demo_shows_the_last_trends_of_the_replay_its_latency_and_a_kill() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = first_posts(folder.path(), 5_000);
     let want = oracle(&file, 3);
     let file = file.to_str().expect("text");
     for parallelism in ["1", "2", "3"] {
         let own = ["--posts", "15000", "--rate", "20000", "--seconds", "1", file];
-        let ended = run(DEMO, &[&["--parallelism", parallelism, "--"], own.as_slice()].concat());
+        let often = ["-D", "execution.checkpointing.interval=100 ms"];
+        let flags = [["--parallelism", parallelism], often].concat();
+        let ended = run(DEMO, &[&flags, ["--"].as_slice(), &own].concat());
         assert_eq!(ended.code, Some(0), "{}", ended.err);
         assert!(ended.out.lines().count() > 10 && want.ends_with(&ended.out), "{}", ended.out);
         let late = ended.err.lines().filter(|line| line.starts_with("  late records "));
-        assert_eq!(late.map(|line| line.ends_with(" 0")).collect::<Vec<_>>(), [true, true]);
+        assert_eq!(late.map(|line| line.ends_with(" 0")).collect::<Vec<_>>(), [true; 3]);
         for figure in
             ["records read             15,000", "records read             20,000", "p99.9 "]
         {
             assert!(ended.err.contains(figure), "no {figure:?} in\n{}", ended.err);
         }
-        let windows = ended.err.split(['(', ' ']).rev().nth(1).and_then(|n| n.parse::<u64>().ok());
+        let windows = ended.err.split(" windows)").next().and_then(|text| text.rsplit('(').next());
+        let windows = windows.and_then(|windows| windows.parse::<u64>().ok());
         assert!(windows.is_some_and(|windows| windows > 10), "{}", ended.err);
+        let killed = ["killed with SIGKILL after ", "continued from ", "each of them once"];
+        let at = killed.map(|words| ended.err.find(words));
+        assert!(at.is_sorted() && at[0].is_some(), "{}", ended.err);
     }
 }
 

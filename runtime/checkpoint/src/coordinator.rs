@@ -23,7 +23,10 @@
 
 mod requests;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::Duration,
+};
 
 use wiesel_core::{Nanos, TaskId};
 
@@ -37,6 +40,9 @@ use crate::{
 /// entries stay until they are pushed out; a late answer is one that crossed the order to abort, so it is of one of the
 /// newest. What is forgotten all the same is found as a leftover at the next start.
 const ABORTED_MAX: usize = 1_024;
+
+/// From when a task is over to the final checkpoint of those that are not.
+const FINAL_PAUSE: Duration = Duration::from_millis(5);
 
 /// The coordinator of one job. `H` is what a task hands in: where its state is.
 ///
@@ -75,8 +81,8 @@ pub struct CheckpointCoordinator<H> {
     finished: BTreeSet<TaskId>,
     /// Those that wait for the final checkpoint.
     ended: BTreeSet<TaskId>,
-    /// All tasks have ended, and the final checkpoint is to begin at once.
-    final_is_due: bool,
+    /// All tasks have ended, and the final checkpoint is to begin at this time.
+    final_due: Option<Nanos>,
     /// The first one that began behind the end of all data. If it fails the interval brings the next one.
     final_from: Option<CheckpointId>,
     pending: BTreeMap<CheckpointId, Pending<H>>,
@@ -123,7 +129,7 @@ impl<H: Clone> CheckpointCoordinator<H> {
             running,
             finished: BTreeSet::new(),
             ended: BTreeSet::new(),
-            final_is_due: false,
+            final_due: None,
             final_from: None,
             pending: BTreeMap::new(),
             aborted: BTreeMap::new(),
@@ -165,10 +171,10 @@ impl<H: Clone> CheckpointCoordinator<H> {
             Event::EndOfData { task } => {
                 if self.running.contains(&task) {
                     self.ended.insert(task);
-                    self.look_for_the_end();
+                    self.look_for_the_end(now);
                 }
             }
-            Event::TaskFinished { task } => self.finish(task),
+            Event::TaskFinished { task } => self.finish(now, task),
             Event::Stored { checkpoint } => self.stored(now, checkpoint),
             Event::StoreFailed { checkpoint, reason, ambiguous } => {
                 if self.in_phase(checkpoint, Phase::Storing).is_some() {
@@ -230,7 +236,7 @@ impl<H: Clone> CheckpointCoordinator<H> {
         self.finished = finished.into_iter().filter(|task| self.topology.has(*task)).collect();
         self.running = self.topology.tasks().filter(|task| !self.finished.contains(task)).collect();
         self.ended.clear();
-        (self.final_is_due, self.final_from) = (false, None);
+        (self.final_due, self.final_from) = (None, None);
         self.failures = 0;
         self.status = Status::Up;
         self.next_trigger = self.config.interval.map(|interval| now + interval);
@@ -251,7 +257,7 @@ impl<H: Clone> CheckpointCoordinator<H> {
         }
         self.running.clear();
         self.ended.clear();
-        self.final_is_due = false;
+        self.final_due = None;
         self.next_trigger = None;
     }
 
@@ -287,7 +293,7 @@ impl<H: Clone> CheckpointCoordinator<H> {
     }
 
     /// A task is over.
-    fn finish(&mut self, task: TaskId) {
+    fn finish(&mut self, now: Nanos, task: TaskId) {
         if !self.running.remove(&task) {
             return;
         }
@@ -300,13 +306,16 @@ impl<H: Clone> CheckpointCoordinator<H> {
         for checkpoint in ids {
             self.abort(checkpoint, AbortReason::TaskFinished { task }, true);
         }
-        self.look_for_the_end();
+        // With the checkpoint before, more of them may be over: those say so first.
+        self.look_for_the_end(now + FINAL_PAUSE);
     }
 
     /// When all that run have processed all their input, the final checkpoint is due.
-    fn look_for_the_end(&mut self) {
+    fn look_for_the_end(&mut self, at: Nanos) {
         let all = !self.running.is_empty() && self.ended == self.running;
-        self.final_is_due |= all && self.final_from.is_none();
+        if all && self.final_from.is_none() {
+            self.final_due = Some(at);
+        }
     }
 
     fn stored(&mut self, now: Nanos, checkpoint: CheckpointId) {
@@ -360,6 +369,10 @@ impl<H: Clone> CheckpointCoordinator<H> {
     fn abort(&mut self, checkpoint: CheckpointId, reason: AbortReason, discard: bool) {
         let Some(pending) = self.pending.remove(&checkpoint) else { return };
         let (kind, request) = (pending.kind, pending.request);
+        if self.final_from == Some(checkpoint) {
+            let mut later = self.pending.range(checkpoint..);
+            self.final_from = later.find(|(_, pending)| pending.kind.commits()).map(|(id, _)| *id);
+        }
         self.effects.push(Effect::NotifyAbort { checkpoint, kind, reason: reason.clone() });
         if pending.can_expire() {
             let was_sent = pending.phase == Phase::Tasks;

@@ -148,6 +148,17 @@ fn decline_text(reason: &DeclineReason) -> String {
 }
 
 impl AbortReason {
+    /// Whether something went wrong. That a task ends, or the job, is in the nature of things.
+    pub fn is_failure(&self) -> bool {
+        match self {
+            Self::Declined { reason, .. } => {
+                !matches!(reason, DeclineReason::NotReady | DeclineReason::InputEnded)
+            }
+            Self::Restart | Self::TaskFinished { .. } | Self::Subsumed { .. } => false,
+            _ => true,
+        }
+    }
+
     /// Whether it counts against `execution.checkpointing.tolerable-failed-checkpoints`.
     pub fn counts(&self, kind: CheckpointKind) -> bool {
         match self {

@@ -353,6 +353,19 @@ fn when_all_input_is_read_the_final_checkpoint_comes_at_once() {
             "120 ack 5 0/1",
             "120 ack 5 1/0         => store 5 5:0/0,5:0/1,5:1/0",
             "130 stored 5          => complete 5 30 B 30 ms; discard 4; enumerators 6 Checkpoint",
+            // Behind it some tasks are over, and say so when it is too late for 6: the next one does not wait for the
+            // interval, but until they have said so.
+            "130 enumerators 6     => trigger 6 0/0,0/1",
+            "131 not-ready 6 0/0        => abort 6: task 0/0 declined: it does not run; discard e6",
+            "132 finished 0/0",
+            "133 finished 0/1",
+            "137 tick",
+            "138 tick              => enumerators 7 Checkpoint",
+            "138 enumerators 7     => trigger 7 1/0",
+            "139 ack 7 1/0         => store 7 7:1/0 without 0/0,0/1",
+            "140 stored 7          => complete 7 10 B 2 ms; discard 5",
+            "141 finished 1/0",
+            "900 tick",
         ],
     );
 }

@@ -254,9 +254,13 @@ impl JobCheckpoints {
                 tracing::debug!(checkpoint = %id, "complete");
                 None
             }
-            CheckpointEffect::Aborted(id, reason) => {
-                self.begun.remove(&id);
-                tracing::warn!(checkpoint = %id, "aborted: {reason}");
+            CheckpointEffect::Aborted { checkpoint, reason, has_failed } => {
+                self.begun.remove(&checkpoint);
+                if has_failed {
+                    tracing::warn!(checkpoint = %checkpoint, "aborted: {reason}");
+                } else {
+                    tracing::info!(checkpoint = %checkpoint, "not completed: {reason}");
+                }
                 None
             }
             CheckpointEffect::Skipped(reason) => {

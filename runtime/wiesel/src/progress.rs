@@ -26,6 +26,8 @@ pub(crate) struct ProgressLine {
 struct Snapshot {
     elapsed: Duration,
     read: u64,
+    /// Checkpoints that are complete, if the job takes any.
+    checkpoints: Option<u64>,
     busy: Vec<Duration>,
 }
 
@@ -41,7 +43,9 @@ impl ProgressLine {
             return;
         }
         let busy = progress.busy_by_shard().into_iter().map(|(_, busy)| busy).collect();
-        let now = Snapshot { elapsed: progress.elapsed, read: progress.records_read(), busy };
+        let (elapsed, read) = (progress.elapsed, progress.records_read());
+        let checkpoints = progress.checkpoints.map(|stats| stats.completed);
+        let now = Snapshot { elapsed, read, checkpoints, busy };
         let line = line(&self.job, &self.last, &now);
         print::err(&format!("{CLEAR}{line}"));
         self.last = now;
@@ -52,11 +56,15 @@ fn line(job: &str, last: &Snapshot, now: &Snapshot) -> String {
     let during = now.elapsed.saturating_sub(last.elapsed);
     let rate = per_second(now.read.saturating_sub(last.read), during);
     let mut line = format!(
-        "{job}  {:.1} s  {} records  {}/s  busy",
+        "{job}  {:.1} s  {} records  {}/s",
         now.elapsed.as_secs_f64(),
         grouped(now.read),
         grouped(rate)
     );
+    if let Some(completed) = now.checkpoints {
+        line.push_str(&format!("  {} checkpoints", grouped(completed)));
+    }
+    line.push_str("  busy");
     for (shard, busy) in now.busy.iter().enumerate() {
         let before = last.busy.get(shard).copied().unwrap_or_default();
         line.push_str(&format!(" {}%", percent(busy.saturating_sub(before), during)));
@@ -71,10 +79,14 @@ mod tests {
     #[test]
     fn the_line_has_the_rate_since_the_line_before_and_does_not_wrap() {
         let ms = Duration::from_millis;
-        let last = Snapshot { elapsed: ms(1_000), read: 1_000, busy: vec![ms(500), ms(900)] };
-        let now = Snapshot { elapsed: ms(1_200), read: 201_000, busy: vec![ms(600), ms(1_100)] };
+        let at = |elapsed, read, busy| Snapshot { elapsed, read, checkpoints: None, busy };
+        let last = at(ms(1_000), 1_000, vec![ms(500), ms(900)]);
+        let now = at(ms(1_200), 201_000, vec![ms(600), ms(1_100)]);
         let shown = line("trends", &last, &now);
         assert_eq!(shown, "trends  1.2 s  201,000 records  1,000,000/s  busy 50% 100%");
+        let now = Snapshot { checkpoints: Some(1_234), ..now };
+        let shown = line("trends", &last, &now);
+        assert!(shown.ends_with("1,000,000/s  1,234 checkpoints  busy 50% 100%"), "{shown}");
         let many = Snapshot { busy: vec![ms(1); 64], ..now };
         assert_eq!(line("trends", &last, &many).chars().count(), WIDTH);
     }

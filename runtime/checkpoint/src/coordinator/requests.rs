@@ -58,7 +58,7 @@ impl<H: Clone> CheckpointCoordinator<H> {
 
     /// A checkpoint is due and there is room for it.
     fn trigger_due(&mut self, now: Nanos) {
-        self.final_is_due = false;
+        self.final_due = None;
         // Without an interval only the final one is due by itself, and until it is complete.
         let interval = self.config.interval.unwrap_or(FINAL_RETRY);
         // On time: in step with the interval. Late: a whole interval from now, so that delays do not pile up.
@@ -132,9 +132,9 @@ impl<H: Clone> CheckpointCoordinator<H> {
 
     /// When the next one is due.
     pub(super) fn trigger_time(&self) -> Option<Nanos> {
-        if self.final_is_due {
+        if let Some(at) = self.final_due {
             // The tasks do nothing but wait for it, and hold what they have until then.
-            return self.pending.is_empty().then_some(Nanos(0));
+            return self.pending.is_empty().then_some(at);
         }
         let pause_over = self.last_completed.map(|at| at + self.config.min_pause);
         self.next_trigger.map(|at| pause_over.map_or(at, |pause_over| at.max(pause_over)))

@@ -27,8 +27,8 @@ use std::{
 };
 
 use wiesel_checkpoint::{
-    AbortReason, CheckpointConfig, CheckpointCoordinator, CheckpointKind, DeclineReason,
-    Effect as ToDo, Event as Happened, RequestId, RestartConfig, RestartStrategy, Topology,
+    CheckpointConfig, CheckpointCoordinator, CheckpointKind, DeclineReason, Effect as ToDo,
+    Event as Happened, RequestId, RestartConfig, RestartStrategy, Topology,
 };
 use wiesel_core::{Blame, CheckpointId, Nanos, Pause, TaskFailure, TaskId, VertexId};
 use wiesel_rpc::{Attempt, Declined, FailureReport, StateHandle, TaskState, ToTaskManager};
@@ -90,8 +90,15 @@ pub enum CheckpointEffect {
     Commit(VertexId, Vec<Vec<u8>>),
     /// It is complete. To be logged.
     Completed(CheckpointId),
-    /// It was given up, for this reason. To be logged.
-    Aborted(CheckpointId, String),
+    /// It was given up. To be logged.
+    Aborted {
+        /// Which.
+        checkpoint: CheckpointId,
+        /// Why.
+        reason: String,
+        /// Whether something went wrong; else a task or the job ended under it.
+        has_failed: bool,
+    },
     /// One was due and did not begin, for this reason. To be logged.
     Skipped(String),
     /// A savepoint is complete, and of no use to the job but for its answer.
@@ -262,16 +269,14 @@ impl JobMaster {
                 }
             }
             ToDo::NotifyAbort { checkpoint, reason, .. } => {
-                // That the job ends under it is no failure of a checkpoint.
-                let has_failed = reason != AbortReason::Restart;
+                let has_failed = reason.is_failure();
                 if let Some(checkpointing) = &mut self.checkpointing {
                     checkpointing.stats.failed += u64::from(has_failed);
                     checkpointing.storing.remove(&checkpoint);
                 }
                 self.tell_all(|attempt| ToTaskManager::CheckpointAborted(attempt, checkpoint));
-                if has_failed {
-                    self.emit(CheckpointEffect::Aborted(checkpoint, reason.to_string()));
-                }
+                let reason = reason.to_string();
+                self.emit(CheckpointEffect::Aborted { checkpoint, reason, has_failed });
             }
             ToDo::Discard { checkpoint } => self.emit(CheckpointEffect::Discard(checkpoint)),
             ToDo::DiscardState { checkpoint, handles } => {
