@@ -82,6 +82,76 @@ fn killed_and_started_again_it_has_every_trend_once() {
     check(&out);
 }
 
+#[test]
+fn killed_behind_a_savepoint_and_started_from_it_it_has_every_trend_once() {
+    let rounds: usize = env::var("KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(3);
+    let seed = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
+    let mut random = seed.as_nanos() as u64;
+    println!("seed {random}");
+    let folder = tempfile::tempdir().expect("a folder");
+    let (passes, file) = (PASSES.to_string(), posts());
+    // Each round in folders of its own: what it commits behind its savepoint is written again by the next one.
+    let arguments = |round: usize, more: &[&str]| {
+        let dir = folder.path().join(format!("checkpoints-{round}"));
+        let dir = format!("execution.checkpointing.dir={}", dir.display());
+        let out = folder.path().join(format!("out-{round}")).display().to_string();
+        let own = ["-D", INTERVAL, "-D", &dir, "--", file.to_str().expect("text"), &out, &passes];
+        command(TO_FILES, &[more, &own].concat())
+    };
+    let savepoints = folder.path().join("savepoints").display().to_string();
+    let (mut made, mut kept) = (None::<String>, Vec::new());
+    for round in 0.. {
+        random =
+            random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let parallelism = ["1", "2", "3", "5"][(random >> 61) as usize % 4];
+        let mut flags = vec!["--parallelism", parallelism];
+        flags.extend(made.iter().flat_map(|path| ["-s", path]));
+        let out = folder.path().join(format!("out-{round}"));
+        if round == rounds {
+            let ended = ended(arguments(round, &flags));
+            assert_eq!(ended.code, Some(0), "{}", ended.err);
+            kept.push((out, None));
+            break;
+        }
+        let mut child = arguments(round, &flags).spawn().expect("the program was built");
+        thread::sleep(Duration::from_millis(50 + (random >> 33) % 300));
+        let mut answer = ended(arguments(round, &["savepoint", &savepoints]));
+        while answer.code != Some(0) && child.try_wait().expect("a child").is_none() {
+            // It is starting.
+            thread::sleep(Duration::from_millis(5));
+            answer = ended(arguments(round, &["savepoint", &savepoints]));
+        }
+        if answer.code != Some(0) {
+            let ended = child.wait_with_output().expect("a child");
+            let err = String::from_utf8_lossy(&ended.stderr);
+            assert!(ended.status.success(), "{err}");
+            kept.push((out, None));
+            break; // It was done before it could be asked.
+        }
+        child.kill().expect("SIGKILL");
+        child.wait().expect("a child");
+        let path = answer.out.trim_end().to_owned();
+        let number = path.rsplit('-').next().and_then(|number| number.parse::<u64>().ok());
+        kept.push((out, Some(number.expect("a number"))));
+        made = Some(path);
+    }
+    // Of each round what lies in front of its savepoint. That was pending then is visible since the next round began.
+    let all = folder.path().join("all");
+    fs::create_dir(&all).expect("a disk");
+    for (round, (out, savepoint)) in kept.into_iter().enumerate() {
+        for file in fs::read_dir(out).expect("a folder") {
+            let path = file.expect("a file").path();
+            let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+            let number = name.rsplit('-').next().and_then(|number| number.parse::<u64>().ok());
+            let is_before = savepoint.is_none_or(|savepoint| number <= Some(savepoint));
+            if name.starts_with("part-") && is_before {
+                fs::copy(&path, all.join(format!("{name}-{round}"))).expect("a disk");
+            }
+        }
+    }
+    check(&all);
+}
+
 #[track_caller]
 fn check(out: &Path) {
     same_lines(&visible(out), &oracle(&posts(), PASSES), "the committed files");

@@ -28,6 +28,7 @@
 //!
 //! What is missing until there are sockets: the encoding, the token of a JobMaster's term of office, and sessions.
 
+pub mod control;
 mod deployment;
 mod failure_report;
 mod messages;

@@ -148,6 +148,11 @@ pub(crate) struct JobCheckpoints {
     _owner: OwnerLock,
 }
 
+/// Where a job has its checkpoints, below the folder of all jobs.
+pub(crate) fn folder_of_job(folder: &Path, job: &str) -> PathBuf {
+    folder.join(folder_name(job))
+}
+
 /// The name of a job as that of a folder: `trending-hashtags`.
 fn folder_name(job: &str) -> String {
     let plain =
@@ -164,7 +169,7 @@ impl JobCheckpoints {
         job: JobId,
         graph: &JobGraph<VertexCode>,
     ) -> Result<(Self, CheckpointPlan), ClusterError> {
-        let folder = folder.join(folder_name(&graph.name));
+        let folder = folder_of_job(folder, &graph.name);
         fs::create_dir_all(&folder).map_err(StorageError::from)?;
         let owner = OwnerLock::acquire(&folder)?;
         if let Some(stale) = owner.stale_owner() {

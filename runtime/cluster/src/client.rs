@@ -14,11 +14,11 @@ use wiesel_datastream::{OUTPUT_CLOSED, VertexCode};
 use wiesel_graph::JobGraph;
 use wiesel_jobmanager::JobStatus;
 use wiesel_rpc::FailureReport;
-use wiesel_shard::{Door, Machine, Panicked, ShardCounters, signals};
+use wiesel_shard::{Door, Machine, Panicked, ShardCounters, local, signals};
 use wiesel_taskmanager::{PoolMetrics, PoolReport};
 
 use crate::{
-    ClusterError, JobProgress, SavepointError,
+    ClusterError, JobProgress, SavepointError, control_socket,
     launch::{Assembly, ClusterOptions, SubmitOptions, assemble},
     savepoints::Request,
 };
@@ -50,6 +50,8 @@ pub struct JobClient {
     shared: Arc<Shared>,
     control: Door,
     machine: Machine,
+    /// There if the job has a folder of checkpoints.
+    socket: Option<local::Listener>,
 }
 
 /// A job that runs, or has run, from any thread.
@@ -187,13 +189,15 @@ impl MiniCluster {
         cluster.checkpoints.allow_non_restored = options.allow_non_restored;
         cluster.probe()?;
         let handle_signals = options.handle_signals;
-        let Assembly { job, launch, shared } = assemble(graph, &cluster, options)?;
+        let Assembly { job, launch, shared, folder } = assemble(graph, &cluster, options)?;
         let control = launch.control_door();
         if handle_signals {
             signals::install(control.clone()).map_err(ClusterError::Doors)?;
         }
         let machine = Machine::start(launch)?;
-        Ok(JobClient { job, shared, control, machine })
+        let handle = JobHandle { shared: Arc::clone(&shared), control: control.clone() };
+        let socket = folder.and_then(|folder| control_socket::listen(&folder, handle));
+        Ok(JobClient { job, shared, control, machine, socket })
     }
 }
 
@@ -212,6 +216,12 @@ impl JobHandle {
     pub fn cancel(&self) {
         self.shared.cancel.store(true, Ordering::Relaxed);
         self.control.knock();
+    }
+
+    /// The same, as if this signal had come.
+    pub(crate) fn terminate(&self, signal: i32) {
+        self.shared.note_signal(signal);
+        self.cancel();
     }
 
     /// Takes a savepoint while the job goes on, and waits for it: a folder of its own, made in `folder` or in
@@ -314,6 +324,7 @@ impl JobClient {
     /// Waits until the job is over and every shard has ended.
     pub fn wait(self) -> JobResult {
         let report = self.machine.join();
+        drop(self.socket);
         let panics = report.shards.into_iter().chain([report.control]).filter_map(Result::err);
         self.shared.result(panics.collect())
     }

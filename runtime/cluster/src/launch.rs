@@ -7,7 +7,7 @@
 //! 2. A job whose tasks start futures has one place more than shards: the helper's, behind them.
 //! 3. Everything that can be wrong is found here, before a thread runs.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{collections::VecDeque, path::PathBuf, sync::Arc, time::Duration};
 
 use wiesel_connectors::MachineDiscovery;
 use wiesel_core::{
@@ -148,6 +148,8 @@ pub struct Assembly {
     /// What to run.
     pub launch: Launch,
     pub(crate) shared: Arc<Shared>,
+    /// Of its checkpoints, if it has one.
+    pub(crate) folder: Option<PathBuf>,
 }
 
 impl Assembly {
@@ -260,6 +262,7 @@ pub fn assemble(
         peers.push(Peer { door, to, rewired: rewires, from, waiting });
         launch.program(id, move |shard| Box::new(Worker::new(spec, shard)));
     }
+    let folder = checkpoints.as_ref().map(|checkpoints| checkpoints.folder().to_owned());
     let program = JobMasterProgram {
         brain,
         locations,
@@ -275,7 +278,7 @@ pub fn assemble(
         connect: Box::new(connect),
     };
     launch.control(move |_shard| Box::new(program));
-    Ok(Assembly { job, launch, shared })
+    Ok(Assembly { job, launch, shared, folder })
 }
 
 /// The helper's thread: not pinned, and asleep unless a future wants to be polled. It is counted as a shard is, in figures of

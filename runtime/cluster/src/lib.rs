@@ -5,7 +5,7 @@
 //!                                                                              │ Machine::start, or Simulation::run
 //!      control thread: JobMasterProgram ◀── rings, doors ──▶ shard 0: Worker, shard 1: Worker, …
 //!              │ status, progress
-//!         JobClient, JobHandle (status, savepoint, stop, cancel; wait)
+//!         JobClient, JobHandle (status, savepoint, stop, cancel; wait) ◀── _control, a socket for other processes
 //! ```
 //!
 //! # What is always true
@@ -16,6 +16,7 @@
 
 mod checkpoints;
 mod client;
+mod control_socket;
 mod error;
 mod job_master_program;
 mod launch;
@@ -25,6 +26,7 @@ mod savepoints;
 
 pub use checkpoints::CheckpointSettings;
 pub use client::{JobClient, JobHandle, JobResult, MiniCluster};
+pub use control_socket::{AskError, ask_job};
 pub use error::ClusterError;
 pub use launch::{
     Assembly, AssemblyResult, ClusterOptions, SubmitOptions, assemble, slots_of, tasks_only,

@@ -3,12 +3,14 @@
 //! ```text
 //!   trending --parallelism 4 -D shard.spin=0 --explain -- posts.jsonl
 //!            └───────────── the runtime's ───────────┘    └ the program's ┘
+//!   trending stop -p savepoints --drain -- posts.jsonl         asks the one that runs
 //! ```
 
 use std::{ffi::OsString, path::PathBuf};
 
 use lexopt::{Arg, Parser, ValueExt};
 use wiesel_core::config::options;
+use wiesel_rpc::control::Ask;
 
 /// What the command line says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,13 +30,15 @@ pub(crate) struct Arguments {
 }
 
 /// What to do with the job.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Wish {
     /// Run it.
     #[default]
     Run,
     /// Say what it would run as.
     Explain(PlanFormat),
+    /// Ask the job that runs already.
+    Ask(Ask),
     /// Say what can be said.
     Help,
     /// Say which version this is.
@@ -54,21 +58,29 @@ pub(crate) enum PlanFormat {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum UsageError {
-    /// There is no such flag.
-    #[error("unknown flag `{flag}`: {hint}")]
+    /// There is no such flag, or command.
+    #[error("unknown {what} `{flag}`: {hint}", what = if .flag.starts_with('-') { "flag" } else { "command" })]
     UnknownFlag {
         /// As it was written.
         flag: String,
         /// What to write instead.
         hint: String,
     },
-    /// Something that is no flag, before the `--`.
+    /// Something that is no flag and no command, before the `--`.
     #[error(
         "unexpected argument `{argument}`: the program's own arguments follow `--`, as in `-- {argument}`"
     )]
     Unexpected {
         /// As it was written.
         argument: String,
+    },
+    /// A flag of one command, or of none, with another.
+    #[error("`{flag}` is a flag of {of}; see `--help`")]
+    Misplaced {
+        /// As it was written.
+        flag: String,
+        /// What it belongs to.
+        of: &'static str,
     },
     /// A flag without its value, a value that is none of those there are, or one that is not text.
     #[error("{0}; see `--help`")]
@@ -105,7 +117,12 @@ const FLAGS: &[&str] = &[
     "--version",
     "--config",
     "-D",
+    "--savepointPath",
+    "--drain",
 ];
+
+/// All commands, for hints.
+const COMMANDS: &[&str] = &["status", "savepoint", "stop", "cancel"];
 
 /// How similar (Jaro-Winkler, 0 to 1) a name must be to be offered.
 const SIMILARITY_MIN: f64 = 0.8;
@@ -152,10 +169,28 @@ pub(crate) fn parse(
             }
             Arg::Long("help") | Arg::Short('h') => parsed.wish = Wish::Help,
             Arg::Long("version") | Arg::Short('V') => parsed.wish = Wish::Version,
+            Arg::Long("savepointPath") | Arg::Short('p') => {
+                let given = value(&mut parser)?;
+                match &mut parsed.wish {
+                    Wish::Ask(Ask::Stop { folder, .. }) => *folder = Some(absolute(&given)?),
+                    _ => return Err(misplaced("--savepointPath")),
+                }
+            }
+            Arg::Long("drain") | Arg::Short('d') => match &mut parsed.wish {
+                Wish::Ask(Ask::Stop { drain, .. }) => *drain = true,
+                _ => return Err(misplaced("--drain")),
+            },
             Arg::Long(name) => return Err(unknown(format!("--{name}"))),
             Arg::Short(name) => return Err(unknown(format!("-{name}"))),
             Arg::Value(value) => {
-                return Err(UsageError::Unexpected { argument: text(value)? });
+                let argument = text(value)?;
+                match &mut parsed.wish {
+                    Wish::Run => parsed.wish = Wish::Ask(command(argument)?),
+                    Wish::Ask(Ask::Savepoint { folder: folder @ None }) => {
+                        *folder = Some(absolute(&argument)?);
+                    }
+                    _ => return Err(UsageError::Unexpected { argument }),
+                }
             }
         }
         if matches!(parsed.wish, Wish::Help | Wish::Version) {
@@ -163,6 +198,34 @@ pub(crate) fn parse(
         }
     }
     Ok(parsed)
+}
+
+/// A command by its name.
+fn command(name: String) -> Result<Ask, UsageError> {
+    match name.as_str() {
+        "status" => Ok(Ask::Status),
+        "savepoint" => Ok(Ask::Savepoint { folder: None }),
+        "stop" => Ok(Ask::Stop { folder: None, drain: false }),
+        "cancel" => Ok(Ask::Cancel),
+        _ => Err(match UsageError::nearest(&name, COMMANDS.iter().copied()) {
+            Some(known) => {
+                let hint = format!("did you mean `{known}`?");
+                UsageError::UnknownFlag { flag: name, hint }
+            }
+            None => UsageError::Unexpected { argument: name },
+        }),
+    }
+}
+
+fn misplaced(flag: &str) -> UsageError {
+    UsageError::Misplaced { flag: flag.to_owned(), of: "the command `stop`, and follows it" }
+}
+
+/// A folder as the job has to know it, which may run elsewhere.
+fn absolute(folder: &str) -> Result<String, UsageError> {
+    let unusable = |cause: &str| UsageError::Value(format!("`{folder}` is no folder: {cause}"));
+    let path = std::path::absolute(folder).map_err(|error| unusable(&error.to_string()))?;
+    path.to_str().map(str::to_owned).ok_or_else(|| unusable("it is in one whose name is no text"))
 }
 
 fn plan_format(format: String) -> Result<PlanFormat, UsageError> {
@@ -226,6 +289,30 @@ mod tests {
         check("-s there", "Run [execution.state-recovery.path=there] []");
         check("--fromSavepoint=a/b -n", "Run drop [execution.state-recovery.path=a/b] []");
         check("--allowNonRestoredState", "Run drop [] []");
+    }
+
+    #[test]
+    fn a_command_asks_the_job_that_runs() {
+        check("status", "Ask(Status) [] []");
+        check("cancel -- status", "Ask(Cancel) [] [status]");
+        check("-D a=b savepoint", "Ask(Savepoint { folder: None }) [a=b] []");
+        check("savepoint /x", r#"Ask(Savepoint { folder: Some("/x") }) [] []"#);
+        check("stop", "Ask(Stop { folder: None, drain: false }) [] []");
+        check("stop --drain -p /x", r#"Ask(Stop { folder: Some("/x"), drain: true }) [] []"#);
+        check("stop --savepointPath=/x", r#"Ask(Stop { folder: Some("/x"), drain: false }) [] []"#);
+        let parsed = parse(["savepoint", "here"].map(OsString::from)).expect("a command");
+        let Wish::Ask(Ask::Savepoint { folder: Some(folder) }) = parsed.wish else {
+            panic!("{parsed:?}")
+        };
+        assert!(folder.starts_with('/') && folder.ends_with("/here"), "{folder}");
+        check("statu", "unknown command `statu`: did you mean `status`?");
+        check(
+            "savepoint /x /y",
+            "unexpected argument `/y`: the program's own arguments follow `--`, as in `-- /y`",
+        );
+        let stops = "is a flag of the command `stop`, and follows it; see `--help`";
+        check("--drain", &format!("`--drain` {stops}"));
+        check("savepoint -p x", &format!("`--savepointPath` {stops}"));
     }
 
     #[test]

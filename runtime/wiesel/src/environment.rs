@@ -16,7 +16,7 @@
 
 use std::{env, ops::Deref, path::Path, process, time::Duration};
 
-use wiesel_cluster::{JobClient, JobResult, MiniCluster, SubmitOptions, slots_of};
+use wiesel_cluster::{JobClient, JobResult, MiniCluster, SubmitOptions, ask_job, slots_of};
 use wiesel_core::{
     RuntimeExecutionMode,
     config::{ConfigError, Configuration, options},
@@ -25,7 +25,7 @@ use wiesel_datastream::{Environment, VertexCode};
 use wiesel_graph::{GraphDefaults, JobGraph};
 
 use crate::{
-    Error, Result,
+    Error, Result, answers,
     arguments::{self, Arguments, PlanFormat, Wish},
     exit_code, help, logging, print,
     progress::ProgressLine,
@@ -81,7 +81,7 @@ impl StreamExecutionEnvironment {
             match arguments.wish {
                 Wish::Help => end(&help::page(&program)),
                 Wish::Version => end(&help::version(&program)),
-                Wish::Run | Wish::Explain(_) => {}
+                Wish::Run | Wish::Explain(_) | Wish::Ask(_) => {}
             }
             logging::start()?;
             let config = settings::load(&arguments, env::vars_os())?;
@@ -211,7 +211,8 @@ impl StreamExecutionEnvironment {
 
     /// Runs the job until it has read all its input, or is cancelled.
     ///
-    /// A command with `--explain` prints the plan instead and ends with 0. If a signal cancels the job, the closing
+    /// A command with `--explain` prints the plan instead and ends with 0; with `status`, `savepoint`, `stop` or `cancel` it asks
+    /// the job of this name that runs already, prints the answer and ends: nothing of the program runs behind that. If a signal cancels the job, the closing
     /// table is printed and the process ends with 130 or 143; if nobody reads the output any more, it ends with 0.
     ///
     /// # Errors
@@ -235,13 +236,21 @@ impl StreamExecutionEnvironment {
     }
 
     fn submit(&self, name: &str) -> Result<JobClient> {
+        if let Some(Arguments { wish: Wish::Ask(ask), .. }) = &self.arguments {
+            let answered =
+                ask_job(&self.config, name, ask).map_err(|source| Error::ask(name, source));
+            match answered {
+                Ok(answer) => end(&answers::text(name, &answer)),
+                Err(error) => fail(&error),
+            }
+        }
         let graph = self.job_graph(name)?;
         let mut submit = SubmitOptions::default();
         if let Some(arguments) = &self.arguments {
-            match arguments.wish {
+            match &arguments.wish {
                 Wish::Explain(PlanFormat::Text) => end(&graph.explain()),
                 Wish::Explain(PlanFormat::Json) => end(&format!("{}\n", graph.explain_json())),
-                Wish::Run | Wish::Help | Wish::Version => {}
+                Wish::Run | Wish::Ask(_) | Wish::Help | Wish::Version => {}
             }
             submit.handle_signals = true;
             submit.fresh = arguments.fresh;

@@ -2,7 +2,7 @@
 
 use std::{error, fmt, io};
 
-use wiesel_cluster::{ClusterError, JobResult};
+use wiesel_cluster::{AskError, ClusterError, JobResult};
 use wiesel_core::config::ConfigError;
 use wiesel_graph::GraphError;
 use wiesel_jobmanager::JobMasterError;
@@ -61,6 +61,14 @@ pub enum Error {
         /// Why.
         source: Box<ClusterError>,
     },
+    /// The job that runs was asked something, and there is no good answer.
+    #[error("job `{job}`")]
+    Ask {
+        /// Its name.
+        job: String,
+        /// Why.
+        source: Box<AskError>,
+    },
     /// The job failed.
     #[error("job `{job}` failed")]
     Failed {
@@ -91,6 +99,11 @@ impl Error {
         }
     }
 
+    /// Why `job` has not answered as it was meant to.
+    pub(crate) fn ask(job: &str, source: AskError) -> Self {
+        Self::Ask { job: job.to_owned(), source: Box::new(source) }
+    }
+
     /// The code that a process should end with.
     pub fn exit_code(&self) -> i32 {
         match self {
@@ -105,7 +118,7 @@ impl Error {
                 }
                 _ => exit_code::FAILED,
             },
-            Self::Failed { .. } | Self::Lost { .. } => exit_code::FAILED,
+            Self::Ask { .. } | Self::Failed { .. } | Self::Lost { .. } => exit_code::FAILED,
         }
     }
 }

@@ -6,9 +6,17 @@ use wiesel_core::config::options;
 
 /// The page of `--help`.
 pub(crate) fn page(program: &str) -> String {
-    let mut page = format!("usage: {program} [FLAGS] [-- ARGUMENTS OF THE PROGRAM]\n");
+    let mut page = format!("usage: {program} [COMMAND] [FLAGS] [-- ARGUMENTS OF THE PROGRAM]\n");
     page.push_str(
         "
+commands to the job that runs (without one, it is run)
+  status            what it does
+  savepoint [DIR]   takes a savepoint in DIR, or in execution.checkpointing.savepoint-dir; prints its path
+  stop              takes a savepoint and ends the job behind it; prints its path
+    -p, --savepointPath DIR
+    -d, --drain     ends event time first, so that all windows fire
+  cancel            ends it at once
+
 flags
   --parallelism N   subtasks of operators that set none; short for -D parallelism.default=N
   -D KEY=VALUE      sets an option; may be repeated

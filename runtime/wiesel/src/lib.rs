@@ -35,6 +35,7 @@
 //! 3. An error is printed once. What is wrong with the command line, the configuration or the machine ends the process
 //!    with a code of its own ([`exit_code`]); what is wrong with the job is returned to the program.
 
+mod answers;
 mod arguments;
 mod environment;
 mod error;

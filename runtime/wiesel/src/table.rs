@@ -46,6 +46,7 @@ pub(crate) fn closing(job: &str, progress: &JobProgress) -> String {
     text
 }
 
-fn row(text: &mut String, what: &str, figure: &str) {
+/// A line of a table.
+pub(crate) fn row(text: &mut String, what: &str, figure: &str) {
     let _ = writeln!(text, "  {what:<16} {figure:>14}");
 }

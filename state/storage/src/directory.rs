@@ -24,6 +24,9 @@ use crate::{
     read_part, storage::TEMPORARY, verify_file,
 };
 
+/// The socket of the job that owns the folder.
+pub const CONTROL: &str = "_control";
+
 /// The name of a manifest in its folder.
 pub const METADATA: &str = "_metadata";
 
@@ -297,7 +300,8 @@ impl<S: CheckpointStorage> CheckpointDirectory<S> {
         let (referenced, unreadable) = self.referenced()?;
         let mut leftovers = Leftovers { unreadable, ..Leftovers::default() };
         let (top, folders) = self.storage.list("")?;
-        let unknown = top.into_iter().map(|object| object.path).filter(|name| name != "_owner");
+        let unknown = top.into_iter().map(|object| object.path);
+        let unknown = unknown.filter(|name| name != "_owner" && !name.starts_with(CONTROL));
         leftovers.unknown.extend(unknown);
         let mut free = BTreeSet::new();
         for folder in folders {

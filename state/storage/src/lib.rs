@@ -38,8 +38,8 @@ mod storage;
 
 pub use data_file::{BLOCK_BYTES, DataFileWriter, read_part, verify_file};
 pub use directory::{
-    CheckpointDirectory, Found, Leftovers, METADATA, data_file_name, folder_of, load_savepoint,
-    savepoint_folder, store_savepoint,
+    CONTROL, CheckpointDirectory, Found, Leftovers, METADATA, data_file_name, folder_of,
+    load_savepoint, savepoint_folder, store_savepoint,
 };
 pub use disk::{Disk, SeamDisk};
 pub use error::{Damage, StorageError};

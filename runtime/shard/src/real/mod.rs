@@ -7,6 +7,7 @@
 //!   uring     files and sockets              handle     descriptors and addresses
 //!   bell      an eventfd                     net, files what waits
 //!   observe   what the probe looks at        signals    SIGINT and SIGTERM
+//!   local     questions from other processes
 //! ```
 
 mod bell;
@@ -15,6 +16,7 @@ mod control;
 mod executor;
 pub(crate) mod files;
 mod handle;
+pub mod local;
 mod machine;
 pub mod net;
 mod observe;

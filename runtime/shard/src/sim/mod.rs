@@ -14,6 +14,7 @@
 //!    to come ends with an error that names the seed.
 
 mod disk;
+pub mod local;
 mod machine;
 mod ring;
 mod schedule;
