@@ -3,14 +3,18 @@
 //!
 //! ```text
 //!   run at some parallelism ── cut off after a drawn number of turns, or a task fails ──▶ the disk loses what it likes
-//!      ▲                                                                                       │
-//!      └───────────── another parallelism, the same folders ◀──────────────────────────────────┘
+//!      ▲        └ the disk is full, or cannot read, write or sync                              │ a bit of the newest
+//!      └───────────── another parallelism, the same folders ◀──────────────────────────────────┘ checkpoint flips
 //!   … the last run is not cut off: what is visible then is what the definition says, each line once
 //! ```
+//!
+//! A flipped bit is only for what a checkpoint consists of: nobody could find one in a file of output. If no checkpoint is
+//! whole then, the job has to say so, with the name of the file, and to leave everything as it is; the bit flips back.
 
 use std::{
     cell::{Cell, RefCell},
     collections::BTreeSet,
+    error::Error,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -19,16 +23,21 @@ use wiesel_checkpoint::{CheckpointConfig, RestartConfig};
 use wiesel_cluster::{CheckpointSettings, ClusterError, ClusterOptions, SubmitOptions, assemble};
 use wiesel_connectors::Collection;
 use wiesel_core::{RuntimeExecutionMode, Timestamp, millis};
-use wiesel_datastream::Environment;
-use wiesel_graph::{ExecutionGraph, GraphDefaults};
+use wiesel_datastream::{Environment, VertexCode};
+use wiesel_graph::{ExecutionGraph, GraphDefaults, JobGraph};
 use wiesel_jobmanager::JobStatus;
 use wiesel_operators::bounded_out_of_orderness;
 use wiesel_shard::{Policy, ShardSpec, SimConfig, SimDisk, SimError, Simulation};
-use wiesel_storage::Manifest;
+use wiesel_storage::{Manifest, StorageError};
 use wiesel_task::{Checkpoints, TaskOptions};
 use wiesel_taskmanager::WorkerOptions;
 
-use crate::{asks::Asks, case::Draw, crash_work::Work, run::Ran};
+use crate::{
+    asks::Asks,
+    case::Draw,
+    crash_work::Work,
+    run::{Faults, Ran},
+};
 
 const OUT: &str = "/out";
 const CHECKPOINTS: &str = "/checkpoints";
@@ -54,6 +63,11 @@ pub(crate) struct Crash {
     is_incremental: bool,
     /// Somebody else is asked about each record.
     asks: Option<Asks>,
+    /// One operation of the disk in so many fails, in each run but the last, as long as some are left to the run.
+    disk_fails_one_in: u64,
+    /// One crash in so many flips a bit of the newest checkpoint.
+    flips_one_in: Option<u64>,
+    num_retained: u32,
 }
 
 thread_local! {
@@ -65,26 +79,24 @@ thread_local! {
 impl Crash {
     pub(crate) fn of(seed: u64) -> Self {
         let draw = &mut Draw::new(seed ^ 0xC4A5);
-        let count = draw.within(2, 9);
+        let count = draw.within(6, 16);
         Self {
             seed,
-            events: draw.within(50, 600),
+            events: draw.within(50, 2_000),
             keys: draw.of(&[1, 5, 50]),
             bound_ms: draw.of(&[0, 5, 50]),
             work: Work::of(draw),
             interval_us: draw.of(&[50, 200, 1_000]),
             cuts: (0..count)
-                .map(|_| draw.of(&[20, 300, 1_500, 4_000]) + draw.within(0, 400))
+                .map(|_| draw.of(&[20, 150, 500, 1_500]) + draw.within(0, 200))
                 .collect(),
             fails_one_in: if draw.one_in(2) { Some(draw.within(20, 400)) } else { None },
             is_incremental: !draw.one_in(4),
             asks: if draw.one_in(2) { Some(Asks::of(draw)) } else { None },
+            disk_fails_one_in: draw.of(&[0, 20, 60, 200]),
+            flips_one_in: if draw.one_in(2) { Some(draw.within(1, 4)) } else { None },
+            num_retained: draw.within(1, 4) as u32,
         }
-    }
-
-    /// Faults that the seed brings: each run that is cut off, and the failures that are left to it.
-    pub(crate) fn faults(&self) -> u64 {
-        self.cuts.len() as u64 + if self.fails_one_in.is_some() { FAILURES_MAX } else { 0 }
     }
 
     /// Key and event time of each record.
@@ -100,6 +112,56 @@ impl Crash {
     /// The lines that must be there, each once.
     fn expected(&self) -> Vec<String> {
         self.work.expected(&self.input())
+    }
+
+    /// The job, and how many slots it needs.
+    fn graph(&self, parallelism: u32) -> Result<(JobGraph<VertexCode>, u32), String> {
+        let defaults = GraphDefaults {
+            parallelism,
+            max_parallelism: Some(8),
+            auto_generate_uids: true,
+            runtime_mode: RuntimeExecutionMode::Streaming,
+        };
+        let graph =
+            self.environment().job_graph("sim", &defaults).map_err(|error| error.to_string())?;
+        let slots = ExecutionGraph::expand(&graph).slot_count();
+        Ok((graph, slots))
+    }
+
+    fn cluster(&self, slots: u32) -> ClusterOptions {
+        let config = CheckpointConfig {
+            interval: Some(Duration::from_micros(self.interval_us)),
+            tolerable_failures: 1_000,
+            num_retained: self.num_retained,
+            ..CheckpointConfig::default()
+        };
+        ClusterOptions {
+            shards: ShardSpec::spread(slots as usize, &[]),
+            credits: 2,
+            worker: WorkerOptions {
+                task: TaskOptions {
+                    quantum: Duration::from_micros(50),
+                    frame_age_max: Duration::from_micros(100),
+                    checkpoints: Checkpoints::ExactlyOnce,
+                    is_incremental: self.is_incremental,
+                },
+                overdraft_bytes_max: 1 << 20,
+                record_bytes_max: 1 << 20,
+                heartbeat_every: Duration::from_millis(10),
+                sort_bytes_max: 1 << 20,
+                tmp_folders: PathBuf::from("/tmp").into(),
+            },
+            row_sources: None,
+            checkpoints: CheckpointSettings {
+                folder: Some(Path::new(CHECKPOINTS).to_owned()),
+                config,
+                restart: RestartConfig::FixedDelay {
+                    attempts: 100,
+                    delay: Duration::from_micros(100),
+                },
+                ..CheckpointSettings::off()
+            },
+        }
     }
 
     fn environment(&self) -> Environment {
@@ -132,7 +194,10 @@ impl Crash {
 }
 
 /// Tasks that fail, of a seed that lets some.
-const FAILURES_MAX: u64 = 3;
+const FAILURES_MAX: u64 = 5;
+
+/// Operations of the disk that fail in a run, of a seed that lets some.
+const DISK_FAILURES_MAX: u64 = 8;
 
 /// How a run ended.
 enum End {
@@ -148,26 +213,51 @@ pub(crate) fn run(seed: u64) -> Result<Ran, String> {
     FAILURES.set(if crash.fails_one_in.is_some() { FAILURES_MAX } else { 0 });
     DRAW.with_borrow_mut(|draw| *draw = Draw::new(seed ^ 0xFA11));
     let draw = &mut Draw::new(seed ^ 0x9999);
-    let mut total = Ran { trace_hash: seed, steps: 0 };
+    let mut total = Ran { trace_hash: seed, steps: 0, faults: Faults::default() };
     let mut is_finished = false;
     for (number, steps_max) in (0..).zip(crash.cuts.iter().copied().chain([STEPS_MAX])) {
+        let is_last = steps_max == STEPS_MAX;
         let parallelism = draw.within(1, 4) as u32;
         let policy = draw.of(&[Policy::Mixed, Policy::Random, Policy::RoundRobin, Policy::Burst]);
         let run_seed = seed.wrapping_mul(31).wrapping_add(number);
-        match one_run(&crash, run_seed, parallelism, steps_max, policy, &disk, &mut total)? {
+        let one_in = if is_last { 0 } else { crash.disk_fails_one_in };
+        disk.fail(draw.next(), one_in, DISK_FAILURES_MAX);
+        let ended = one_run(&crash, run_seed, parallelism, steps_max, policy, &disk, &mut total)?;
+        disk.fail(0, 0, 0);
+        match ended {
             End::Finished => {
                 is_finished = true;
                 break;
             }
-            End::Cut => disk.crash(draw.next()),
+            End::Cut => {
+                total.faults.crashes += 1;
+                disk.crash(draw.next());
+            }
+        }
+        if crash.flips_one_in.is_some_and(|one_in| draw.one_in(one_in)) {
+            total.faults.flips += u64::from(flip_a_bit(&crash, &disk, draw)?);
         }
     }
     if !is_finished {
         return Err("the last run did not finish".to_owned());
     }
+    total.faults.disk = disk.faults();
+    total.faults.failures =
+        if crash.fails_one_in.is_some() { FAILURES_MAX - FAILURES.get() } else { 0 };
+    // Started again it says that it has finished. A disk that could not be read has kept it from removing some files; that
+    // is made up for then.
+    let (graph, slots) = crash.graph(1)?;
+    match assemble(graph, &crash.cluster(slots), SubmitOptions::default()) {
+        Err(ClusterError::Finished { .. }) => {}
+        Err(error) => return Err(format!("started again behind its end: {error}")),
+        Ok(_) => return Err("it had finished and would begin again".to_owned()),
+    }
     let mut found = Vec::new();
     for path in disk.files().iter().filter(|path| path.starts_with(OUT)) {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if name.ends_with(".undone") {
+            continue; // Of a checkpoint that was damaged.
+        }
         if !name.starts_with("part-") {
             return Err(format!("left behind: {name}"));
         }
@@ -185,28 +275,85 @@ pub(crate) fn run(seed: u64) -> Result<Ran, String> {
             expected.len()
         ));
     }
-    only_the_last_checkpoint_is_left(&disk)?;
+    let retained = if disk.faults() == 0 { Some(crash.num_retained) } else { None };
+    only_the_last_checkpoints_are_left(&disk, retained)?;
     Ok(total)
 }
 
-/// No file leaks: what is left is the manifest of the last checkpoint, the files that it names, and the lock.
-fn only_the_last_checkpoint_is_left(disk: &SimDisk) -> Result<(), String> {
+/// The manifests of the checkpoints, oldest first.
+fn manifests(disk: &SimDisk) -> Vec<PathBuf> {
+    let number = |path: &PathBuf| {
+        let folder = path.parent()?.file_name()?.to_str()?;
+        folder.strip_prefix("chk-")?.parse::<u64>().ok()
+    };
+    let mut found = disk.files();
+    found.retain(|path| path.starts_with(CHECKPOINTS) && path.ends_with("_metadata"));
+    found.sort_by_key(number);
+    found
+}
+
+/// The files that a manifest names, if it can be read.
+fn named_by(disk: &SimDisk, manifest: &Path) -> Option<BTreeSet<PathBuf>> {
+    let decoded = Manifest::decode("_metadata", &disk.get(manifest)?).ok()?;
+    let folder = manifest.parent()?.parent()?;
+    Some(decoded.files().map(|(_, _, file)| folder.join(&file.path)).collect())
+}
+
+/// Flips a bit of the newest checkpoint; whether it has stayed so. It flips back if the job cannot start with it, which it
+/// has to say.
+fn flip_a_bit(crash: &Crash, disk: &SimDisk, draw: &mut Draw) -> Result<bool, String> {
+    let Some(manifest) = manifests(disk).pop() else { return Ok(false) };
+    let Some(mut files) = named_by(disk, &manifest) else { return Ok(false) };
+    files.insert(manifest);
+    let files: Vec<_> = files.into_iter().collect();
+    let file = draw.of(&files.iter().collect::<Vec<_>>());
+    let bits = disk.get(file).map_or(0, |bytes| bytes.len() as u64 * 8);
+    let bit = draw.within(0, bits.saturating_sub(1));
+    if !disk.flip(file, bit) {
+        return Ok(false);
+    }
+    let before = disk.files();
+    let graph = crash.graph(2)?;
+    // What would start starts with the next run.
+    let refused = match assemble(graph.0, &crash.cluster(graph.1), SubmitOptions::default()) {
+        Ok(_) | Err(ClusterError::Finished { .. }) => return Ok(true),
+        Err(ClusterError::Storage(error @ StorageError::NoneWhole { .. })) => error.to_string(),
+        Err(other) => return Err(format!("bit {bit} of {}: {other}", file.display())),
+    };
+    let name = file.strip_prefix(CHECKPOINTS).unwrap_or(file);
+    let name: PathBuf = name.components().skip(1).collect();
+    if !refused.contains(&*name.to_string_lossy()) {
+        return Err(format!("bit {bit} of {} is not named: {refused}", file.display()));
+    }
+    if disk.files() != before {
+        return Err(format!(
+            "bit {bit} of {}: a start that was refused changed files",
+            file.display()
+        ));
+    }
+    disk.flip(file, bit);
+    Ok(false)
+}
+
+/// No file leaks: what is left are the manifests of the last checkpoints, at most as many as are retained, the files that
+/// they name, the lock, and manifests that were set aside.
+fn only_the_last_checkpoints_are_left(disk: &SimDisk, retained: Option<u32>) -> Result<(), String> {
     let files = disk.files();
     let mut left: BTreeSet<&Path> = files.iter().map(PathBuf::as_path).collect();
-    left.retain(|path| path.starts_with(CHECKPOINTS) && !path.ends_with("_owner"));
-    let manifests: Vec<&Path> =
-        left.iter().copied().filter(|path| path.ends_with("_metadata")).collect();
-    let [manifest] = manifests[..] else {
-        return Err(format!("{} checkpoints are left, not one", manifests.len()));
-    };
-    let bytes = disk.get(manifest).unwrap_or_default();
-    let Ok(decoded) = Manifest::decode("_metadata", &bytes) else {
-        return Err(format!("{} cannot be read", manifest.display()));
-    };
-    left.remove(manifest);
-    let folder = manifest.parent().and_then(Path::parent).unwrap_or(Path::new(""));
-    let named: BTreeSet<PathBuf> =
-        decoded.files().map(|(_, _, file)| folder.join(&file.path)).collect();
+    let is_aside = |path: &Path| path.extension().is_some_and(|end| end == "damaged");
+    left.retain(|path| {
+        path.starts_with(CHECKPOINTS) && !path.ends_with("_owner") && !is_aside(path)
+    });
+    let manifests = manifests(disk);
+    if manifests.is_empty() || retained.is_some_and(|most| manifests.len() > most as usize) {
+        return Err(format!("{} checkpoints are left, not {retained:?}", manifests.len()));
+    }
+    let mut named = BTreeSet::new();
+    for manifest in &manifests {
+        left.remove(manifest.as_path());
+        let files = named_by(disk, manifest);
+        named.extend(files.ok_or_else(|| format!("{} cannot be read", manifest.display()))?);
+    }
     let named: BTreeSet<&Path> = named.iter().map(PathBuf::as_path).collect();
     if let Some(strange) = left.difference(&named).next() {
         return Err(format!("left behind: {}", strange.display()));
@@ -237,48 +384,14 @@ fn one_run(
     disk: &SimDisk,
     total: &mut Ran,
 ) -> Result<End, String> {
-    let defaults = GraphDefaults {
-        parallelism,
-        max_parallelism: Some(8),
-        auto_generate_uids: true,
-        runtime_mode: RuntimeExecutionMode::Streaming,
-    };
-    let environment = crash.environment();
-    let graph = environment.job_graph("sim", &defaults).map_err(|error| error.to_string())?;
-    let slots = ExecutionGraph::expand(&graph).slot_count();
-    let config = CheckpointConfig {
-        interval: Some(Duration::from_micros(crash.interval_us)),
-        tolerable_failures: 1_000,
-        ..CheckpointConfig::default()
-    };
-    let cluster = ClusterOptions {
-        shards: ShardSpec::spread(slots as usize, &[]),
-        credits: 2,
-        worker: WorkerOptions {
-            task: TaskOptions {
-                quantum: Duration::from_micros(50),
-                frame_age_max: Duration::from_micros(100),
-                checkpoints: Checkpoints::ExactlyOnce,
-                is_incremental: crash.is_incremental,
-            },
-            overdraft_bytes_max: 1 << 20,
-            record_bytes_max: 1 << 20,
-            heartbeat_every: Duration::from_millis(10),
-            sort_bytes_max: 1 << 20,
-            tmp_folders: PathBuf::from("/tmp").into(),
-        },
-        row_sources: None,
-        checkpoints: CheckpointSettings {
-            folder: Some(Path::new(CHECKPOINTS).to_owned()),
-            config,
-            restart: RestartConfig::FixedDelay { attempts: 100, delay: Duration::from_micros(100) },
-            ..CheckpointSettings::off()
-        },
-    };
+    let (graph, slots) = crash.graph(parallelism)?;
+    let cluster = crash.cluster(slots);
     let options = SubmitOptions { observe_every: Duration::from_secs(1), ..Default::default() };
     let assembly = match assemble(graph, &cluster, options) {
         // It was cut off behind its last checkpoint: starting it has made the last commit.
         Err(ClusterError::Finished { .. }) => return Ok(End::Finished),
+        // A disk that fails may keep the job from starting.
+        Err(error) if is_of_disk(&error) => return Ok(End::Cut),
         assembled => assembled.map_err(|error| error.to_string())?,
     };
     let handle = assembly.result_handle();
@@ -296,7 +409,26 @@ fn one_run(
     let result = handle.get();
     if result.status != JobStatus::Finished {
         let failure = result.failure.map_or_else(|| "no failure".to_owned(), |f| f.to_string());
+        if steps_max < STEPS_MAX && says_that_it_was_the_disk(&failure) {
+            return Ok(End::Cut);
+        }
         return Err(format!("{}: {failure}", result.status));
     }
     Ok(End::Finished)
+}
+
+/// Whether an error, or one that it comes from, is one of the disk's.
+fn is_of_disk(error: &ClusterError) -> bool {
+    let mut next: Option<&dyn Error> = Some(error);
+    while let Some(error) = next {
+        if says_that_it_was_the_disk(&error.to_string()) {
+            return true;
+        }
+        next = error.source();
+    }
+    false
+}
+
+fn says_that_it_was_the_disk(text: &str) -> bool {
+    text.contains("(os error 5)") || text.contains("(os error 28)")
 }

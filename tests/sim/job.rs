@@ -248,13 +248,13 @@ where
     S: Start,
     C: Chain<S::Out, Out = Event>,
 {
-    let keyed = events.key_by::<u32>(|event| event.key).set_parallelism(case.parallelism[1]);
+    let keyed = events.key_by::<u32>(key_of_event).set_parallelism(case.parallelism[1]);
     match case.first {
         Stage::Rolling => {
             middle(case, keyed.count().uid("first").process(Stamp(Probe::at("first stage"))))
         }
         Stage::States => {
-            let sums = keyed.process(SumOfStates::new(|_: EventView<'_>| 1));
+            let sums = keyed.process(SumOfStates::new(one as fn(EventView<'_>) -> u64));
             middle(case, sums.uid("first").process(Stamp(Probe::at("first stage"))))
         }
         Stage::Windows(size_ms) => {
@@ -313,6 +313,34 @@ where
     back(case, stream.process(Pass(Probe::at("between"))), first)
 }
 
+// What follows are functions, not closures: a closure in a generic function is of another type for each type of stream
+// that the function is called with, and with it everything behind it, which the compiler then makes that often.
+
+fn key_of_event(event: EventView<'_>) -> u32 {
+    event.key
+}
+
+fn one(_: EventView<'_>) -> u64 {
+    1
+}
+
+fn key_of_tally(tally: TallyView<'_>) -> u32 {
+    tally.key
+}
+
+fn count_of(tally: TallyView<'_>) -> u64 {
+    tally.count
+}
+
+/// What the second stage counts.
+fn weigh(modulus: u32, weighs: bool) -> impl Fn(TallyView<'_>) -> Tally + Clone + Send + 'static {
+    move |tally| Tally {
+        key: tally.key % modulus,
+        at_ms: tally.at_ms,
+        count: if weighs { tally.count } else { 1 },
+    }
+}
+
 /// The second stage, and the end.
 fn back<S, C>(
     case: &Case,
@@ -323,34 +351,29 @@ where
     S: Start,
     C: Chain<S::Out, Out = Tally>,
 {
-    let (modulus, weighs) = (case.modulus, case.weighs());
     let keyed = stream
-        .map(move |tally| Tally {
-            key: tally.key % modulus,
-            at_ms: tally.at_ms,
-            count: if weighs { tally.count } else { 1 },
-        })
-        .key_by::<u32>(|tally| tally.key)
+        .map(weigh(case.modulus, case.weighs()))
+        .key_by::<u32>(key_of_tally)
         .set_parallelism(case.parallelism[3]);
     let second = match case.second {
         Stage::Rolling => rolling_sum(keyed),
         Stage::States => {
-            let sums = keyed.process(SumOfStates::new(|tally: TallyView<'_>| tally.count));
+            let sums = keyed.process(SumOfStates::new(count_of as fn(TallyView<'_>) -> u64));
             sums.uid("second").process(Stamp(Probe::at("second stage"))).collect()
         }
         Stage::Windows(size_ms) => {
             let windows = Tumbling::event_time(duration(size_ms));
-            let sums = keyed.window(windows).sum::<u64, _>(|tally| tally.count);
+            let sums = keyed.window(windows).sum::<u64, _>(count_of);
             sums.uid("second").process(Stamp(Probe::at("second stage"))).collect()
         }
         Stage::Sliding(size_ms, slide_ms) => {
             let windows = Sliding::event_time(duration(size_ms), duration(slide_ms));
-            let sums = keyed.window(windows).sum::<u64, _>(|tally| tally.count);
+            let sums = keyed.window(windows).sum::<u64, _>(count_of);
             sums.uid("second").process(Stamp(Probe::at("second stage"))).collect()
         }
         Stage::Sessions(gap_ms) => {
             let sessions = keyed.window(Session::with_gap(duration(gap_ms)));
-            let sums = sessions.sum::<u64, _>(|tally| tally.count);
+            let sums = sessions.sum::<u64, _>(count_of);
             sums.uid("second").process(Stamp(Probe::at("second stage"))).collect()
         }
     };
@@ -363,6 +386,6 @@ where
     S: Start,
     C: Chain<S::Out, Out = Tally>,
 {
-    let sums = keyed.sum::<u64, _>(|tally| tally.count).uid("second");
+    let sums = keyed.sum::<u64, _>(count_of).uid("second");
     sums.process(Stamp(Probe::at("second stage"))).collect()
 }

@@ -11,7 +11,7 @@
 //! 1. Seeds are fresh in every run, and the first is printed; `SEED=x` replays one. A seed says everything.
 //! 2. Each seed is run again in another process, whose trace hash must be the same.
 //! 3. A run that finds nothing has first found every seeded fault ([`wiesel_task::Mutant`]).
-//! 4. One seed in four is a crash: a job with checkpoints, on a machine that goes down at random.
+//! 4. Nearly one seed in two is a crash: a job with checkpoints, on a machine that goes down at random, with a disk that fails.
 //! 5. The exit code is 1 if anything was violated, and the last line sums up.
 //!
 //! `--canary` lets seeded faults happen and must exit with 1.

@@ -37,12 +37,41 @@ const TMP_FOLDER: &str = "tmp";
 /// One seed in so many is a flood.
 const FLOOD_ONE_IN: u64 = 8;
 /// And of the others one in so many crashes.
-const CRASH_ONE_IN: u64 = 4;
+const CRASH_ONE_IN: u64 = 2;
 
 /// What a seed came to.
 pub(crate) struct Ran {
     pub(crate) trace_hash: u64,
     pub(crate) steps: u64,
+    /// What went wrong because the seed wanted it.
+    pub(crate) faults: Faults,
+}
+
+/// How often, of each kind.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Faults {
+    /// The machine went down.
+    pub(crate) crashes: u64,
+    /// A task failed.
+    pub(crate) failures: u64,
+    /// The disk refused.
+    pub(crate) disk: u64,
+    /// A bit of a checkpoint was another one.
+    pub(crate) flips: u64,
+}
+
+impl Faults {
+    pub(crate) fn add(&mut self, more: Self) {
+        let Self { crashes, failures, disk, flips } = more;
+        self.crashes += crashes;
+        self.failures += failures;
+        self.disk += disk;
+        self.flips += flips;
+    }
+
+    pub(crate) fn total(self) -> u64 {
+        self.crashes + self.failures + self.disk + self.flips
+    }
 }
 
 thread_local! {
@@ -250,5 +279,5 @@ fn simulate(
     if ran.elapsed >= NEVER {
         return Err("a shard was not woken: it went on with its heartbeat".to_owned());
     }
-    Ok((Ran { trace_hash: ran.trace_hash, steps: ran.steps }, result))
+    Ok((Ran { trace_hash: ran.trace_hash, steps: ran.steps, faults: Faults::default() }, result))
 }

@@ -10,12 +10,12 @@ use wiesel_task::Mutant;
 
 use crate::{
     args::Args,
-    crash::{Crash, ON_PURPOSE},
-    run,
+    crash::ON_PURPOSE,
+    run::{self, Faults},
 };
 
 /// Seeds until a seeded fault must have been found. Each is found within the first few.
-const CANARY_SEEDS: u64 = 200;
+const CANARY_SEEDS: u64 = 500;
 
 /// The whole program.
 pub(crate) fn main() -> ExitCode {
@@ -60,18 +60,16 @@ fn keep_quiet_about_faults() {
 /// Runs the seeds; says whether nothing was violated.
 fn check(args: &Args, other: Option<Other>) -> bool {
     let (mut violations, mut steps, mut floods) = (0_u64, 0, 0_u64);
-    let (mut crashes, mut faults) = (0_u64, 0);
+    let (mut crashes, mut faults) = (0_u64, Faults::default());
     let mut hashes = Vec::new();
     for seed in args.first..args.first.saturating_add(args.seeds) {
         floods += u64::from(run::is_flood(seed));
-        if run::is_crash(seed) {
-            crashes += 1;
-            faults += Crash::of(seed).faults();
-        }
+        crashes += u64::from(run::is_crash(seed));
         match run::run(seed) {
             Ok(ran) => {
                 hashes.push(ran.trace_hash);
                 steps += ran.steps;
+                faults.add(ran.faults);
             }
             Err(violation) => {
                 violations += 1;
@@ -97,8 +95,15 @@ fn check(args: &Args, other: Option<Other>) -> bool {
         }
     };
     println!(
-        "sim: {} seeds ({floods} floods, {crashes} crashed jobs with {faults} faults, {steps} turns), {violations} violations, {compared}, first seed {}",
-        args.seeds, args.first
+        "sim: {} seeds ({floods} floods, {crashes} crashed jobs, {steps} turns), {} faults ({} crashes, {} failed tasks, {} of \
+         the disk, {} flipped bits), {violations} violations, {compared}, first seed {}",
+        args.seeds,
+        faults.total(),
+        faults.crashes,
+        faults.failures,
+        faults.disk,
+        faults.flips,
+        args.first
     );
     violations == 0
 }

@@ -37,15 +37,6 @@ impl JobCheckpoints {
             .collect()
     }
 
-    /// A manifest that cannot be read would keep every file on the disk, since nobody knows what it names.
-    fn set_aside(&self, checkpoint: u64) {
-        match self.directory.set_aside(checkpoint) {
-            Ok(true) => tracing::warn!(checkpoint, "its manifest is `_metadata.damaged` now"),
-            Ok(false) => {}
-            Err(error) => tracing::warn!(checkpoint, "its manifest stays in the way: {error}"),
-        }
-    }
-
     /// What the job continues from; a savepoint gets a number of at least `above_visible`.
     pub(crate) fn find(
         &self,
@@ -54,8 +45,11 @@ impl JobCheckpoints {
     ) -> Result<Option<CompletedCheckpoint>, ClusterError> {
         if settings.fresh {
             for id in self.directory.list()? {
-                self.set_aside(id);
-                self.directory.discard(id, &BTreeSet::new())?;
+                match self.directory.discard(id, &BTreeSet::new()) {
+                    // Nobody knows what it names; what it leaves is cleaned up.
+                    Err(StorageError::Damaged(_)) => self.directory.set_aside(id)?,
+                    discarded => drop(discarded?),
+                }
             }
         }
         if let Some(path) = &settings.recovery {
@@ -69,10 +63,11 @@ impl JobCheckpoints {
             tracing::warn!(checkpoint = id, "damaged, falling back to the one before: {damage}");
         }
         let Some(manifest) = found.manifest else { return Ok(None) };
-        if !found.damaged.is_empty() {
+        // Set aside first: what is taken back, now or by the next start, must not be counted on again.
+        found.damaged.iter().try_for_each(|(id, _)| self.directory.set_aside(*id))?;
+        if self.directory.is_behind(manifest.checkpoint)? {
             let older = CheckpointId(manifest.checkpoint);
             self.of_sinks(|sink| sink.take_back(older, &MachineDiscovery))?;
-            found.damaged.iter().for_each(|(id, _)| self.set_aside(*id));
         }
         let restored = self.completed_of(&manifest, settings.allow_non_restored)?;
         if manifest.is_final {

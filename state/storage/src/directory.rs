@@ -12,7 +12,9 @@
 //!    given out again after all its files are gone.
 //! 2. A manifest is deleted before its files: after a crash between there are leftovers, never a manifest without files.
 //! 3. Nothing is deleted while a manifest cannot be read, since nobody knows what it names; but for manifests on demand.
-//!    Whoever has fallen back to an older one sets it aside, under a name that is not a manifest's.
+//!    One that was passed over is set aside (`aside`), and in nobody's way.
+
+mod aside;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -29,9 +31,6 @@ pub const CONTROL: &str = "_control";
 
 /// The name of a manifest in its folder.
 pub const METADATA: &str = "_metadata";
-
-/// What the name of a manifest ends with that cannot be read and was set aside.
-const DAMAGED: &str = ".damaged";
 
 const FOLDER: &str = "chk-";
 const DATA: &str = ".data";
@@ -214,27 +213,6 @@ impl<S: CheckpointStorage> CheckpointDirectory<S> {
         let (folder, damaged) =
             (self.storage.describe(), damaged.into_iter().map(|(_, damage)| damage).collect());
         Err(StorageError::NoneWhole { folder, damaged })
-    }
-
-    /// Gives a manifest that cannot be read another name, `_metadata.damaged`, so that it is in nobody's way: the files
-    /// of its folder are leftovers then. Whether it was one; a manifest that can be read stays.
-    ///
-    /// # Errors
-    ///
-    /// When its bytes cannot be had, or the disk fails. It is there under its own name then, or under both.
-    pub fn set_aside(&self, checkpoint: u64) -> Result<bool, StorageError> {
-        match self.load(checkpoint) {
-            Ok(_) => return Ok(false),
-            Err(StorageError::Damaged(_)) => {}
-            Err(other) => return Err(other),
-        }
-        let path = manifest_path(Kind::Checkpoint, checkpoint);
-        let len = self.storage.len(&path)?.unwrap_or(0);
-        let bytes = self.storage.get(&path, 0, len)?;
-        self.storage.put(&format!("{path}{DAMAGED}"), &bytes, PutMode::Replace)?;
-        self.storage.delete(&path)?;
-        self.storage.sync(&folder_of(checkpoint))?;
-        Ok(true)
     }
 
     /// The bytes of a part.

@@ -186,15 +186,17 @@ fn a_file_that_another_checkpoint_names_stays() {
 }
 
 #[test]
-fn a_manifest_that_is_set_aside_is_in_nobodys_way() {
+fn a_checkpoint_that_is_set_aside_is_none_any_more() {
     let (disk, directory) = with_checkpoints(2);
-    assert!(!directory.set_aside(2).expect("readable"));
     let manifest = PathBuf::from(format!("{ROOT}/chk-2/_metadata"));
     disk.flip(&manifest, 300);
     let damaged = disk.bytes(&manifest);
     assert!(directory.clean(&BTreeSet::new()).expect("listed").deleted.is_empty());
-    assert!(directory.set_aside(2).expect("a disk"));
+    assert!(!directory.is_behind(1).expect("listed"));
+    directory.set_aside(2).expect("a disk");
+    directory.set_aside(2).expect("nothing is left to do");
     assert_eq!(disk.bytes(format!("{ROOT}/chk-2/_metadata.damaged").as_ref()), damaged);
+    assert!(directory.is_behind(1).expect("listed") && !directory.is_behind(2).expect("listed"));
     assert_eq!(directory.list().expect("listed"), [1]);
     let cleaned = directory.clean(&BTreeSet::new()).expect("listed");
     assert_eq!(cleaned.deleted, ["chk-2/0-0.data", "chk-2/0-1.data"]);

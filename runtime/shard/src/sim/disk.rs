@@ -5,6 +5,9 @@
 //!   fsync ─▶ synced       fsync of the folder ────▶ durable      what a crash of the machine leaves for certain
 //! ```
 //!
+//! Operations on files fail at random, if a test wants it ([`SimDisk::fail`]): reads, writes (half done, if the disk is full),
+//! syncs (what was not synced then never is), files and folders that cannot be made.
+//!
 //! A crash leaves, of what was not synced, whatever it likes: bytes as they were, as they are, or torn; the names of a
 //! folder as they were or as they are, all of them, as a journal does it. Folders themselves stay.
 
@@ -28,16 +31,25 @@ pub(super) struct Body {
     bytes: Vec<u8>,
     /// As of the last sync.
     synced: Vec<u8>,
+    /// A sync has failed: the system has dropped what was not written, and a later sync knows nothing of it.
+    is_lost: bool,
 }
 
 impl Body {
     fn durable(bytes: Vec<u8>) -> Self {
-        Self { synced: bytes.clone(), bytes }
+        Self { synced: bytes.clone(), bytes, is_lost: false }
     }
 
     /// Makes the bytes survive a crash.
     pub(super) fn sync(&mut self) {
-        self.synced.clone_from(&self.bytes);
+        if !self.is_lost {
+            self.synced.clone_from(&self.bytes);
+        }
+    }
+
+    /// A sync that fails.
+    pub(super) fn fail_sync(&mut self) {
+        self.is_lost = self.bytes != self.synced;
     }
 
     /// What a crash leaves.
@@ -86,22 +98,49 @@ pub struct SimDisk(Shared<Disk>);
 
 #[derive(Default)]
 pub(super) struct Disk {
-    files: BTreeMap<PathBuf, Content>,
+    pub(super) files: BTreeMap<PathBuf, Content>,
     /// As of the last sync of each folder.
     durable: BTreeMap<PathBuf, Content>,
-    folders: BTreeSet<PathBuf>,
-    locked: BTreeSet<PathBuf>,
+    pub(super) folders: BTreeSet<PathBuf>,
+    pub(super) locked: BTreeSet<PathBuf>,
     pub(super) stdin: VecDeque<u8>,
     /// Standard output and standard error.
     pub(super) out: [Vec<u8>; 2],
     pub(super) stdout_closed: bool,
+    faults: Faults,
 }
+
+/// Which operations fail.
+#[derive(Default)]
+struct Faults {
+    /// One in so many; none if zero.
+    one_in: u64,
+    /// What is left of them.
+    left: u64,
+    state: u64,
+    /// How many there were.
+    count: u64,
+}
+
+/// What an operation does, as far as faults care.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Act {
+    /// It reads.
+    Read,
+    /// It needs room.
+    Write,
+    /// It makes something durable.
+    Sync,
+}
+
+const EIO: i32 = 5;
+const ENOSPC: i32 = 28;
 
 thread_local! {
     static INSTALLED: RefCell<Option<SimDisk>> = const { RefCell::new(None) };
 }
 
-fn plain(path: &Path) -> PathBuf {
+pub(super) fn plain(path: &Path) -> PathBuf {
     path.components().filter(|part| !matches!(part, Component::CurDir)).collect()
 }
 
@@ -153,8 +192,7 @@ impl SimDisk {
         let mut state = seed;
         let mut draw = |below: u64| {
             state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-            let z = (state ^ (state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-            (z ^ (z >> 27)) % below
+            mixed(state) % below
         };
         let mut disk = self.lock();
         let names = disk.files.keys().chain(disk.durable.keys());
@@ -169,6 +207,32 @@ impl SimDisk {
         disk.durable.clone_from(&left);
         disk.files = left;
         disk.locked.clear();
+    }
+
+    /// From now on one operation on a file in `one_in` fails, drawn from `seed`, until `most` have: none, if either is 0.
+    /// The standard streams and sockets are left alone.
+    pub fn fail(&self, seed: u64, one_in: u64, most: u64) {
+        let faults = &mut self.lock().faults;
+        *faults = Faults { one_in, left: most, state: seed, count: faults.count };
+    }
+
+    /// How many operations have failed.
+    pub fn faults(&self) -> u64 {
+        self.lock().faults.count
+    }
+
+    /// Flips a bit of a file, for good; whether it has that many.
+    pub fn flip(&self, path: impl AsRef<Path>, bit: u64) -> bool {
+        let disk = self.lock();
+        let Some(content) = disk.files.get(&plain(path.as_ref())) else { return false };
+        let mut body = content.lock();
+        let (at, mask) = ((bit / 8) as usize, 1 << (bit % 8));
+        let Some(byte) = body.bytes.get_mut(at) else { return false };
+        *byte ^= mask;
+        if let Some(byte) = body.synced.get_mut(at) {
+            *byte ^= mask;
+        }
+        true
     }
 
     /// What a file holds, if there is one.
@@ -202,7 +266,36 @@ impl SimDisk {
     }
 }
 
+impl Faults {
+    fn draw(&mut self) -> u64 {
+        self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        mixed(self.state)
+    }
+}
+
+fn mixed(state: u64) -> u64 {
+    let z = (state ^ (state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z ^ (z >> 27)
+}
+
 impl Disk {
+    /// Whether an operation fails now, and how.
+    pub(super) fn fault(&mut self, act: Act) -> io::Result<()> {
+        let faults = &mut self.faults;
+        if faults.one_in == 0 || faults.left == 0 || faults.draw() % faults.one_in != 0 {
+            return Ok(());
+        }
+        faults.left -= 1;
+        faults.count += 1;
+        let is_full = act == Act::Write && faults.draw() % 2 == 0;
+        Err(io::Error::from_raw_os_error(if is_full { ENOSPC } else { EIO }))
+    }
+
+    /// How many of `count` bytes a write that fails has written.
+    pub(super) fn half_of(&mut self, count: usize) -> usize {
+        (self.faults.draw() % (count as u64 + 1)) as usize
+    }
+
     fn parent_exists(&self, path: &Path) -> io::Result<()> {
         match path.parent() {
             Some(parent) if !parent.as_os_str().is_empty() && !self.is_folder(parent) => {
@@ -212,7 +305,7 @@ impl Disk {
         }
     }
 
-    fn is_folder(&self, path: &Path) -> bool {
+    pub(super) fn is_folder(&self, path: &Path) -> bool {
         path.as_os_str().is_empty() || path == Path::new("/") || self.folders.contains(path)
     }
 
@@ -290,199 +383,10 @@ fn folder_of(path: &Path) -> PathBuf {
     path.parent().unwrap_or(Path::new("")).to_owned()
 }
 
-fn missing() -> io::Error {
+pub(super) fn missing() -> io::Error {
     io::Error::new(io::ErrorKind::NotFound, "No such file or directory")
 }
 
-fn exists() -> io::Error {
+pub(super) fn exists() -> io::Error {
     io::Error::new(io::ErrorKind::AlreadyExists, "File exists")
-}
-
-/// The file system for `crate::fs`: the installed disk.
-pub(crate) mod files {
-    use std::path::{Path, PathBuf};
-
-    use super::{SimDisk, exists, io, missing, plain};
-
-    use crate::{fs::Metadata, sim::Handle};
-
-    #[expect(clippy::unnecessary_wraps, reason = "the real one asks the system")]
-    pub(crate) fn list(_pattern: &str, parsed: &glob::Pattern) -> io::Result<Vec<PathBuf>> {
-        let disk = SimDisk::installed();
-        let disk = disk.lock();
-        // As in a shell, `*` does not cross a `/`.
-        let options = glob::MatchOptions { require_literal_separator: true, ..Default::default() };
-        let all = disk.files.keys().chain(disk.folders.iter());
-        Ok(all.filter(|path| parsed.matches_path_with(path, options)).cloned().collect())
-    }
-
-    pub(crate) fn metadata(path: &Path) -> io::Result<Metadata> {
-        let disk = SimDisk::installed();
-        let disk = disk.lock();
-        let path = plain(path);
-        let (len, is_dir) = match disk.files.get(&path) {
-            Some(content) => (content.lock().len() as u64, false),
-            None if disk.is_folder(&path) => (0, true),
-            None => return Err(missing()),
-        };
-        Ok(Metadata { len, is_file: !is_dir, is_dir, modified: None })
-    }
-
-    pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
-        let content = SimDisk::installed().lock().open(path)?;
-        Ok(content.lock().to_vec())
-    }
-
-    pub(crate) fn read_to_string(path: &Path) -> io::Result<String> {
-        let invalid = |error| io::Error::new(io::ErrorKind::InvalidData, error);
-        String::from_utf8(read(path)?).map_err(invalid)
-    }
-
-    pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-        let content = SimDisk::installed().lock().create(path, false, true)?;
-        content.lock().extend_from_slice(bytes);
-        Ok(())
-    }
-
-    pub(crate) fn unnamed(folder: &Path) -> io::Result<Handle> {
-        let disk = SimDisk::installed();
-        let mut disk = disk.lock();
-        let path = folder.join(".unnamed");
-        let content = disk.create(&path, true, false)?;
-        disk.remove(&path)?;
-        Ok(Handle::of_content(content))
-    }
-
-    pub(crate) fn create_dir_all(path: &Path) -> io::Result<()> {
-        let disk = SimDisk::installed();
-        let mut disk = disk.lock();
-        let path = plain(path);
-        if path.ancestors().any(|above| disk.files.contains_key(above)) {
-            return Err(exists());
-        }
-        disk.folders.extend(path.ancestors().map(Path::to_owned));
-        Ok(())
-    }
-
-    pub(crate) fn read_dir(path: &Path) -> io::Result<Vec<PathBuf>> {
-        let disk = SimDisk::installed();
-        let disk = disk.lock();
-        disk.folder(path)?;
-        let path = plain(path);
-        let all = disk.files.keys().chain(disk.folders.iter());
-        Ok(all.filter(|entry| entry.parent() == Some(&path)).cloned().collect())
-    }
-
-    pub(crate) fn remove_file(path: &Path) -> io::Result<()> {
-        SimDisk::installed().lock().remove(path)
-    }
-
-    pub(crate) fn remove_dir_all(path: &Path) -> io::Result<()> {
-        let disk = SimDisk::installed();
-        let mut disk = disk.lock();
-        disk.folder(path)?;
-        let path = plain(path);
-        disk.files.retain(|file, _| !file.starts_with(&path));
-        disk.folders.retain(|folder| !folder.starts_with(&path));
-        Ok(())
-    }
-
-    pub(crate) fn remove_dir(path: &Path) -> io::Result<()> {
-        if !read_dir(path)?.is_empty() {
-            return Err(io::ErrorKind::DirectoryNotEmpty.into());
-        }
-        remove_dir_all(path)
-    }
-
-    pub(crate) fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
-        write(path, bytes)?;
-        SimDisk::installed().lock().open(path)?.lock().sync();
-        Ok(())
-    }
-
-    pub(crate) fn copy_synced(
-        from: &Path,
-        to: &Path,
-        see: &mut dyn FnMut(&[u8]),
-    ) -> io::Result<()> {
-        let bytes = read(from)?;
-        see(&bytes);
-        write_synced(to, &bytes)
-    }
-
-    pub(crate) fn sync_dir(path: &Path) -> io::Result<()> {
-        SimDisk::installed().lock().sync_folder(path)
-    }
-
-    pub(crate) fn read_at(path: &Path, offset: u64, len: u64) -> io::Result<Vec<u8>> {
-        let bytes = read(path)?;
-        let place = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(bytes.len());
-        Ok(bytes[place(offset)..place(offset.saturating_add(len))].to_vec())
-    }
-
-    /// Unlocks when it is dropped.
-    #[derive(Debug)]
-    pub(crate) struct Lock {
-        disk: SimDisk,
-        path: PathBuf,
-    }
-
-    impl Drop for Lock {
-        fn drop(&mut self) {
-            self.disk.lock().locked.remove(&self.path);
-        }
-    }
-
-    pub(crate) fn lock(path: &Path, text: &str) -> io::Result<Result<(Lock, String), String>> {
-        let disk = SimDisk::installed();
-        let path = plain(path);
-        let content = disk.lock().create(&path, false, false)?;
-        let before = String::from_utf8_lossy(&content.lock()).into_owned();
-        if !disk.lock().locked.insert(path.clone()) {
-            return Ok(Err(before));
-        }
-        **content.lock() = text.as_bytes().to_vec();
-        Ok(Ok((Lock { disk, path }, before)))
-    }
-
-    pub(crate) fn process_id() -> u32 {
-        1
-    }
-
-    pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
-        SimDisk::installed().lock().rename(from, to)
-    }
-
-    #[cfg(test)]
-    mod tests {
-        use super::*;
-
-        #[test]
-        fn the_disk_behaves_like_a_small_file_system() {
-            let disk = SimDisk::new();
-            disk.install();
-            disk.put("data/a.txt", "A");
-            disk.put("data/deep/b.txt", "B");
-            let names = |pattern: &str| {
-                let found = crate::fs::list(pattern).expect("a pattern");
-                found.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(" ")
-            };
-            assert_eq!(names("data/*.txt"), "data/a.txt");
-            assert_eq!(names("data/**/*.txt"), "data/a.txt data/deep/b.txt");
-            assert_eq!(names("none*"), "");
-            assert_eq!(crate::fs::metadata("./data/a.txt").expect("a file").len, 1);
-            assert!(crate::fs::metadata("data").expect("a folder").is_dir);
-            let kind = |result: io::Result<()>| result.expect_err("refused").kind();
-            assert_eq!(kind(crate::fs::write("no/x", "")), io::ErrorKind::NotFound);
-            assert_eq!(kind(crate::fs::read("data").map(drop)), io::ErrorKind::IsADirectory);
-            assert_eq!(
-                kind(crate::fs::create_dir_all("data/a.txt/x")),
-                io::ErrorKind::AlreadyExists
-            );
-            crate::fs::rename("data/a.txt", "data/deep/c.txt").expect("renamed");
-            assert_eq!(names("data/deep/*"), "data/deep/b.txt data/deep/c.txt");
-            crate::fs::remove_dir_all("data/deep").expect("removed");
-            assert!(crate::fs::read_dir("data").expect("a folder").is_empty());
-        }
-    }
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   simulation   the loop: whose turn, what time          schedule   the policies
-//!   world        clock, trace hash, disk, network         disk       files in memory
+//!   world        clock, trace hash, disk, network         disk, files  in memory
 //!   ring         operations that complete later           stream     pipes and listeners
 //!   machine      `Machine::start` over a simulation       signals    injected by tests
 //! ```
@@ -14,6 +14,7 @@
 //!    to come ends with an error that names the seed.
 
 mod disk;
+pub(crate) mod files;
 pub mod local;
 mod machine;
 mod ring;
@@ -30,7 +31,6 @@ pub use self::{
     simulation::{SimConfig, SimError, SimReport, Simulation},
 };
 pub(crate) use self::{
-    disk::files,
     machine::observe,
     ring::{Handle, Ring},
     world::{Bell, Services},

@@ -11,7 +11,7 @@ use wiesel_core::ShardId;
 
 use super::{
     Services,
-    disk::{Content, Disk},
+    disk::{Act, Content, Disk},
     stream::{Listener, Shared, Socket},
     world::World,
 };
@@ -188,10 +188,48 @@ impl Op {
         }
     }
 
+    /// What the disk may refuse.
+    fn act(&self) -> Option<Act> {
+        let of = |file: &File, act| matches!(file.0.handle.0, Kind::Content(..)).then_some(act);
+        match &self.request {
+            Request::Read { file, .. } => of(file, Act::Read),
+            Request::Write { file, .. } => of(file, Act::Write),
+            Request::Sync { file } => of(file, Act::Sync),
+            Request::Open { .. } => Some(Act::Read),
+            Request::Create { .. } | Request::MakeDirectory { .. } => Some(Act::Write),
+            Request::SyncDirectory { .. } => Some(Act::Sync),
+            _ => None,
+        }
+    }
+
+    /// What an operation that fails has done.
+    fn fail(&self, disk: &mut Disk) {
+        match &self.request {
+            Request::Write { file, offset, buffer } => {
+                let rest = &buffer[self.written..];
+                let half = disk.half_of(rest.len());
+                let at = offset.map(|offset| offset as usize + self.written);
+                let _ = write(disk, &file.0.handle, at, &rest[..half]);
+            }
+            Request::Sync { file } => {
+                if let Kind::Content(content, _) = &file.0.handle.0 {
+                    content.lock().fail_sync();
+                }
+            }
+            _ => {}
+        }
+    }
+
     /// Takes effect; `None` if it has to wait for the other side.
     fn perform(&mut self, world: &World) -> Option<io::Result<Effect>> {
         let mut disk = world.disk.lock();
         let done = |result: io::Result<()>| Some(result.map(|()| Effect::Count(0)));
+        if let Some(act) = self.act()
+            && let Err(error) = disk.fault(act)
+        {
+            self.fail(&mut disk);
+            return Some(Err(error));
+        }
         match &mut self.request {
             Request::Read { file, offset, buffer } => {
                 let room = buffer.capacity() - buffer.len();
