@@ -33,7 +33,7 @@ pub type KeyedBroadcastStream<T, B, K, F, P> = DataStream<
 >;
 
 /// A stream that every subtask of the next operator gets, and the maps that its records write there.
-#[must_use = "a broadcast stream does nothing until another one is connected with it"]
+#[must_use = "a broadcast stream does nothing until another one is connected with it: `other.connect_broadcast(this)`"]
 pub struct BroadcastStream<T: Record, S: Start, C: Chain<S::Out, Out = T>> {
     stream: DataStream<T, S, C>,
     states: OperatorStateRegistry,
@@ -125,7 +125,7 @@ impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> BroadcastStream<T, S, C> {
 }
 
 /// A stream without keys and a broadcast one, into one operator.
-#[must_use = "connected streams do nothing until a function is applied to them"]
+#[must_use = "connected streams do nothing until a function is applied to them: `.process(..)`"]
 pub struct BroadcastConnectedStream<T: Record, B: Record> {
     streams: ConnectedStreams<T, B>,
     states: OperatorStateRegistry,
@@ -160,7 +160,7 @@ impl<T: Record, B: Record> BroadcastConnectedStream<T, B> {
 }
 
 /// A keyed stream and a broadcast one, into one operator.
-#[must_use = "connected streams do nothing until a function is applied to them"]
+#[must_use = "connected streams do nothing until a function is applied to them: `.process(..)`"]
 pub struct KeyedBroadcastConnectedStream<T: Record, B: Record, K: Key, F> {
     input: KeyedInput<F>,
     states: OperatorStateRegistry,

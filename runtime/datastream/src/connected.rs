@@ -43,7 +43,7 @@ type CoOutOf<T1, T2, K, P> =
     <<P as KeyedCoStart<T1, T2, K>>::Operator as KeyedCoOperator<T1, T2, K>>::Out;
 
 /// Two streams into one operator without keys.
-#[must_use = "connected streams do nothing until a function is applied to them"]
+#[must_use = "connected streams do nothing until a function is applied to them: `.map(.., ..)`, `.flat_map::<O>(.., ..)`, `.process(..)`"]
 pub struct ConnectedStreams<T1: Record, T2: Record> {
     pub(crate) builder: GraphBuilder,
     pub(crate) vertex: usize,
@@ -174,7 +174,7 @@ impl<T1: Record, T2: Record> ConnectedStreams<T1, T2> {
 }
 
 /// Two keyed streams into one operator: the records of a key meet in one state.
-#[must_use = "connected streams do nothing until a function is applied to them"]
+#[must_use = "connected streams do nothing until a function is applied to them: `.process(..)`"]
 pub struct ConnectedKeyedStreams<T1: Record, T2: Record, K: Key, F1, F2> {
     pub(crate) builder: GraphBuilder,
     pub(crate) vertex: usize,

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Two keyed streams to be joined by the distance of their times. `B` is [`IntervalOptions`] once that was said.
-#[must_use = "a join does nothing until its function is applied"]
+#[must_use = "a join does nothing until its function is applied: `.between(..)`, then `.apply::<O>(..)` or `.process(..)`"]
 pub struct KeyedIntervalJoin<T1: Record, T2: Record, K: Key, F1, F2, B> {
     streams: ConnectedKeyedStreams<T1, T2, K, F1, F2>,
     options: B,

@@ -30,7 +30,7 @@ use crate::{
 pub struct Unsaid;
 
 /// Two keyed streams to be joined: every record with every record of its key on the other side.
-#[must_use = "a join does nothing until its function is applied"]
+#[must_use = "a join does nothing until its function is applied: `.time_to_live(..)` or `.unbounded()`, then `.apply::<O>(..)`"]
 pub struct KeyedJoin<T1: Record, T2: Record, K: Key, F1, F2, S> {
     streams: ConnectedKeyedStreams<T1, T2, K, F1, F2>,
     retention: S,
@@ -132,7 +132,7 @@ pub struct PairByPair;
 pub struct KeyByKey;
 
 /// Two streams to be joined (`P` is [`PairByPair`]) or grouped ([`KeyByKey`]) in windows.
-#[must_use = "a join does nothing until its function is applied"]
+#[must_use = "a join does nothing until its function is applied: `.where_key::<K>(..)`, `.equal_to(..)`, `.window(..)`, `.apply::<O>(..)`"]
 pub struct JoinedStreams<A, B, P> {
     first: A,
     second: B,
@@ -140,7 +140,7 @@ pub struct JoinedStreams<A, B, P> {
 }
 
 /// As [`JoinedStreams`], with the key of the first stream.
-#[must_use = "a join does nothing until its function is applied"]
+#[must_use = "a join does nothing until its function is applied: `.equal_to(..)`, `.window(..)`, `.apply::<O>(..)`"]
 pub struct JoinedWhere<A, B, P> {
     first: A,
     second: B,
@@ -148,14 +148,14 @@ pub struct JoinedWhere<A, B, P> {
 }
 
 /// As [`JoinedWhere`], with the key of the second stream.
-#[must_use = "a join does nothing until its function is applied"]
+#[must_use = "a join does nothing until its function is applied: `.window(..)`, `.apply::<O>(..)`"]
 pub struct JoinedByKey<T1: Record, T2: Record, K: Key, F1, F2, P> {
     streams: ConnectedKeyedStreams<T1, T2, K, F1, F2>,
     types: PhantomData<fn() -> P>,
 }
 
 /// As [`JoinedByKey`], with the windows.
-#[must_use = "a join does nothing until its function is applied"]
+#[must_use = "a join does nothing until its function is applied: `.apply::<O>(..)`"]
 pub struct JoinedInWindows<T1: Record, T2: Record, K: Key, F1, F2, P, W> {
     streams: ConnectedKeyedStreams<T1, T2, K, F1, F2>,
     options: WindowOptions<W>,

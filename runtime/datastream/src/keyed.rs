@@ -27,7 +27,7 @@ pub type RollingStream<T, K, F, A> = OperatedStream<T, K, F, RollingStart<A>>;
 /// A stream of `T` with keys of type `K`.
 ///
 /// The last three parameters are never written: closures and chains infer them.
-#[must_use = "a keyed stream does nothing until an operator is applied to it"]
+#[must_use = "a keyed stream does nothing until an operator is applied to it: `.count()`, `.reduce(..)`, `.process(..)`, `.window(..)`"]
 pub struct KeyedStream<T: Record, K: Key, F, S: Start, C: Chain<S::Out, Out = T>> {
     /// The producer: what it ends in depends on the operator.
     producer: DataStream<T, S, C>,
@@ -277,6 +277,18 @@ where
     /// Puts the records of each key into windows.
     ///
     /// A window without an aggregate is not a stream: the next call says what to do with the records.
+    ///
+    /// ```compile_fail,E0277
+    /// # use wiesel_core::{Timestamp, seconds};
+    /// # use wiesel_datastream::Environment;
+    /// # use wiesel_operators::{Tumbling, monotonous_timestamps};
+    /// # let env = Environment::new();
+    /// env.from_collection([(7_u64, 1_000_i64)])
+    ///     .watermarks(monotonous_timestamps(), |(_, at)| Timestamp::from_millis(at))
+    ///     .key_by::<u64>(|(key, _)| key)
+    ///     .window(Tumbling::event_time(seconds(10)))
+    ///     .print(); // error: a window needs an aggregate before it is a stream
+    /// ```
     ///
     /// ```
     /// # use wiesel_core::{Timestamp, minutes, seconds};

@@ -10,6 +10,7 @@
 //! 1. Building a graph touches nothing in the world: no file, no clock, no thread.
 //! 2. Chain breaks are in the text of the program; see [`DataStream`].
 //! 3. Methods are Flink's, in snake case.
+//! 4. What is not finished does not compile, and the error says what is missing; see `unfinished.rs`.
 
 mod async_io;
 mod broadcasted;
@@ -27,6 +28,7 @@ mod source;
 mod stream;
 mod tag;
 mod temporal;
+mod unfinished;
 mod watermarks;
 mod window_process;
 mod windowed;

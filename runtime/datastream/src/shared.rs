@@ -19,6 +19,7 @@ use crate::{
 /// numbers.stream().filter(|n| n % 2 == 0).print();
 /// numbers.stream().filter(|n| n % 2 == 1).print();
 /// ```
+#[must_use = "a shared stream does nothing until it is used: `.stream()`, once for each use"]
 pub struct SharedStream<T: Record> {
     pub(crate) builder: GraphBuilder,
     pub(crate) vertex: usize,

@@ -30,7 +30,7 @@ use crate::{
 /// A stream of `T`, made by the chain `C` behind the head `S`.
 ///
 /// The two last parameters are never written: closures and chains infer them.
-#[must_use = "a stream does nothing until it ends in a sink"]
+#[must_use = "a stream does nothing until it ends in a sink: `.print()`, `.collect()`, `.sink_to(..)`, `.write_lines(..)`"]
 pub struct DataStream<T: Record, S: Start, C: Chain<S::Out, Out = T>> {
     pub(crate) builder: GraphBuilder,
     pub(crate) vertex: usize,

@@ -29,7 +29,7 @@ pub struct InnerJoin;
 pub struct LeftOuterJoin;
 
 /// A keyed stream to be joined with the versions of another. `J` is [`InnerJoin`] or [`LeftOuterJoin`].
-#[must_use = "a join does nothing until its function is applied: call `.apply::<O>(..)`"]
+#[must_use = "a join does nothing until its function is applied: `.apply::<O>(..)`"]
 pub struct KeyedTemporalJoin<T1: Record, T2: Record, K: Key, F1, F2, E, J> {
     streams: ConnectedKeyedStreams<T1, T2, K, F1, F2>,
     end: E,

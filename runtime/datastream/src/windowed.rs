@@ -17,7 +17,7 @@ macro_rules! WindowStream {
 }
 
 /// A keyed stream in windows.
-#[must_use = "a windowed stream does nothing until it is aggregated"]
+#[must_use = "a window does nothing until it has an aggregate: `.count()`, `.sum(..)`, `.reduce(..)`, `.aggregate(..)`, `.process(..)`"]
 pub struct WindowedStream<T: Record, K: Key, F, S: Start, C: Chain<S::Out, Out = T>, W> {
     pub(crate) keyed: KeyedStream<T, K, F, S, C>,
     pub(crate) options: WindowOptions<W>,
@@ -209,7 +209,7 @@ where
 }
 
 /// A whole stream in windows: one subtask sees all records.
-#[must_use = "a windowed stream does nothing until it is aggregated"]
+#[must_use = "a window does nothing until it has an aggregate: `.count()`, `.sum(..)`, `.reduce(..)`, `.aggregate(..)`, `.process(..)`"]
 pub struct AllWindowedStream<T: Record, S: Start, C: Chain<S::Out, Out = T>, W> {
     /// The producer: what it ends in depends on the aggregate.
     pub(crate) producer: DataStream<T, S, C>,
