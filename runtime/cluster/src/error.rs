@@ -17,6 +17,32 @@ pub enum ClusterError {
     /// There are too few slots, or the graph and its sources do not match.
     #[error(transparent)]
     JobMaster(#[from] JobMasterError),
+    /// The profiles of its slot sharing groups come to more cores than there are.
+    #[error(
+        "the slots of the job need {need} cores ({slots}), and there are {available} for them: lower the parallelism or \
+         cpu_cores, or `taskmanager.cpu.reserved`"
+    )]
+    TooFewCores {
+        /// How many slots of which groups.
+        slots: String,
+        /// Cores that they need together.
+        need: f64,
+        /// Cores that they can have.
+        available: usize,
+    },
+    /// The profiles of its slot sharing groups come to more memory than there is.
+    #[error(
+        "the slots of the job need {need} ({slots}), and there are {available_mb} mb for this process: lower the \
+         parallelism or the memory of the group"
+    )]
+    TooLittleMemory {
+        /// How many slots of which groups.
+        slots: String,
+        /// Memory that they need together.
+        need: wiesel_core::config::MemorySize,
+        /// What the machine, or the control group of this process, has.
+        available_mb: u64,
+    },
     /// A shard could not be started.
     #[error(transparent)]
     Start(#[from] StartError),

@@ -30,6 +30,7 @@ use crate::{
     checkpoints::JobCheckpoints,
     client::Shared,
     job_master_program::{JobMasterProgram, Observer, Peer},
+    resources::{self, Machine},
 };
 
 /// Messages of one shard that may wait for the other side: a deployment, a start and a split per task, with room.
@@ -88,7 +89,7 @@ impl ClusterOptions {
     ///
     /// # Errors
     ///
-    /// If the configuration offers too few slots.
+    /// If the slots need more than this machine has, or a value of the configuration cannot be used.
     pub fn from_config<F: Clone>(
         config: &Configuration,
         graph: &JobGraph<F>,
@@ -98,10 +99,13 @@ impl ClusterOptions {
         let mut cores = available_cores();
         let reserved = config.get(&options::CPU_RESERVED) as usize;
         cores.truncate(cores.len().saturating_sub(reserved).max(1));
+        let machine = Machine { cores: cores.len(), memory_bytes: probe::memory_bytes() };
+        resources::check(graph, &machine)?;
         if !config.get(&options::CPU_PIN) {
             cores.clear();
         }
         let mut shards = ShardSpec::spread(slots as usize, &cores);
+        resources::pin(graph, &mut shards, &cores);
         if let Some(spin) = config.get(&options::SHARD_SPIN) {
             shards.iter_mut().for_each(|shard| shard.spin = spin);
         }
@@ -347,5 +351,6 @@ pub fn tasks_only(graph: JobGraph<VertexCode>) -> JobGraph<Box<dyn TaskFactory>>
         vertices: vertices.collect(),
         edges: graph.edges,
         is_batch: graph.is_batch,
+        resources: graph.resources,
     }
 }

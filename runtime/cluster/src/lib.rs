@@ -22,6 +22,7 @@ mod job_master_program;
 mod launch;
 mod progress;
 mod recovery;
+mod resources;
 mod savepoints;
 
 pub use checkpoints::CheckpointSettings;

@@ -6,6 +6,7 @@
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
 
 use wiesel_core::{Blame, TaskFailure};
+use wiesel_graph::SlotSharingGroup;
 use wiesel_operators::{Head, side_output};
 use wiesel_record::Record;
 use wiesel_task::{BuildContext, TaskFactory};
@@ -23,6 +24,8 @@ pub struct GraphParts {
     pub vertices: Vec<VertexParts>,
     /// Edges, in the order in which they were made.
     pub edges: Vec<EdgeParts>,
+    /// Slot sharing groups, as often as one was named.
+    pub groups: Vec<SlotSharingGroup>,
 }
 
 /// One operator of a chain, for names, uids and plans.

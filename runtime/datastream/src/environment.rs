@@ -8,8 +8,10 @@ use std::{
 
 use wiesel_connectors::{Collection, Source};
 use wiesel_core::VertexId;
-use wiesel_graph::{GraphDefaults, GraphError, JobGraph, Partitioning, StreamEdge, StreamGraph};
-use wiesel_graph::{StreamOperator, StreamVertex};
+use wiesel_graph::{
+    GraphDefaults, GraphError, JobGraph, Partitioning, SlotSharingGroup, StreamEdge, StreamGraph,
+    StreamOperator, StreamVertex,
+};
 use wiesel_operators::Nothing;
 use wiesel_record::Record;
 use wiesel_task::TaskFactory;
@@ -105,6 +107,28 @@ impl Environment {
         (stream.start_new_chain(), feed)
     }
 
+    /// Says what each slot of a group needs; operators are in the group by its name. Flink's
+    /// `registerSlotSharingGroup`.
+    ///
+    /// ```
+    /// # use wiesel_datastream::Environment;
+    /// use wiesel_graph::SlotSharingGroup;
+    ///
+    /// # let env = Environment::new();
+    /// let joins = SlotSharingGroup::new("joins").cpu_cores(1.0).task_heap_memory("512 mb");
+    /// env.register_slot_sharing_group(joins);
+    /// env.from_collection([1_u64]).rebalance().map(|n| n + 1).slot_sharing_group("joins").print();
+    /// ```
+    ///
+    /// Plans show it. A job that needs more cores or more memory than the machine has is refused; a slot that needs a
+    /// whole core has one to itself. Once the job runs nothing limits what a slot takes.
+    ///
+    /// Two profiles for one name, one that is not positive, and one of more than a core (a slot is one thread) are errors of
+    /// [`job_graph`](Self::job_graph).
+    pub fn register_slot_sharing_group(&self, group: SlotSharingGroup) {
+        self.builder.with(|graph| graph.groups.push(group));
+    }
+
     /// The graph of all that was said.
     ///
     /// # Errors
@@ -128,6 +152,9 @@ impl Environment {
             }
             for edge in &parts.edges {
                 graph.add_edge(stream_edge(edge, &ids));
+            }
+            for group in &parts.groups {
+                graph.register_slot_sharing_group(group.clone());
             }
             Ok(graph)
         })?;

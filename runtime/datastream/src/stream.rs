@@ -15,6 +15,7 @@
 use std::{error::Error, marker::PhantomData};
 
 use wiesel_core::TaskFailure;
+use wiesel_graph::SlotSharingGroup;
 use wiesel_operators::{
     Chain, End, FanOut, FilterBy, FlatMapTo, FrameStart, Head, KeyByTo, Link, MapTo, Nothing,
     ProjectTo, Start, Tee, TryFilterBy, TryFlatMapTo, TryMapTo,
@@ -178,10 +179,16 @@ impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
         self
     }
 
-    /// Vertices of different groups do not share slots.
-    pub fn slot_sharing_group(self, group: &str) -> Self {
-        self.builder
-            .vertex(self.vertex, |vertex| vertex.slot_sharing_group = Some(group.to_owned()));
+    /// Operators of different groups do not share slots. What follows is in the group of its input, if nobody says
+    /// otherwise.
+    ///
+    /// The group may say what its slots need, here or in
+    /// [`register_slot_sharing_group`](crate::Environment::register_slot_sharing_group).
+    pub fn slot_sharing_group(self, group: impl Into<SlotSharingGroup>) -> Self {
+        let group = group.into();
+        let name = group.name().to_owned();
+        self.builder.vertex(self.vertex, |vertex| vertex.slot_sharing_group = Some(name));
+        self.builder.with(|graph| graph.groups.push(group));
         self
     }
 

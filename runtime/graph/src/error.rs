@@ -96,6 +96,14 @@ pub enum GraphError {
         /// Its subtasks.
         target_parallelism: u32,
     },
+    /// A slot sharing group whose profile cannot be.
+    #[error("slot sharing group `{group}` cannot be used: {problem}")]
+    SlotSharingGroup {
+        /// Its name.
+        group: String,
+        /// What is wrong, and what would be right.
+        problem: String,
+    },
     /// A chain that nobody feeds.
     #[error("`{operator}` has no input and is not a source: connect a stream to it")]
     NoInput {

@@ -19,6 +19,12 @@ pub(crate) fn text<F>(job: &JobGraph<F>) -> String {
         if job.is_batch { ", batch" } else { "" },
         job.fingerprint(),
     );
+    for (group, slots) in job.slots_by_group() {
+        if let Some(profile) = job.resources.get(group) {
+            let slots = count(slots.len(), "slot");
+            let _ = writeln!(text, "slot sharing group `{group}`: {slots} of {profile}");
+        }
+    }
     for vertex in &job.vertices {
         write_vertex(&mut text, job, vertex).expect("writing to a string cannot fail");
     }
@@ -77,11 +83,28 @@ pub(crate) fn json<F>(job: &JobGraph<F>) -> String {
         "name": job.name,
         "nodes": nodes,
         "regions": expanded.region_count(),
+        "slot_sharing_groups": groups(job),
         "slots": expanded.slot_count(),
         "tasks": expanded.subtasks().len(),
         "type": if job.is_batch { "BATCH" } else { "STREAMING" },
     });
     format!("{plan:#}")
+}
+
+/// The groups, with what their slots need where the program says it.
+fn groups<F>(job: &JobGraph<F>) -> Vec<Value> {
+    let group = |(name, slots): (&str, std::ops::Range<u32>)| {
+        let profile = job.resources.get(name).map(|profile| {
+            json!({
+                "cpu_cores": profile.cpu_cores,
+                "managed_memory_bytes": profile.managed.bytes(),
+                "task_heap_memory_bytes": profile.task_heap.bytes(),
+                "task_off_heap_memory_bytes": profile.task_off_heap.bytes(),
+            })
+        });
+        json!({ "name": name, "resources_per_slot": profile, "slots": slots.len() })
+    };
+    job.slots_by_group().into_iter().map(group).collect()
 }
 
 fn node<F>(job: &JobGraph<F>, vertex: &JobVertex<F>) -> Value {
@@ -164,7 +187,7 @@ mod tests {
     use wiesel_core::VertexId;
 
     use crate::{
-        JobGraph,
+        JobGraph, SlotSharingGroup,
         testing::{DEFAULTS, TEXTBOOK, graph},
     };
 
@@ -220,12 +243,15 @@ edge 1.0 AUTO 2.0 side \"\" record \"Click\" schema 000000000000c11c
     fn a_side_output_and_a_group_are_told_in_both_forms() {
         let mut graph = graph("a#a / source p1; b#b / sink p1 group=io from0:BROADCAST");
         graph.edges[0].side_output = Some("late".into());
+        let io = SlotSharingGroup::new("io").cpu_cores(0.5).task_heap_memory("64 mb");
+        graph.register_slot_sharing_group(io.managed_memory("1 gb"));
         let job = JobGraph::translate("j", &graph, &DEFAULTS).unwrap();
         assert_eq!(
             job.explain(),
             "\
 job `j`: 2 chains, 2 tasks, 2 slots, 1 region
 fingerprint ffb1a659d84f42a3e6fd3f4013affc99
+slot sharing group `io`: 1 slot of 0.5 cores, task heap 64 mb, managed 1 gb
 
 [0] a
     parallelism 1 (at most 128)
@@ -291,6 +317,23 @@ fingerprint ffb1a659d84f42a3e6fd3f4013affc99
     }
   ],
   "regions": 1,
+  "slot_sharing_groups": [
+    {
+      "name": "default",
+      "resources_per_slot": null,
+      "slots": 1
+    },
+    {
+      "name": "io",
+      "resources_per_slot": {
+        "cpu_cores": 0.5,
+        "managed_memory_bytes": 1073741824,
+        "task_heap_memory_bytes": 67108864,
+        "task_off_heap_memory_bytes": 0
+      },
+      "slots": 1
+    }
+  ],
   "slots": 2,
   "tasks": 2,
   "type": "STREAMING"

@@ -6,7 +6,7 @@
 //!   partitioning?        ─────────▶    FORWARD if equal, else REBALANCE
 //!   uid?                 ─────────▶    uid of every operator
 //!   who reads time?      ─────────▶    which edges carry the columns of time and hash
-//!   group?               ─────────▶    slot sharing group
+//!   group?               ─────────▶    slot sharing group, and what its slots need
 //! ```
 //!
 //! # What is always true
@@ -15,13 +15,16 @@
 //! 2. `outputs` of a vertex are in the order in which its factory knows them, `inputs` in the order of its head.
 //! 3. The graph is acyclic, every vertex is a source or has inputs 0..n with one edge each.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+};
 
 use wiesel_core::{MAX_PARALLELISM_LIMIT, VertexId, default_max_parallelism};
 
 use crate::{
-    Fingerprint, GraphDefaults, GraphError, Partitioning, StreamEdge, StreamGraph, StreamVertex,
-    explain, runtime_mode, uids,
+    Fingerprint, GraphDefaults, GraphError, Partitioning, ResourceProfile, StreamEdge, StreamGraph,
+    StreamVertex, explain, resources, runtime_mode, slots, uids,
 };
 
 /// A job, ready to be expanded and deployed.
@@ -35,6 +38,8 @@ pub struct JobGraph<F> {
     pub edges: Vec<JobEdge>,
     /// Whether keyed operators see one key after the other.
     pub is_batch: bool,
+    /// What a slot of each group needs, where the program says it.
+    pub resources: BTreeMap<String, ResourceProfile>,
 }
 
 /// One chain, as it will run.
@@ -118,6 +123,8 @@ impl<F: Clone> JobGraph<F> {
         let is_batch = runtime_mode::is_batch(graph, defaults.runtime_mode)?;
         let order = topological_order(graph)?;
         let groups = slot_sharing_groups(graph, &order);
+        let mut resources = resources::profiles(&graph.groups)?;
+        resources.retain(|group, _| groups.contains(group));
         let mut chains = uids::assign(graph, &order, defaults.auto_generate_uids)?;
         let mut vertices = Vec::with_capacity(graph.vertices.len());
         for (index, vertex) in graph.vertices.iter().enumerate() {
@@ -143,7 +150,7 @@ impl<F: Clone> JobGraph<F> {
                 job_edge(edge, output as u32, has_time, &vertices)
             })
             .collect::<Result<_, _>>()?;
-        Ok(Self { name: name.to_owned(), vertices, edges, is_batch })
+        Ok(Self { name: name.to_owned(), vertices, edges, is_batch, resources })
     }
 }
 
@@ -168,6 +175,11 @@ impl<F> JobGraph<F> {
     /// The edges out of `vertex` with their positions in `edges`, in order of its outputs.
     pub fn outputs(&self, vertex: VertexId) -> Vec<(usize, &JobEdge)> {
         self.edges.iter().enumerate().filter(|(_, edge)| edge.source == vertex).collect()
+    }
+
+    /// The slot sharing groups in order of appearance, each with its slots.
+    pub fn slots_by_group(&self) -> Vec<(&str, Range<u32>)> {
+        slots::by_group(self)
     }
 
     /// The same for every process that ran the same program with the same arguments, at any parallelism.

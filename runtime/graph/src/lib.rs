@@ -26,6 +26,7 @@ mod fingerprint;
 mod job_graph;
 mod partitioning;
 mod regions;
+mod resources;
 mod runtime_mode;
 mod slots;
 mod stream_graph;
@@ -38,5 +39,6 @@ pub use execution_graph::{Channel, EdgeId, ExecutionGraph, ExecutionVertex, Subt
 pub use fingerprint::Fingerprint;
 pub use job_graph::{JobEdge, JobGraph, JobOperator, JobVertex};
 pub use partitioning::{CustomPartitioner, Partitioning};
+pub use resources::{ResourceProfile, SlotSharingGroup};
 pub use slots::SlotIndex;
 pub use stream_graph::{GraphDefaults, StreamEdge, StreamGraph, StreamOperator, StreamVertex};

@@ -15,7 +15,7 @@
 //! 3. The channels of a forward edge within a group stay in their slot; a rescale to fewer subtasks keeps one of
 //!    each group of channels there. (A vertex with several such inputs follows the first.)
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, ops::Range};
 
 use wiesel_core::VertexId;
 
@@ -33,7 +33,9 @@ impl fmt::Display for SlotIndex {
 
 /// Slots by vertex and subtask, and how many there are.
 pub(crate) fn assign<F>(job: &JobGraph<F>) -> (Vec<Vec<SlotIndex>>, u32) {
-    let (first_slots, count) = groups(job);
+    let groups = by_group(job);
+    let count = groups.last().map_or(0, |(_, slots)| slots.end);
+    let first_slots = groups.into_iter().map(|(group, slots)| (group, slots.start)).collect();
     let mut slots: Vec<Option<Vec<SlotIndex>>> = vec![None; job.vertices.len()];
     for vertex in &job.vertices {
         place(job, vertex.id, &first_slots, &mut slots);
@@ -41,18 +43,19 @@ pub(crate) fn assign<F>(job: &JobGraph<F>) -> (Vec<Vec<SlotIndex>>, u32) {
     (slots.into_iter().map(|slots| slots.expect("every vertex was placed")).collect(), count)
 }
 
-/// The first slot of each group, in order of appearance, and the number of all slots.
-fn groups<F>(job: &JobGraph<F>) -> (BTreeMap<&str, u32>, u32) {
-    let (mut first_slots, mut count) = (BTreeMap::new(), 0);
+/// The groups in order of appearance, each with its slots.
+pub(crate) fn by_group<F>(job: &JobGraph<F>) -> Vec<(&str, Range<u32>)> {
+    let (mut groups, mut count) = (Vec::new(), 0);
     for vertex in &job.vertices {
         let group = vertex.slot_sharing_group.as_str();
-        if !first_slots.contains_key(group) {
-            first_slots.insert(group, count);
+        if groups.iter().all(|(other, _)| *other != group) {
             let members = job.vertices.iter().filter(|other| other.slot_sharing_group == group);
-            count += members.map(|member| member.parallelism).max().unwrap_or(0);
+            let width = members.map(|member| member.parallelism).max().unwrap_or(0);
+            groups.push((group, count..count + width));
+            count += width;
         }
     }
-    (first_slots, count)
+    groups
 }
 
 /// Places a vertex after the one that it follows. The graph is acyclic, so this ends.

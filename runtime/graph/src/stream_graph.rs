@@ -13,7 +13,7 @@ use wiesel_core::{
     config::{Configuration, options},
 };
 
-use crate::Partitioning;
+use crate::{Partitioning, SlotSharingGroup};
 
 /// Chains and the edges between them. `F` builds a chain on its shard; nothing here looks into it.
 ///
@@ -42,6 +42,7 @@ use crate::Partitioning;
 pub struct StreamGraph<F> {
     pub(crate) vertices: Vec<StreamVertex<F>>,
     pub(crate) edges: Vec<StreamEdge>,
+    pub(crate) groups: Vec<SlotSharingGroup>,
 }
 
 /// One chain.
@@ -131,7 +132,7 @@ impl GraphDefaults {
 
 impl<F> Default for StreamGraph<F> {
     fn default() -> Self {
-        Self { vertices: Vec::new(), edges: Vec::new() }
+        Self { vertices: Vec::new(), edges: Vec::new(), groups: Vec::new() }
     }
 }
 
@@ -164,6 +165,11 @@ impl<F> StreamGraph<F> {
         let output = self.edges.iter().filter(|other| other.source == edge.source).count();
         self.edges.push(edge);
         output
+    }
+
+    /// Says what the slots of a group need. One that no chain is in has no effect.
+    pub fn register_slot_sharing_group(&mut self, group: SlotSharingGroup) {
+        self.groups.push(group);
     }
 
     /// A chain, to say more about it.

@@ -4,7 +4,7 @@
 
 use std::io;
 
-use crate::backend;
+use crate::{backend, fs};
 
 /// The numbers of the errors that say why (the same on every Linux).
 mod errno {
@@ -95,6 +95,23 @@ pub(crate) const GLOMMIO_MEMLOCK_MIN: u64 = 512 << 10;
 /// rings themselves there are those three and ours. (At 8 MiB, measured, the 35th executor failed: 240 KiB each.)
 const MEMLOCK_PER_SHARD: u64 = 3 * IO_MEMORY_BYTES as u64 + 3 * (16 << 10) + (16 << 10);
 
+/// How much memory this process may use: the machine's, or that of its control group, if that is less. `None` where nobody
+/// says, as in simulation.
+pub fn memory_bytes() -> Option<u64> {
+    let machine = fs::read_to_string("/proc/meminfo").ok().and_then(|text| mem_total(&text));
+    // The group that a container is in looks like the root from the inside. The machine's own root has no limit.
+    let limit = fs::read_to_string("/sys/fs/cgroup/memory.max").ok();
+    let limit = limit.and_then(|text| text.trim().parse().ok()); // Else it is `max`.
+    machine.into_iter().chain(limit).min()
+}
+
+/// The line `MemTotal:       24652764 kB` of `/proc/meminfo`.
+fn mem_total(meminfo: &str) -> Option<u64> {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let kib = line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?;
+    kib.checked_mul(1 << 10)
+}
+
 /// Looks at the machine and says whether it can run this.
 ///
 /// # Errors
@@ -151,6 +168,13 @@ mod tests {
         let found =
             classify(&spec, &seen).map_or_else(|unfit| unfit.to_string(), |()| "fit".into());
         assert!(found.contains(expected), "{found:?} has no {expected:?}");
+    }
+
+    #[test]
+    fn the_memory_of_the_machine_is_the_kernels_total() {
+        let meminfo = "MemFree:          123 kB\nMemTotal:       24652764 kB\nMemAvailable: 9 kB\n";
+        assert_eq!(mem_total(meminfo), Some(24_652_764 << 10));
+        assert_eq!(mem_total("MemTotal: much\n"), None);
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub mod exit_code {
     pub const FAILED: i32 = 1;
     /// The command line, the configuration or the graph cannot be used.
     pub const USAGE: i32 = 2;
-    /// The machine, as it is set up, cannot run shards.
+    /// The machine, as it is set up, cannot run shards, or not those that the job needs.
     pub const UNFIT: i32 = 7;
     /// Added to the number of the signal that cancelled the job: 130 for Ctrl-C, 143 for SIGTERM.
     pub const SIGNAL: i32 = 128;
@@ -113,9 +113,11 @@ impl Error {
             | Self::Graph(_)
             | Self::Refused(_) => exit_code::USAGE,
             Self::Start { source, .. } => match &**source {
-                ClusterError::Unfit(_) | ClusterError::Start(_) | ClusterError::Doors(_) => {
-                    exit_code::UNFIT
-                }
+                ClusterError::Unfit(_)
+                | ClusterError::TooFewCores { .. }
+                | ClusterError::TooLittleMemory { .. }
+                | ClusterError::Start(_)
+                | ClusterError::Doors(_) => exit_code::UNFIT,
                 _ => exit_code::FAILED,
             },
             Self::Ask { .. } | Self::Failed { .. } | Self::Lost { .. } => exit_code::FAILED,
@@ -164,6 +166,14 @@ mod tests {
             Error::start("trends", Unfit::IoUringDisabled.into()),
             7,
             "job `trends` did not start: io_uring is disabled: sysctl -w kernel.io_uring_disabled=0",
+        );
+        let cores =
+            ClusterError::TooFewCores { slots: "3 of group `x`".into(), need: 3.0, available: 2 };
+        check(
+            Error::start("trends", cores),
+            7,
+            "job `trends` did not start: the slots of the job need 3 cores (3 of group `x`), and there are 2 for them: \
+             lower the parallelism or cpu_cores, or `taskmanager.cpu.reserved`",
         );
         let missing = TaskFailure::new(Blame::Job, "read posts.jsonl", "no such file").uid("posts");
         check(

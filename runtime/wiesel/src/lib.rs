@@ -65,7 +65,7 @@ pub use wiesel_datastream::{
     KeyedBroadcastConnectedStream, KeyedIntervalJoin, KeyedJoin, KeyedStream, KeyedTemporalJoin,
     OutputTag, SharedStream, SourceStream, WindowAssigner, WindowedStream, Windowing,
 };
-pub use wiesel_graph::GraphError;
+pub use wiesel_graph::{GraphError, ResourceProfile, SlotSharingGroup};
 pub use wiesel_jobmanager::{CheckpointStats, JobStatus, Pauses};
 pub use wiesel_record::{FnView, Item, Key, List, Out, Owned, Record, Viewed};
 pub use wiesel_rpc::{FailureReport, StageReport, TaskMetricsReport};
@@ -88,7 +88,7 @@ pub mod shard {
 /// What most jobs need: `use wiesel::prelude::*`.
 pub mod prelude {
     pub use crate::{
-        BAD_LINES, DataStream, Key, Out, OutputTag, Record, RuntimeExecutionMode,
+        BAD_LINES, DataStream, Key, Out, OutputTag, Record, RuntimeExecutionMode, SlotSharingGroup,
         StreamExecutionEnvironment, Timestamp, hours, millis, minutes, seconds,
     };
     pub use wiesel_connectors::{
