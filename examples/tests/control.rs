@@ -90,7 +90,7 @@ fn ended_with(child: Child) -> (Option<i32>, String) {
 #[test]
 fn it_says_what_it_does_and_takes_savepoints() {
     let job = Job::new();
-    job.is_refused(&["status"], 1, &["`trends to files`", "does not run", "chk/trends-to-files"]);
+    job.is_refused(&["status"], 3, &["`trends to files`", "does not run", "chk/trends-to-files"]);
     assert!(!job.path("chk").exists() && !root().join("nowhere").exists(), "asking makes nothing");
     let child = job.start();
     let status = job.ask(&["status"]).out;
@@ -116,10 +116,12 @@ fn it_says_what_it_does_and_takes_savepoints() {
     assert!(second.err.contains(&format!("process {}", child.id())), "{}", second.err);
 
     let path = job.savepoint(&["stop", "--drain", "-p", job.path("saved").to_str().expect("text")]);
+    let again = run(TO_FILES, &job.arguments(&[], &out));
+    assert!(again.err.contains("has finished"), "its folder is free at once: {}", again.err);
     assert_eq!(ended_with(child), (Some(0), String::new()));
     assert_ne!(path, made);
     assert!(!socket.exists());
-    job.is_refused(&["stop"], 1, &["does not run"]);
+    job.is_refused(&["stop"], 3, &["does not run"]);
 }
 
 #[test]
@@ -129,10 +131,10 @@ fn it_is_cancelled_and_a_socket_that_was_left_is_no_job() {
     child.kill().expect("SIGKILL");
     child.wait().expect("a child");
     assert!(job.path("chk/trends-to-files/_control").exists());
-    job.is_refused(&["status"], 1, &["does not run"]);
+    job.is_refused(&["status"], 3, &["does not run"]);
     let child = job.start();
     let cancelled = job.ask(&["cancel"]);
-    let said = "job `trends to files` is being cancelled\n";
+    let said = "job `trends to files` is cancelled\n";
     assert_eq!((cancelled.code, cancelled.out.as_str()), (Some(0), said), "{}", cancelled.err);
     let (code, table) = ended_with(child);
     assert_eq!(code, Some(143), "{table}");

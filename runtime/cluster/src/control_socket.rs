@@ -9,6 +9,7 @@
 //! 1. Whoever runs the job owns the folder, and with it the socket: one that a killed process has left is replaced.
 //! 2. A job runs without the socket as well: that it cannot be opened is a warning.
 //! 3. Who goes away before the answer changes nothing: a savepoint that was asked for is made.
+//! 4. Who has asked for its end waits until it has ended, and its folder is free.
 
 use std::path::{Path, PathBuf};
 
@@ -55,7 +56,7 @@ pub enum AskError {
     Refused(String),
 }
 
-/// Asks the job of this name that runs with this configuration.
+/// Asks the job of this name that runs with this configuration. `Stop` and `Cancel` return when it has ended.
 ///
 /// # Errors
 ///
@@ -63,7 +64,8 @@ pub enum AskError {
 pub fn ask_job(config: &Configuration, job: &str, ask: &Ask) -> Result<Answer, AskError> {
     let settings = CheckpointSettings::of(config)?;
     let folder = folder_of_job(&settings.folder.ok_or(AskError::NoFolder)?, job);
-    let line = local::ask(&folder.join(CONTROL), &ask.encode()).map_err(|error| {
+    let socket = folder.join(CONTROL);
+    let line = local::ask(&socket, &ask.encode()).map_err(|error| {
         use std::io::ErrorKind::{ConnectionRefused, NotFound};
         match error.kind() {
             NotFound | ConnectionRefused => AskError::NotRunning { folder },
@@ -72,7 +74,13 @@ pub fn ask_job(config: &Configuration, job: &str, ask: &Ask) -> Result<Answer, A
     })?;
     match Answer::decode(&line)? {
         Answer::Refused { reason } => Err(AskError::Refused(reason)),
-        answer => Ok(answer),
+        answer => {
+            if matches!(ask, Ask::Stop { .. } | Ask::Cancel) {
+                // Whoever starts it again at once finds its folder free.
+                local::wait_until_gone(&socket);
+            }
+            Ok(answer)
+        }
     }
 }
 

@@ -14,7 +14,7 @@ pub(crate) fn text(job: &str, answer: &Answer) -> String {
     match answer {
         Answer::Status(report) => status(job, report),
         Answer::Savepoint { path } => format!("{}\n", path.display()),
-        Answer::Cancelling => format!("job `{job}` is being cancelled\n"),
+        Answer::Cancelling => format!("job `{job}` is cancelled\n"),
         Answer::Refused { reason } => format!("{reason}\n"),
     }
 }

@@ -132,7 +132,7 @@ pub(crate) fn parse(
     arguments: impl IntoIterator<Item = OsString>,
 ) -> Result<Arguments, UsageError> {
     let mut own: Vec<OsString> = arguments.into_iter().collect();
-    let mut parsed = Arguments::default();
+    let (mut parsed, mut from_savepoint) = (Arguments::default(), false);
     if let Some(end) = own.iter().position(|argument| argument == "--") {
         let program = own.split_off(end).into_iter().skip(1);
         parsed.program = program.map(text).collect::<Result<_, _>>()?;
@@ -162,6 +162,7 @@ pub(crate) fn parse(
                 let path = value(&mut parser)?;
                 let key = options::STATE_RECOVERY_PATH.key();
                 parsed.settings.push(format!("{key}={path}"));
+                from_savepoint = true;
             }
             Arg::Long("fresh") => parsed.fresh = true,
             Arg::Long("allowNonRestoredState") | Arg::Short('n') => {
@@ -196,6 +197,17 @@ pub(crate) fn parse(
         if matches!(parsed.wish, Wish::Help | Wish::Version) {
             return Ok(parsed); // Whatever else is wrong: who asks for help gets it.
         }
+    }
+    let starts = [
+        (parsed.fresh, "--fresh"),
+        (parsed.allow_non_restored, "--allowNonRestoredState"),
+        (from_savepoint, "--fromSavepoint"),
+    ];
+    if let (Wish::Ask(_), Some((_, flag))) =
+        (&parsed.wish, starts.iter().find(|(is_set, _)| *is_set))
+    {
+        let of = "a job that is started, not of a command to one that runs";
+        return Err(UsageError::Misplaced { flag: (*flag).to_owned(), of });
     }
     Ok(parsed)
 }
@@ -313,6 +325,9 @@ mod tests {
         let stops = "is a flag of the command `stop`, and follows it; see `--help`";
         check("--drain", &format!("`--drain` {stops}"));
         check("savepoint -p x", &format!("`--savepointPath` {stops}"));
+        let starts = "is a flag of a job that is started, not of a command to one that runs";
+        check("status --fresh", &format!("`--fresh` {starts}; see `--help`"));
+        check("-s x cancel", &format!("`--fromSavepoint` {starts}; see `--help`"));
     }
 
     #[test]

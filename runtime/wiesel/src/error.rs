@@ -21,6 +21,8 @@ pub mod exit_code {
     pub const FAILED: i32 = 1;
     /// The command line, the configuration or the graph cannot be used.
     pub const USAGE: i32 = 2;
+    /// The job that was asked something does not run.
+    pub const NOT_RUNNING: i32 = 3;
     /// The machine, as it is set up, cannot run shards, or not those that the job needs.
     pub const UNFIT: i32 = 7;
     /// Added to the number of the signal that cancelled the job: 130 for Ctrl-C, 143 for SIGTERM.
@@ -120,6 +122,9 @@ impl Error {
                 | ClusterError::Doors(_) => exit_code::UNFIT,
                 _ => exit_code::FAILED,
             },
+            Self::Ask { source, .. } if matches!(**source, AskError::NotRunning { .. }) => {
+                exit_code::NOT_RUNNING
+            }
             Self::Ask { .. } | Self::Failed { .. } | Self::Lost { .. } => exit_code::FAILED,
         }
     }

@@ -41,7 +41,7 @@ options: default < file < environment < program < -D
         "  In the environment `parallelism.default` is WIESEL__PARALLELISM__DEFAULT. WIESEL_LOG=info logs more.
 
 exit codes
-  0 finished, 1 failed, 2 usage or configuration, 7 machine unfit, 130 Ctrl-C, 143 SIGTERM
+  0 finished, 1 failed, 2 usage or configuration, 3 not running, 7 machine unfit, 130 Ctrl-C, 143 SIGTERM
 ",
     );
     page

@@ -161,6 +161,13 @@ pub fn ask(path: &Path, line: &str) -> io::Result<String> {
     asked.map_err(|error| with_context(format_args!("ask {}", path.display()), error))
 }
 
+/// Waits until nobody listens at `path` any more: until what was asked has ended.
+pub fn wait_until_gone(path: &Path) {
+    while connect(path).is_ok() {
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
 fn connect(path: &Path) -> io::Result<UnixStream> {
     let (folder, name) = parts(path)?;
     UnixStream::connect(short(&folder, name))
@@ -209,7 +216,12 @@ mod tests {
         let _ = talker.read_to_string(&mut answer);
         assert_eq!(answer, "");
         assert_eq!(ask(&path, "again").ok().as_deref(), Some("you said again"));
+        let waits = thread::spawn({
+            let path = path.clone();
+            move || wait_until_gone(&path)
+        });
         drop((silent, listener));
+        waits.join().expect("it is gone");
         assert!(!path.exists());
     }
 
