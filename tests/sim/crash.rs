@@ -8,6 +8,8 @@
 //!   … the last run is not cut off: what is visible then is what the definition says, each line once
 //! ```
 //!
+//! Savepoints are asked for at random as well, and sometimes the job goes on from one, in other folders (`saves`).
+//!
 //! A flipped bit is only for what a checkpoint consists of: nobody could find one in a file of output. If no checkpoint is
 //! whole then, the job has to say so, with the name of the file, and to leave everything as it is; the bit flips back.
 
@@ -37,10 +39,9 @@ use crate::{
     case::Draw,
     crash_work::Work,
     run::{Faults, Ran},
+    saves::{self, Place},
 };
 
-const OUT: &str = "/out";
-const CHECKPOINTS: &str = "/checkpoints";
 /// What a task says that fails because the seed wants it.
 pub(crate) const ON_PURPOSE: &str = "a fault of the simulation";
 /// Turns of the last run; the longest take a tenth of it.
@@ -68,6 +69,8 @@ pub(crate) struct Crash {
     /// One crash in so many flips a bit of the newest checkpoint.
     flips_one_in: Option<u64>,
     num_retained: u32,
+    /// At one record in so many somebody wants a savepoint, from which the job may go on in other folders.
+    saves_one_in: Option<u64>,
 }
 
 thread_local! {
@@ -96,6 +99,7 @@ impl Crash {
             disk_fails_one_in: draw.of(&[0, 20, 60, 200]),
             flips_one_in: if draw.one_in(2) { Some(draw.within(1, 4)) } else { None },
             num_retained: draw.within(1, 4) as u32,
+            saves_one_in: if draw.one_in(2) { Some(draw.within(20, 600)) } else { None },
         }
     }
 
@@ -115,20 +119,26 @@ impl Crash {
     }
 
     /// The job, and how many slots it needs.
-    fn graph(&self, parallelism: u32) -> Result<(JobGraph<VertexCode>, u32), String> {
+    fn graph(
+        &self,
+        place: &Place,
+        parallelism: u32,
+    ) -> Result<(JobGraph<VertexCode>, u32), String> {
         let defaults = GraphDefaults {
             parallelism,
             max_parallelism: Some(8),
             auto_generate_uids: true,
             runtime_mode: RuntimeExecutionMode::Streaming,
         };
-        let graph =
-            self.environment().job_graph("sim", &defaults).map_err(|error| error.to_string())?;
+        let graph = self
+            .environment(place)
+            .job_graph("sim", &defaults)
+            .map_err(|error| error.to_string())?;
         let slots = ExecutionGraph::expand(&graph).slot_count();
         Ok((graph, slots))
     }
 
-    fn cluster(&self, slots: u32) -> ClusterOptions {
+    fn cluster(&self, place: &Place, slots: u32) -> ClusterOptions {
         let config = CheckpointConfig {
             interval: Some(Duration::from_micros(self.interval_us)),
             tolerable_failures: 1_000,
@@ -153,7 +163,8 @@ impl Crash {
             },
             row_sources: None,
             checkpoints: CheckpointSettings {
-                folder: Some(Path::new(CHECKPOINTS).to_owned()),
+                folder: Some(place.checkpoints()),
+                recovery: place.recovery(),
                 config,
                 restart: RestartConfig::FixedDelay {
                     attempts: 100,
@@ -164,9 +175,9 @@ impl Crash {
         }
     }
 
-    fn environment(&self) -> Environment {
+    fn environment(&self, place: &Place) -> Environment {
         let env = Environment::new();
-        let one_in = self.fails_one_in;
+        let (one_in, saves_one_in) = (self.fails_one_in, self.saves_one_in);
         let records = env
             .source(Collection::new(self.input()))
             .uid("source")
@@ -181,6 +192,11 @@ impl Crash {
                     FAILURES.set(FAILURES.get() - 1);
                     panic!("{ON_PURPOSE}");
                 }
+                if let Some(one_in) = saves_one_in
+                    && DRAW.with_borrow_mut(|draw| draw.one_in(one_in))
+                {
+                    saves::ask();
+                }
                 record
             });
         let records = match self.asks {
@@ -188,7 +204,7 @@ impl Crash {
             Some(asks) if asks.is_behind => asks.ask(records.rebalance()).rebalance(),
             Some(asks) => asks.ask(records).rebalance(),
         };
-        self.work.run(records, OUT);
+        self.work.run(records, &place.out());
         env
     }
 }
@@ -214,7 +230,7 @@ pub(crate) fn run(seed: u64) -> Result<Ran, String> {
     DRAW.with_borrow_mut(|draw| *draw = Draw::new(seed ^ 0xFA11));
     let draw = &mut Draw::new(seed ^ 0x9999);
     let mut total = Ran { trace_hash: seed, steps: 0, faults: Faults::default() };
-    let mut is_finished = false;
+    let (mut is_finished, mut place) = (false, Place::default());
     for (number, steps_max) in (0..).zip(crash.cuts.iter().copied().chain([STEPS_MAX])) {
         let is_last = steps_max == STEPS_MAX;
         let parallelism = draw.within(1, 4) as u32;
@@ -222,9 +238,13 @@ pub(crate) fn run(seed: u64) -> Result<Ran, String> {
         let run_seed = seed.wrapping_mul(31).wrapping_add(number);
         let one_in = if is_last { 0 } else { crash.disk_fails_one_in };
         disk.fail(draw.next(), one_in, DISK_FAILURES_MAX);
-        let ended = one_run(&crash, run_seed, parallelism, steps_max, policy, &disk, &mut total)?;
+        let ended =
+            one_run(&crash, &place, run_seed, parallelism, steps_max, policy, &disk, &mut total)?;
         disk.fail(0, 0, 0);
+        let moves = !is_last && draw.one_in(2);
+        let saved = saves::take();
         match ended {
+            End::Finished if moves && saved.is_some() => {}
             End::Finished => {
                 is_finished = true;
                 break;
@@ -234,8 +254,12 @@ pub(crate) fn run(seed: u64) -> Result<Ran, String> {
                 disk.crash(draw.next());
             }
         }
+        if let Some(path) = saved.filter(|_| moves) {
+            place = place.after(path);
+            continue;
+        }
         if crash.flips_one_in.is_some_and(|one_in| draw.one_in(one_in)) {
-            total.faults.flips += u64::from(flip_a_bit(&crash, &disk, draw)?);
+            total.faults.flips += u64::from(flip_a_bit(&crash, &place, &disk, draw)?);
         }
     }
     if !is_finished {
@@ -246,25 +270,13 @@ pub(crate) fn run(seed: u64) -> Result<Ran, String> {
         if crash.fails_one_in.is_some() { FAILURES_MAX - FAILURES.get() } else { 0 };
     // Started again it says that it has finished. A disk that could not be read has kept it from removing some files; that
     // is made up for then.
-    let (graph, slots) = crash.graph(1)?;
-    match assemble(graph, &crash.cluster(slots), SubmitOptions::default()) {
+    let (graph, slots) = crash.graph(&place, 1)?;
+    match assemble(graph, &crash.cluster(&place, slots), SubmitOptions::default()) {
         Err(ClusterError::Finished { .. }) => {}
         Err(error) => return Err(format!("started again behind its end: {error}")),
         Ok(_) => return Err("it had finished and would begin again".to_owned()),
     }
-    let mut found = Vec::new();
-    for path in disk.files().iter().filter(|path| path.starts_with(OUT)) {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if name.ends_with(".undone") {
-            continue; // Of a checkpoint that was damaged.
-        }
-        if !name.starts_with("part-") {
-            return Err(format!("left behind: {name}"));
-        }
-        let bytes = disk.get(path).unwrap_or_default();
-        let text = String::from_utf8(bytes).map_err(|_| format!("{name} is not text"))?;
-        found.extend(text.lines().map(str::to_owned));
-    }
+    let mut found = place.lines(&disk)?;
     found.sort();
     let expected = crash.expected();
     if found != expected {
@@ -276,18 +288,18 @@ pub(crate) fn run(seed: u64) -> Result<Ran, String> {
         ));
     }
     let retained = if disk.faults() == 0 { Some(crash.num_retained) } else { None };
-    only_the_last_checkpoints_are_left(&disk, retained)?;
+    only_the_last_checkpoints_are_left(&disk, &place.checkpoints(), retained)?;
     Ok(total)
 }
 
 /// The manifests of the checkpoints, oldest first.
-fn manifests(disk: &SimDisk) -> Vec<PathBuf> {
+fn manifests(disk: &SimDisk, folder: &Path) -> Vec<PathBuf> {
     let number = |path: &PathBuf| {
         let folder = path.parent()?.file_name()?.to_str()?;
         folder.strip_prefix("chk-")?.parse::<u64>().ok()
     };
     let mut found = disk.files();
-    found.retain(|path| path.starts_with(CHECKPOINTS) && path.ends_with("_metadata"));
+    found.retain(|path| path.starts_with(folder) && path.ends_with("_metadata"));
     found.sort_by_key(number);
     found
 }
@@ -301,8 +313,13 @@ fn named_by(disk: &SimDisk, manifest: &Path) -> Option<BTreeSet<PathBuf>> {
 
 /// Flips a bit of the newest checkpoint; whether it has stayed so. It flips back if the job cannot start with it, which it
 /// has to say.
-fn flip_a_bit(crash: &Crash, disk: &SimDisk, draw: &mut Draw) -> Result<bool, String> {
-    let Some(manifest) = manifests(disk).pop() else { return Ok(false) };
+fn flip_a_bit(
+    crash: &Crash,
+    place: &Place,
+    disk: &SimDisk,
+    draw: &mut Draw,
+) -> Result<bool, String> {
+    let Some(manifest) = manifests(disk, &place.checkpoints()).pop() else { return Ok(false) };
     let Some(mut files) = named_by(disk, &manifest) else { return Ok(false) };
     files.insert(manifest);
     let files: Vec<_> = files.into_iter().collect();
@@ -313,14 +330,15 @@ fn flip_a_bit(crash: &Crash, disk: &SimDisk, draw: &mut Draw) -> Result<bool, St
         return Ok(false);
     }
     let before = disk.files();
-    let graph = crash.graph(2)?;
+    let graph = crash.graph(place, 2)?;
     // What would start starts with the next run.
-    let refused = match assemble(graph.0, &crash.cluster(graph.1), SubmitOptions::default()) {
+    let refused = match assemble(graph.0, &crash.cluster(place, graph.1), SubmitOptions::default())
+    {
         Ok(_) | Err(ClusterError::Finished { .. }) => return Ok(true),
         Err(ClusterError::Storage(error @ StorageError::NoneWhole { .. })) => error.to_string(),
         Err(other) => return Err(format!("bit {bit} of {}: {other}", file.display())),
     };
-    let name = file.strip_prefix(CHECKPOINTS).unwrap_or(file);
+    let name = file.strip_prefix(place.checkpoints()).unwrap_or(file);
     let name: PathBuf = name.components().skip(1).collect();
     if !refused.contains(&*name.to_string_lossy()) {
         return Err(format!("bit {bit} of {} is not named: {refused}", file.display()));
@@ -337,14 +355,16 @@ fn flip_a_bit(crash: &Crash, disk: &SimDisk, draw: &mut Draw) -> Result<bool, St
 
 /// No file leaks: what is left are the manifests of the last checkpoints, at most as many as are retained, the files that
 /// they name, the lock, and manifests that were set aside.
-fn only_the_last_checkpoints_are_left(disk: &SimDisk, retained: Option<u32>) -> Result<(), String> {
+fn only_the_last_checkpoints_are_left(
+    disk: &SimDisk,
+    place: &Path,
+    retained: Option<u32>,
+) -> Result<(), String> {
     let files = disk.files();
     let mut left: BTreeSet<&Path> = files.iter().map(PathBuf::as_path).collect();
     let is_aside = |path: &Path| path.extension().is_some_and(|end| end == "damaged");
-    left.retain(|path| {
-        path.starts_with(CHECKPOINTS) && !path.ends_with("_owner") && !is_aside(path)
-    });
-    let manifests = manifests(disk);
+    left.retain(|path| path.starts_with(place) && !path.ends_with("_owner") && !is_aside(path));
+    let manifests = manifests(disk, place);
     if manifests.is_empty() || retained.is_some_and(|most| manifests.len() > most as usize) {
         return Err(format!("{} checkpoints are left, not {retained:?}", manifests.len()));
     }
@@ -377,6 +397,7 @@ fn count_not_in(these: &[String], those: &[String]) -> usize {
 /// One process: until it is cut off, or the job ends.
 fn one_run(
     crash: &Crash,
+    place: &Place,
     seed: u64,
     parallelism: u32,
     steps_max: u64,
@@ -384,8 +405,8 @@ fn one_run(
     disk: &SimDisk,
     total: &mut Ran,
 ) -> Result<End, String> {
-    let (graph, slots) = crash.graph(parallelism)?;
-    let cluster = crash.cluster(slots);
+    let (graph, slots) = crash.graph(place, parallelism)?;
+    let cluster = crash.cluster(place, slots);
     let options = SubmitOptions { observe_every: Duration::from_secs(1), ..Default::default() };
     let assembly = match assemble(graph, &cluster, options) {
         // It was cut off behind its last checkpoint: starting it has made the last commit.
@@ -395,6 +416,7 @@ fn one_run(
         assembled => assembled.map_err(|error| error.to_string())?,
     };
     let handle = assembly.result_handle();
+    saves::to(assembly.handle());
     let config = SimConfig::with_seed(seed).policy(policy).disk(disk.clone()).steps_max(steps_max);
     let ran = match Simulation::new(config).run(assembly.launch) {
         Err(SimError::StepLimit { steps, .. }) if steps_max < STEPS_MAX => {

@@ -41,6 +41,8 @@ mod oracle;
 #[cfg(sim)]
 mod run;
 #[cfg(sim)]
+mod saves;
+#[cfg(sim)]
 mod seeds;
 #[cfg(sim)]
 mod states;

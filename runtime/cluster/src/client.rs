@@ -202,6 +202,10 @@ impl MiniCluster {
 }
 
 impl JobHandle {
+    pub(crate) fn new(shared: Arc<Shared>, control: Door) -> Self {
+        Self { shared, control }
+    }
+
     /// What the JobMaster last said.
     pub fn status(&self) -> JobStatus {
         self.shared.state().status
@@ -251,14 +255,24 @@ impl JobHandle {
         self.ask(folder, Some(drain))
     }
 
-    fn ask(&self, folder: Option<&Path>, stop: Option<bool>) -> Result<PathBuf, SavepointError> {
+    /// As [`savepoint`](Self::savepoint), or with `stop` as [`stop_with_savepoint`](Self::stop_with_savepoint), whose
+    /// `drain` it says; but returns at once. The answer comes over the channel; none does if the job is over before.
+    pub fn request_savepoint(
+        &self,
+        folder: Option<&Path>,
+        stop: Option<bool>,
+    ) -> mpsc::Receiver<Result<PathBuf, SavepointError>> {
         let (answer, answered) = mpsc::channel();
         let request = Request { folder: folder.map(Path::to_owned), stop, answer };
-        match self.shared.requests().as_mut() {
-            Some(requests) => requests.push(request),
-            None => return Err(SavepointError::JobOver),
+        if let Some(requests) = self.shared.requests().as_mut() {
+            requests.push(request);
         }
         self.control.knock();
+        answered
+    }
+
+    fn ask(&self, folder: Option<&Path>, stop: Option<bool>) -> Result<PathBuf, SavepointError> {
+        let answered = self.request_savepoint(folder, stop);
         answered.recv().unwrap_or(Err(SavepointError::JobOver))
     }
 }

@@ -26,7 +26,7 @@ use wiesel_taskmanager::{
 };
 
 use crate::{
-    CheckpointSettings, ClusterError,
+    CheckpointSettings, ClusterError, JobHandle,
     checkpoints::JobCheckpoints,
     client::Shared,
     job_master_program::{JobMasterProgram, Observer, Peer},
@@ -160,6 +160,11 @@ impl Assembly {
     /// A handle to ask for the result after the launch has run: simulation takes the launch away.
     pub fn result_handle(&self) -> AssemblyResult {
         AssemblyResult(Arc::clone(&self.shared))
+    }
+
+    /// A handle to the job, for whoever runs the launch himself.
+    pub fn handle(&self) -> JobHandle {
+        JobHandle::new(Arc::clone(&self.shared), self.launch.control_door())
     }
 }
 

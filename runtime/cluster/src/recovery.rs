@@ -150,11 +150,7 @@ impl JobCheckpoints {
             let prepared = match restored {
                 None => sink.prepare(&MachineDiscovery),
                 Some(completed) => {
-                    let of_vertex =
-                        completed.tasks.iter().filter(|(task, _)| task.vertex == VertexId(index));
-                    let committables: Vec<_> = of_vertex
-                        .flat_map(|(_, handle)| handle.committables.iter().cloned())
-                        .collect();
+                    let committables = completed.committables_of(VertexId(index));
                     // Of a sink that is new there is nothing, and its folder is made by the clean-up.
                     let committed = match committables.is_empty() {
                         true => Ok(()),

@@ -18,7 +18,8 @@ use std::{
 };
 
 use wiesel_checkpoint::{CheckpointKind, RequestId};
-use wiesel_core::{Timestamp, config::RecoveryClaimMode};
+use wiesel_connectors::MachineDiscovery;
+use wiesel_core::{Timestamp, VertexId, config::RecoveryClaimMode};
 use wiesel_jobmanager::{CompletedCheckpoint, Event};
 use wiesel_storage::{Manifest, Restorable, StorageError, write_savepoint};
 
@@ -119,6 +120,12 @@ impl JobCheckpoints {
         completed: &Arc<CompletedCheckpoint>,
     ) -> Event {
         let manifest = self.manifest_of(completed, now);
+        if !kind.is_terminal()
+            && let Err(failure) = self.pin(completed)
+        {
+            let (checkpoint, reason) = (completed.id, failure.to_string());
+            return Event::StoreFailed { checkpoint, ambiguous: false, reason };
+        }
         match self.write_savepoint(kind, &manifest) {
             Ok(()) => Event::Stored(completed.id),
             Err(error) => Event::StoreFailed {
@@ -127,6 +134,16 @@ impl JobCheckpoints {
                 reason: error.to_string(),
             },
         }
+    }
+
+    /// What sinks have pending stays, for whoever continues from the savepoint.
+    fn pin(&self, completed: &CompletedCheckpoint) -> Result<(), ClusterError> {
+        for (index, vertex) in (0..).zip(&self.vertices) {
+            let Some(sink) = &vertex.sink else { continue };
+            let pinned = sink.pin(&completed.committables_of(VertexId(index)), &MachineDiscovery);
+            pinned.map_err(|failure| ClusterError::Prepare(failure.uid(&vertex.uid)))?;
+        }
+        Ok(())
     }
 
     fn write_savepoint(

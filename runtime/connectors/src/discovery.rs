@@ -53,6 +53,13 @@ pub trait Discovery {
     /// If it cannot be renamed.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
+    /// Gives a file a second name, which must be free.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot have it.
+    fn hard_link(&self, from: &Path, to: &Path) -> io::Result<()>;
+
     /// Makes the names in a folder survive a crash of the machine.
     ///
     /// # Errors
@@ -95,6 +102,10 @@ impl Discovery for MachineDiscovery {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         fs::rename(from, to)
+    }
+
+    fn hard_link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::hard_link(from, to)
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {

@@ -43,6 +43,13 @@ pub trait SinkPreparation: Send {
         discovery: &dyn Discovery,
     ) -> Result<(), TaskFailure>;
 
+    /// See [`Sink::pin`].
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be kept.
+    fn pin(&self, committables: &[Vec<u8>], discovery: &dyn Discovery) -> Result<(), TaskFailure>;
+
     /// See [`Sink::clean_up`].
     ///
     /// # Errors
@@ -98,6 +105,10 @@ impl<S: Sink> SinkPreparation for Preparation<S> {
         discovery: &dyn Discovery,
     ) -> Result<(), TaskFailure> {
         self.0.commit(committables, discovery)
+    }
+
+    fn pin(&self, committables: &[Vec<u8>], discovery: &dyn Discovery) -> Result<(), TaskFailure> {
+        self.0.pin(committables, discovery)
     }
 
     fn clean_up(&self, discovery: &dyn Discovery) -> Result<(), TaskFailure> {

@@ -142,6 +142,15 @@ pub fn rename(from: impl AsRef<Path>, to: impl AsRef<Path>) -> io::Result<()> {
     on("rename", from.as_ref(), files::rename(from.as_ref(), to.as_ref()))
 }
 
+/// Gives a file a second name, which must be free. Where the file system has no such names it is copied.
+///
+/// # Errors
+///
+/// The system's, naming the old path.
+pub fn hard_link(from: impl AsRef<Path>, to: impl AsRef<Path>) -> io::Result<()> {
+    on("link", from.as_ref(), files::hard_link(from.as_ref(), to.as_ref()))
+}
+
 /// Replaces or creates a file and makes its bytes, not its name, survive a crash of the machine. After an error there
 /// is no such file: a full disk keeps nothing of it.
 ///

@@ -9,7 +9,7 @@
 //! # What is always true
 //!
 //! 1. A folder that holds something is refused, unless `overwrite` is set; then its `part-*` files are removed, and
-//!    nothing else. That is decided once, in `prepare`, and never for a job that continues.
+//!    nothing else. What is kept there for savepoints does not count. That is decided once, in `prepare`, and never for a job that continues.
 //! 2. Without checkpoints every subtask writes its part, if only an empty one. With them there are no empty ones.
 
 use std::{
@@ -111,7 +111,8 @@ impl<T: Record, E: Encode<T>> Sink for FileSink<T, E> {
             Err(error) => return Err(system(error)),
         }
         transaction::clean_up(folder, discovery)?;
-        let held = discovery.read_dir(folder).map_err(system)?;
+        let mut held = discovery.read_dir(folder).map_err(system)?;
+        held.retain(|path| transaction::name_of(path).and_then(transaction::kept_name).is_none());
         if !held.is_empty() && !self.overwrite {
             let hint = "choose another, or replace its part files with .overwrite(true)";
             return Err(fail(format!("the folder is not empty; {hint}")));
@@ -150,6 +151,10 @@ impl<T: Record, E: Encode<T>> Sink for FileSink<T, E> {
         discovery: &dyn Discovery,
     ) -> Result<(), TaskFailure> {
         transaction::commit(&self.folder, committables, discovery)
+    }
+
+    fn pin(&self, committables: &[Vec<u8>], discovery: &dyn Discovery) -> Result<(), TaskFailure> {
+        transaction::pin(&self.folder, committables, discovery)
     }
 
     fn clean_up(&self, discovery: &dyn Discovery) -> Result<(), TaskFailure> {

@@ -73,6 +73,17 @@ pub trait Sink: Clone + Send + 'static {
         Ok(())
     }
 
+    /// Keeps what writers have pre-committed until somebody commits it, whatever becomes of this job. Called in the JobMaster
+    /// for a savepoint that commits nothing, before it is there.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be kept.
+    fn pin(&self, committables: &[Vec<u8>], discovery: &dyn Discovery) -> Result<(), TaskFailure> {
+        let _ = (committables, discovery);
+        Ok(())
+    }
+
     /// Removes what writers that are gone have left and nobody will commit. Called in the JobMaster before writers
     /// are made that continue from a checkpoint, behind its commits; then instead of `prepare`.
     ///
@@ -84,7 +95,7 @@ pub trait Sink: Clone + Send + 'static {
         Ok(())
     }
 
-    /// The newest checkpoint whose number is in the name of something visible, by whichever job. Called in the
+    /// The newest checkpoint whose number is in the name of something visible, or that was or may be, by whichever job. Called in the
     /// JobMaster before the job has its first number: that is above it, so that nothing visible is taken for its own.
     ///
     /// # Errors

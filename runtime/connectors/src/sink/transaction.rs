@@ -14,6 +14,8 @@
 //! 3. What is cleaned up are hidden files with names of this form, and nothing else.
 //! 4. What is taken back (its checkpoint is damaged, the job continues from an older one) is not removed but renamed:
 //!    `part-0-7 → .part-0-7.undone`. Nobody reads it or cleans it up.
+//! 5. What a savepoint has pending has a second name, `.part-0-7.pending`, until it is committed: a job that is restarted
+//!    from an older checkpoint cleans up the first one, and gives it to another file.
 
 use std::{
     collections::BTreeSet,
@@ -27,6 +29,7 @@ use crate::Discovery;
 
 const IN_PROGRESS: &str = ".inprogress";
 const UNDONE: &str = ".undone";
+const PENDING: &str = ".pending";
 
 /// The hidden name of the file `number` of a subtask.
 pub(super) fn hidden_name(subtask: u32, number: u64) -> String {
@@ -55,6 +58,13 @@ pub(super) fn is_visible(name: &str) -> bool {
 pub(super) fn is_hidden(name: &str) -> bool {
     let name = name.strip_prefix('.').and_then(|name| name.strip_suffix(IN_PROGRESS));
     name.is_some_and(|name| is_numbered(name, 2))
+}
+
+/// The visible name of a hidden file that is kept: taken back, or pending for a savepoint.
+pub(super) fn kept_name(name: &str) -> Option<&str> {
+    let name = name.strip_prefix('.')?;
+    let name = name.strip_suffix(UNDONE).or_else(|| name.strip_suffix(PENDING))?;
+    is_numbered(name, 2).then_some(name)
 }
 
 /// With which checkpoint a visible file was committed.
@@ -94,15 +104,28 @@ impl<'a> Committable<'a> {
 
     /// Makes it visible in `folder`; whether it is.
     fn commit(&self, folder: &Path, discovery: &dyn Discovery) -> io::Result<bool> {
-        let (from, to) = (folder.join(self.hidden), folder.join(self.visible));
+        let (hidden, to) = (folder.join(self.hidden), folder.join(self.visible));
+        let pinned = self.pinned(folder);
+        let is_pinned = exists(discovery, &pinned)?;
         // The visible name first: a later process gives its files the hidden names of those that are committed.
         if exists(discovery, &to)? {
+            if is_pinned {
+                discovery.remove_file(&pinned)?;
+            }
             return Ok(true);
         }
-        if !exists(discovery, &from)? {
+        if is_pinned {
+            return discovery.rename(&pinned, &to).map(|()| true);
+        }
+        if !exists(discovery, &hidden)? {
             return Ok(false);
         }
-        discovery.rename(&from, &to).map(|()| true)
+        discovery.rename(&hidden, &to).map(|()| true)
+    }
+
+    /// The name that a savepoint knows it by.
+    fn pinned(&self, folder: &Path) -> PathBuf {
+        folder.join(format!(".{}{PENDING}", self.visible))
     }
 }
 
@@ -160,6 +183,28 @@ pub(super) fn commit(
     })
 }
 
+/// Gives pending files the names that savepoints know them by.
+pub(super) fn pin(
+    folder: &Path,
+    committables: &[Vec<u8>],
+    discovery: &dyn Discovery,
+) -> Result<(), TaskFailure> {
+    let system = |error: io::Error| failure(folder, Blame::Environment, error.to_string());
+    let mut is_pinned = false;
+    for committable in committables.iter().filter_map(|bytes| Committable::read(bytes)) {
+        let (hidden, pinned) = (folder.join(committable.hidden), committable.pinned(folder));
+        // One that is committed meanwhile, or of a folder that the sink had before, needs none.
+        if exists(discovery, &hidden).map_err(system)?
+            && !exists(discovery, &pinned).map_err(system)?
+            && committable.folder == folder
+        {
+            discovery.hard_link(&hidden, &pinned).map_err(system)?;
+            is_pinned = true;
+        }
+    }
+    if is_pinned { discovery.sync_dir(folder).map_err(system) } else { Ok(()) }
+}
+
 /// Removes hidden files that nobody will commit.
 pub(super) fn clean_up(folder: &Path, discovery: &dyn Discovery) -> Result<(), TaskFailure> {
     let system = |error: io::Error| failure(folder, Blame::Environment, error.to_string());
@@ -171,27 +216,23 @@ pub(super) fn clean_up(folder: &Path, discovery: &dyn Discovery) -> Result<(), T
     hidden.into_iter().try_for_each(|path| discovery.remove_file(path)).map_err(system)
 }
 
-/// Visible files with the checkpoints that committed them; none if there is no folder.
-fn committed(
-    folder: &Path,
-    discovery: &dyn Discovery,
-) -> Result<Vec<(CheckpointId, PathBuf)>, TaskFailure> {
+/// The names in the folder that are text; none if there is no folder.
+fn names(folder: &Path, discovery: &dyn Discovery) -> Result<Vec<String>, TaskFailure> {
     let held = match discovery.read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         held => held,
     };
     let held = held.map_err(|error| failure(folder, Blame::Environment, error.to_string()))?;
-    let numbered = |path: PathBuf| Some((name_of(&path).and_then(checkpoint_of)?, path));
-    Ok(held.into_iter().filter_map(numbered).collect())
+    Ok(held.iter().filter_map(|path| name_of(path).map(str::to_owned)).collect())
 }
 
-/// The newest checkpoint with which a visible file was committed.
+/// The newest checkpoint in the name of a file that is, was or may become visible.
 pub(super) fn newest_visible(
     folder: &Path,
     discovery: &dyn Discovery,
 ) -> Result<Option<CheckpointId>, TaskFailure> {
-    let newest = |files: Vec<(CheckpointId, PathBuf)>| files.iter().map(|(id, _)| *id).max();
-    committed(folder, discovery).map(newest)
+    let names = names(folder, discovery)?;
+    Ok(names.iter().filter_map(|name| checkpoint_of(kept_name(name).unwrap_or(name))).max())
 }
 
 /// Hides what was committed with checkpoints behind `checkpoint`.
@@ -201,11 +242,11 @@ pub(super) fn take_back(
     discovery: &dyn Discovery,
 ) -> Result<(), TaskFailure> {
     let system = |error: io::Error| failure(folder, Blame::Environment, error.to_string());
-    let newer = committed(folder, discovery)?.into_iter().filter(|(id, _)| *id > checkpoint);
-    let newer: Vec<_> = newer.map(|(_, path)| path).collect();
-    for path in &newer {
-        let name = name_of(path).unwrap_or_default();
-        discovery.rename(path, &folder.join(format!(".{name}{UNDONE}"))).map_err(system)?;
+    let mut newer = names(folder, discovery)?;
+    newer.retain(|name| checkpoint_of(name) > Some(checkpoint));
+    for name in &newer {
+        let undone = folder.join(format!(".{name}{UNDONE}"));
+        discovery.rename(&folder.join(name), &undone).map_err(system)?;
     }
     if newer.is_empty() { Ok(()) } else { discovery.sync_dir(folder).map_err(system) }
 }
@@ -274,7 +315,7 @@ mod tests {
         }
         assert_eq!(newest(folder.path()), Some(CheckpointId(12)));
         take_back(folder.path(), CheckpointId(7), &disk).expect("a folder");
-        assert_eq!(newest(folder.path()), Some(CheckpointId(7)));
+        assert_eq!(newest(folder.path()), Some(CheckpointId(12)), "its number is not used again");
         clean_up(folder.path(), &disk).expect("a folder");
         let undone = read_to_string(folder.path().join(".part-1-12.undone"));
         assert_eq!(undone.ok().as_deref(), Some("part-1-12"));
@@ -293,6 +334,33 @@ mod tests {
             assert_eq!(Committable::read(strange.as_bytes()), None, "{strange}");
         }
         assert_eq!(Committable::read(&[0xff, b'\n']), None);
+    }
+
+    #[test]
+    #[cfg(not(sim))]
+    #[allow(clippy::disallowed_methods)] // Files, behind the seam's back.
+    fn what_a_savepoint_has_pending_outlives_its_first_name() {
+        use std::fs::{read_to_string, write};
+
+        let (folder, disk) = (tempfile::tempdir().expect("a folder"), crate::MachineDiscovery);
+        let (hidden, path) = (hidden_name(0, 2), |name: &str| folder.path().join(name));
+        let committables = [committable(folder.path(), &hidden, 0, CheckpointId(7))];
+        let commit = || commit(folder.path(), &committables, &disk).expect("it is there");
+        write(path(&hidden), "first").expect("a disk");
+        pin(folder.path(), &committables, &disk).expect("a disk");
+        pin(folder.path(), &committables, &disk).expect("once more");
+        // The job is restarted from an older checkpoint, and goes on.
+        clean_up(folder.path(), &disk).expect("a folder");
+        write(path(&hidden), "another").expect("a disk");
+        commit();
+        assert_eq!(read_to_string(path("part-0-7")).ok().as_deref(), Some("first"));
+        assert!(!path(".part-0-7.pending").exists() && path(&hidden).exists());
+        // One that the job itself commits: the second name is in nobody's way.
+        std::fs::remove_file(path("part-0-7")).expect("a disk");
+        pin(folder.path(), &committables, &disk).expect("a disk");
+        std::fs::rename(path(&hidden), path("part-0-7")).expect("a disk");
+        commit();
+        assert!(!path(".part-0-7.pending").exists());
     }
 
     #[test]

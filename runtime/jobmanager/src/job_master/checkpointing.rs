@@ -53,6 +53,14 @@ pub struct CompletedCheckpoint {
     pub is_final: bool,
 }
 
+impl CompletedCheckpoint {
+    /// What the sinks of a vertex have pre-committed.
+    pub fn committables_of(&self, vertex: VertexId) -> Vec<Vec<u8>> {
+        let of_vertex = self.tasks.iter().filter(|(task, _)| task.vertex == vertex);
+        of_vertex.flat_map(|(_, handle)| handle.committables.iter().cloned()).collect()
+    }
+}
+
 /// How a job takes checkpoints, and what it continues from.
 #[derive(Clone, Debug)]
 pub struct CheckpointPlan {

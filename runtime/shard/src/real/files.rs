@@ -64,6 +64,16 @@ pub(crate) fn copy_synced(from: &Path, to: &Path, see: &mut dyn FnMut(&[u8])) ->
     target.sync_all()
 }
 
+pub(crate) fn hard_link(from: &Path, to: &Path) -> io::Result<()> {
+    use io::ErrorKind::{PermissionDenied, Unsupported};
+    match fs::hard_link(from, to) {
+        Err(error) if matches!(error.kind(), Unsupported | PermissionDenied) => {
+            copy_synced(from, to, &mut |_| {})
+        }
+        linked => linked,
+    }
+}
+
 pub(crate) fn sync_dir(path: &Path) -> io::Result<()> {
     fs::File::open(path)?.sync_all()
 }

@@ -348,6 +348,16 @@ impl Disk {
         Ok(())
     }
 
+    pub(super) fn link(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        let (content, to) = (self.open(from)?, plain(to));
+        self.parent_exists(&to)?;
+        if self.is_folder(&to) || self.files.contains_key(&to) {
+            return Err(exists());
+        }
+        self.files.insert(to, content);
+        Ok(())
+    }
+
     pub(super) fn remove(&mut self, path: &Path) -> io::Result<()> {
         self.files.remove(&plain(path)).map(|_| ()).ok_or_else(missing)
     }

@@ -167,6 +167,10 @@ pub(crate) fn process_id() -> u32 {
     1
 }
 
+pub(crate) fn hard_link(from: &Path, to: &Path) -> io::Result<()> {
+    SimDisk::installed().lock().link(from, to)
+}
+
 pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
     SimDisk::installed().lock().rename(from, to)
 }
