@@ -102,8 +102,8 @@ impl<'a> Committable<'a> {
         is_ours.then_some(Self { hidden, visible, folder: Path::new(folder) })
     }
 
-    /// Makes it visible in `folder`; whether it is.
-    fn commit(&self, folder: &Path, discovery: &dyn Discovery) -> io::Result<bool> {
+    /// Makes it visible in `folder`; whether it is. `own`: the folder of the sink.
+    fn commit(&self, folder: &Path, own: &Path, discovery: &dyn Discovery) -> io::Result<bool> {
         let (hidden, to) = (folder.join(self.hidden), folder.join(self.visible));
         let pinned = self.pinned(folder);
         let is_pinned = exists(discovery, &pinned)?;
@@ -114,10 +114,15 @@ impl<'a> Committable<'a> {
             }
             return Ok(true);
         }
+        let is_hidden = exists(discovery, &hidden)?;
         if is_pinned {
-            return discovery.rename(&pinned, &to).map(|()| true);
+            discovery.rename(&pinned, &to)?;
+            if is_hidden && folder == own {
+                discovery.remove_file(&hidden)?; // The same file, or one that nobody will commit.
+            }
+            return Ok(true);
         }
-        if !exists(discovery, &hidden)? {
+        if !is_hidden {
             return Ok(false);
         }
         discovery.rename(&hidden, &to).map(|()| true)
@@ -154,18 +159,15 @@ pub(super) fn commit(
             let shown = String::from_utf8_lossy(bytes);
             failure(folder, Blame::Runtime, format!("`{shown}` are not the names of a file"))
         })?;
-        let mut places = vec![committable.folder, folder];
-        places.dedup();
-        let mut place = None;
-        for candidate in places {
-            let committed = committable.commit(candidate, discovery);
-            let system =
-                |error: io::Error| failure(candidate, Blame::Environment, error.to_string());
-            if place.is_none() && committed.map_err(system)? {
-                place = Some(candidate);
-            }
-        }
-        let Some(place) = place else {
+        let system =
+            |place: &Path, error: io::Error| failure(place, Blame::Environment, error.to_string());
+        // In another folder its hidden name may be another file's: only one that was moved is looked for there.
+        let is_there = exists(discovery, committable.folder);
+        let is_there = is_there.map_err(|error| system(committable.folder, error))?;
+        let place = if is_there { committable.folder } else { folder };
+        let is_committed =
+            committable.commit(place, folder, discovery).map_err(|error| system(place, error))?;
+        if !is_committed {
             let Committable { hidden, visible, folder: written } = committable;
             let cause = format!(
                 "neither {hidden} nor {visible} is in {}: somebody has removed output that a complete checkpoint \
@@ -174,7 +176,7 @@ pub(super) fn commit(
             );
             let lost = failure(folder, Blame::Environment, cause);
             return Err(TaskFailure { retryable: false, ..lost });
-        };
+        }
         folders.insert(place);
     }
     folders.into_iter().try_for_each(|folder| {
@@ -354,9 +356,10 @@ mod tests {
         write(path(&hidden), "another").expect("a disk");
         commit();
         assert_eq!(read_to_string(path("part-0-7")).ok().as_deref(), Some("first"));
-        assert!(!path(".part-0-7.pending").exists() && path(&hidden).exists());
+        assert!(!path(".part-0-7.pending").exists() && !path(&hidden).exists());
         // One that the job itself commits: the second name is in nobody's way.
         std::fs::remove_file(path("part-0-7")).expect("a disk");
+        write(path(&hidden), "first").expect("a disk");
         pin(folder.path(), &committables, &disk).expect("a disk");
         std::fs::rename(path(&hidden), path("part-0-7")).expect("a disk");
         commit();
@@ -377,7 +380,9 @@ mod tests {
         let committables = [committable(&old, &hidden, 0, CheckpointId(7))];
         let commit = || commit(&new, &committables, &crate::MachineDiscovery);
         write(old.join(&hidden), "first").expect("a disk");
+        write(new.join(&hidden), "another's, of the same name").expect("a disk");
         commit().expect("in the old folder");
+        assert!(new.join(&hidden).exists());
         assert!(old.join("part-0-7").exists() && !new.join("part-0-7").exists());
         // The folder is called otherwise now, and the program knows.
         rename(&new, folder.path().join("other")).expect("a disk");
