@@ -8,7 +8,8 @@
 //!
 //! # What is always true
 //!
-//! 1. Between the records of both streams there is no order.
+//! 1. Between the records of both streams there is no order. In batch mode a keyed stream comes behind all that is
+//!    broadcast; one without keys does not.
 //! 2. A checkpoint has the maps of every subtask. A restore gives new subtask `i` the copy of old subtask `i` modulo
 //!    their number.
 

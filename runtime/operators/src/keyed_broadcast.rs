@@ -10,7 +10,7 @@
 //! # What is always true
 //!
 //! 1. Only a broadcast record writes broadcast state; that is in the types.
-//! 2. Between keyed and broadcast records there is no order.
+//! 2. Between keyed and broadcast records there is no order. In batch mode all broadcast ones come first, and find no key.
 //! 3. Keyed states and timers follow the rules of [`KeyedProcessFunction`](crate::KeyedProcessFunction).
 
 use std::marker::PhantomData;

@@ -4,18 +4,21 @@
 //!
 //! 1. The records of one key are applied in the order of their arrival, broadcast ones in that of theirs.
 //! 2. A broadcast record does not wait for keyed ones that are parked.
+//! 3. In batch mode broadcast records are processed as they come, and keyed ones when both inputs have ended: so every keyed
+//!    record sees all that was broadcast, and a broadcast one finds no key.
 
 use std::marker::PhantomData;
 
 use wiesel_core::{Meta, Nanos, TaskFailure, Timestamp};
-use wiesel_record::{FnView, InFrame, Key, Record};
+use wiesel_record::{FnView, InFrame, Invalid, Key, Record};
 use wiesel_state::{KeyBatch, Spot, Spots};
-use wiesel_wire::Frame;
+use wiesel_wire::{Frame, FrameView};
 
 use crate::{
-    BroadcastStates, Head, KeyedBroadcastContext, KeyedBroadcastProcessFunction, Link, Located,
-    OperatorStateRegistry, OutputPort, Pace, Polled, Progress, Snapshot, Start, StateRegistry,
-    Status, TaskContext, TimeDomain, VisitTable,
+    AlignedBytes, BatchHead, BroadcastStates, Either, Head, KeyedBroadcastContext,
+    KeyedBroadcastProcessFunction, Link, Located, OperatorStateRegistry, OutputPort, Pace, Polled,
+    Progress, Snapshot, SortedHead, SortedRecord, Sorter, Start, StateRegistry, Status,
+    TaskContext, TimeDomain, VisitTable,
     flat_map::Emit,
     frame_head::FrameLoop,
     keyed_co_head::no_such_input,
@@ -23,6 +26,7 @@ use crate::{
     keyed_loop::{KeyedLoop, Parking},
     operator_state::OperatorStates,
     rolling::CACHE_BYTES,
+    sorted::sort_frame,
 };
 
 /// Runs a [`KeyedBroadcastProcessFunction`].
@@ -81,7 +85,10 @@ where
     F: KeyedBroadcastProcessFunction<K, T, B>,
 {
     type Out = F::Out;
-    type Head<D: Link<F::Out>> = KeyedBroadcastHead<T, B, K, P, F, D>;
+    type Head<D: Link<F::Out>> = Either<
+        KeyedBroadcastHead<T, B, K, P, F, D>,
+        SortedHead<KeyedBroadcastHead<T, B, K, P, F, D>>,
+    >;
 
     fn head<D: Link<F::Out>>(
         mut self,
@@ -90,15 +97,21 @@ where
     ) -> Result<Self::Head<D>, TaskFailure> {
         let mut registry = StateRegistry::default();
         self.function.open(&mut registry);
-        Ok(KeyedBroadcastHead {
-            key_of: self.key_of,
-            function: self.function,
-            core: KeyedCore::open(registry, self.side_slot, context)?,
-            states: BroadcastStates { states: OperatorStates::new(self.states, context) },
-            next,
-            spots: Spots::new(context.key_groups(), context.max_parallelism()),
-            parking: Parking::new(),
-            types: PhantomData,
+        let make = |context: &TaskContext| -> Result<_, TaskFailure> {
+            Ok(KeyedBroadcastHead {
+                key_of: self.key_of,
+                function: self.function,
+                core: KeyedCore::open(registry, self.side_slot, context)?,
+                states: BroadcastStates { states: OperatorStates::new(self.states, context) },
+                next,
+                spots: Spots::new(context.key_groups(), context.max_parallelism()),
+                parking: Parking::new(),
+                types: PhantomData,
+            })
+        };
+        Ok(match context.is_batch() {
+            true => Either::Second(SortedHead::new(make(&context.of_one_key())?, context)?),
+            false => Either::First(make(context)?),
         })
     }
 }
@@ -225,6 +238,57 @@ where
             let emit = &mut Emit { next, meta: context.meta };
             function.on_timer(time, domain, states, context, emit)
         })
+    }
+}
+
+impl<T, B, K, P, F, D> BatchHead for KeyedBroadcastHead<T, B, K, P, F, D>
+where
+    T: Record,
+    B: Record,
+    K: Key,
+    P: for<'a> FnView<'a, T::View<'a>, K::View<'a>> + 'static,
+    F: KeyedBroadcastProcessFunction<K, T, B>,
+    D: Link<F::Out>,
+{
+    fn sort_frame(
+        &mut self,
+        input: usize,
+        frame: &Frame,
+        cursor: &mut usize,
+        sorter: &mut Sorter,
+        pace: &mut Pace,
+    ) -> Progress {
+        let Self { key_of, parking, core, .. } = self;
+        let scratch = parking.scratch();
+        match input {
+            0 => sort_frame::<T, K>(0, frame, cursor, &*key_of, sorter, scratch, pace),
+            1 => {
+                let view = FrameView::<B>::new(frame);
+                FrameLoop::<B, 1>::push_all(self, &view, cursor, pace)
+            }
+            _ => no_such_input(&core.task, input, frame, cursor),
+        }
+    }
+
+    fn apply_sorted(
+        &mut self,
+        record: &SortedRecord<'_>,
+        place: &mut AlignedBytes,
+    ) -> Result<(), Invalid> {
+        let at = Located { hash: record.hash, spot: self.spots.of(record.hash), ahead: None };
+        place.with::<T, ()>(record.region, |value| self.apply(at, value, record.meta()))
+    }
+
+    fn end_key(&mut self, pace: &mut Pace) -> Progress {
+        self.core.watermark = Timestamp::MAX;
+        for domain in [TimeDomain::EventTime, TimeDomain::ProcessingTime] {
+            if self.fire(Timestamp::MAX, domain, pace) == Progress::Stopped {
+                return Progress::Stopped;
+            }
+        }
+        self.core.keep.drop_rows();
+        self.core.watermark = Timestamp::MIN;
+        Progress::Done
     }
 }
 

@@ -128,7 +128,7 @@ impl KeyedBroadcastProcessFunction<String, Word, Word> for Ledger {
     }
 }
 
-fn ledger(context: &TaskContext, probe: &Probe) -> Box<dyn Head> {
+pub fn ledger(context: &TaskContext, probe: &Probe) -> Box<dyn Head> {
     context.put_side(0, side_output::<i64>(probe.output("side:")));
     let ledger = Ledger(ValueState::new("sum"));
     let start =

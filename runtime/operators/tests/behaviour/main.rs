@@ -4,6 +4,7 @@
 mod all_windows;
 mod async_model;
 mod async_wait;
+mod batch;
 mod broadcast;
 mod co_process;
 mod frames;
