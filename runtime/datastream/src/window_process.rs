@@ -1,4 +1,10 @@
 //! Windows with triggers, evictors and process functions: what the general operator does.
+//!
+//! # What is always true
+//!
+//! 1. What is called here is done by the general operator, also for windows that have an operator of their own.
+//! 2. Of several triggers the last holds, as in Flink. An evictor comes behind the trigger, once; else it does not compile.
+//! 3. Count windows are global windows with a trigger, as in Flink.
 
 use wiesel_operators::{
     AggregateFunction, AggregateValue, AggregatingStart, Chain, ContentsStart, CountEvictor,

@@ -47,7 +47,7 @@ impl KeyStates<'_> {
         change: impl FnOnce(&mut dyn Store, &mut Table, At<'_>) -> Result<R, TaskFailure>,
     ) -> Option<R> {
         let at = At { hash: self.hash, key: self.key, task: self.task };
-        let (store, rows) = self.keep.parts(state.id().index(), at);
+        let (store, rows) = self.keep.parts(state.id(), at);
         match change(store, rows, at) {
             Ok(changed) => Some(changed),
             Err(failure) => {
@@ -216,7 +216,7 @@ impl KeyStates<'_> {
     /// If the state was not registered in `open`.
     pub fn clear(&mut self, state: &impl KeyedState) {
         let at = At { hash: self.hash, key: self.key, task: self.task };
-        self.keep.clear(state.id().index(), at);
+        self.keep.clear(self.keep.index(state.id()), at);
     }
 
     /// Registers or deletes a timer of this key.

@@ -200,7 +200,7 @@ impl<'c, K: Key, S: Record> KeyedBroadcastContext<'c, K, S> {
             return self.task.fail(TaskFailure::new(Blame::Environment, doing, cause));
         }
         let mut keys = KeyBatch::new();
-        self.keep.keys_with(state.id().index(), &mut keys);
+        self.keep.keys_with(self.keep.index(state.id()), &mut keys);
         for (hash, key) in keys.iter() {
             let mut context = KeyedContext {
                 states: KeyStates { key, hash, keep: self.keep, task: self.task },

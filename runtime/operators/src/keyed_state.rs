@@ -9,7 +9,8 @@
 //!
 //! # What is always true
 //!
-//! 1. A state that was not registered in `open` cannot be used: that is a mistake in the program and panics.
+//! 1. A state that was not registered in `open` cannot be used, nor one of a key as one of a window: that is a mistake in
+//!    the program and panics.
 //! 2. A key without state has no row, and a cleared list or map no element.
 //! 3. Adding to a list or a map costs the same however long it is.
 //! 4. Snapshots are by key group. They say what the states are; a restore compares before it reads a row, and says
@@ -54,30 +55,50 @@ pub trait ReadableState: KeyedState + sealed::Readable {}
 /// `AppendingState`.
 pub trait AppendingState: KeyedState + sealed::Addable {}
 
+/// Whose a state is. A window function has both kinds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum StateOf {
+    #[default]
+    Key,
+    Window,
+}
+
 /// A state's name, and its place among the states of its function.
 #[derive(Clone, Copy, Debug)]
 pub struct StateId {
     name: &'static str,
-    index: Option<usize>,
+    place: Option<(StateOf, usize)>,
     ttl: Option<StateTtl>,
 }
 
 impl StateId {
     const fn new(name: &'static str) -> Self {
-        Self { name, index: None, ttl: None }
+        Self { name, place: None, ttl: None }
     }
 
-    pub(crate) fn index(&self) -> usize {
-        match self.index {
-            Some(index) => index,
-            None => unregistered(self.name),
+    /// Its place among the states of keys, or of windows.
+    #[inline(always)]
+    pub(crate) fn index_of(&self, of: StateOf) -> usize {
+        match self.place {
+            Some((registered, index)) if registered == of => index,
+            _ => misused(self),
         }
     }
 }
 
+/// A state was used that is not among those that were asked.
 #[cold]
-fn unregistered(name: &str) -> ! {
-    panic!("the state `{name}` was not registered in `open`")
+fn misused(StateId { name, place, .. }: &StateId) -> ! {
+    match place {
+        None => panic!("the state `{name}` was not registered in `open`"),
+        Some((StateOf::Window, _)) => panic!(
+            "the state `{name}` is one of each window: it was registered with `register_window`, so use it through `window_state()`"
+        ),
+        Some((StateOf::Key, _)) => panic!(
+            "the state `{name}` is one of each key, whatever the window: use it through `global_state()`, or register it with \
+             `register_window`"
+        ),
+    }
 }
 
 /// What states are made of; nobody else makes one.
@@ -227,9 +248,15 @@ pub struct Declared {
 #[derive(Default)]
 pub struct StateRegistry {
     states: Vec<Declared>,
+    of: StateOf,
 }
 
 impl StateRegistry {
+    /// For states of windows.
+    pub(crate) fn of_windows() -> Self {
+        Self { states: Vec::new(), of: StateOf::Window }
+    }
+
     /// Whether nothing was registered.
     pub(crate) fn is_empty(&self) -> bool {
         self.states.is_empty()
@@ -237,7 +264,7 @@ impl StateRegistry {
 
     /// Makes `state` a part of what is kept for each key. Two states of a function have two names.
     pub fn register<S: KeyedState>(&mut self, state: &mut S) {
-        state.id_mut().index = Some(self.states.len());
+        state.id_mut().place = Some((self.of, self.states.len()));
         self.states.push(state.declared());
     }
 }
@@ -254,14 +281,14 @@ pub(crate) fn schema_of(schema: &Schema) -> StateSchema {
     }
 }
 
-/// The store of a state, to read.
-fn store_of<'k, S: Store>(cells: &'k [Box<dyn Store>], id: &StateId) -> &'k S {
-    let store: Option<&dyn Any> = cells.get(id.index()).map(|store| store.as_ref() as &dyn Any);
-    store.and_then(|store| store.downcast_ref()).unwrap_or_else(|| unregistered(id.name))
+/// The store of the state at `index`, to read.
+fn store_of<'k, S: Store>(cells: &'k [Box<dyn Store>], index: usize, id: &StateId) -> &'k S {
+    let store: Option<&dyn Any> = cells.get(index).map(|store| store.as_ref() as &dyn Any);
+    store.and_then(|store| store.downcast_ref()).unwrap_or_else(|| misused(id))
 }
 
 /// The store of a state, to write.
 fn store_mut<'k, S: Store>(store: &'k mut dyn Store, id: &StateId) -> &'k mut S {
     let store: &mut dyn Any = store;
-    store.downcast_mut().unwrap_or_else(|| unregistered(id.name))
+    store.downcast_mut().unwrap_or_else(|| misused(id))
 }

@@ -9,6 +9,8 @@
 //!
 //! 1. State per window goes with its window; global state is the key's and goes when the function clears it.
 //! 2. Windows that grow together have no state of their own: whose would it be?
+//! 3. A state is one of windows or one of keys, as it was registered; to use it as the other is a mistake in the program
+//!    and panics, which fails the job with operator and state.
 
 use std::{marker::PhantomData, ops::ControlFlow};
 
@@ -106,10 +108,15 @@ pub trait ProcessWindowFunction<K: Key, In: Record>: Clone + Send + 'static {
 }
 
 /// Collects the states of a [`ProcessWindowFunction`].
-#[derive(Default)]
 pub struct WindowStates {
     pub(crate) of_window: StateRegistry,
     pub(crate) of_key: StateRegistry,
+}
+
+impl Default for WindowStates {
+    fn default() -> Self {
+        Self { of_window: StateRegistry::of_windows(), of_key: StateRegistry::default() }
+    }
 }
 
 impl WindowStates {
@@ -231,11 +238,11 @@ impl<S: Record> WindowContext<'_, S> {
         self.task.shard().wall_time()
     }
 
-    /// The states of this key and window.
+    /// The states of this key and window: those registered with [`register_window`](WindowStates::register_window).
     ///
     /// # Panics
     ///
-    /// If none was registered in `open`.
+    /// If none was registered in `open`. What it gives panics if it is asked for a state of the key.
     pub fn window_state(&mut self) -> KeyStates<'_> {
         let (key, hash) = self.row;
         match &mut self.of_window {
@@ -244,11 +251,12 @@ impl<S: Record> WindowContext<'_, S> {
         }
     }
 
-    /// The states of this key, whatever the window.
+    /// The states of this key, whatever the window: those registered with
+    /// [`register_global`](WindowStates::register_global).
     ///
     /// # Panics
     ///
-    /// If none was registered in `open`.
+    /// If none was registered in `open`. What it gives panics if it is asked for a state of the window.
     pub fn global_state(&mut self) -> KeyStates<'_> {
         let (key, hash) = self.key;
         match &mut self.of_key {

@@ -16,7 +16,7 @@ use wiesel_state::{
 
 use super::{
     At, Declared, Elements, KeyList, KeyMap, ListState, MapState, OpenState, Reading, Registered,
-    StateId, StateRegistry, Store, TimedCell, list::ListStore, store_of, sweep::Sweeps,
+    StateId, StateOf, StateRegistry, Store, TimedCell, list::ListStore, store_of, sweep::Sweeps,
     ttl::now_of,
 };
 use crate::{
@@ -31,6 +31,7 @@ const KEY: &str = "(key)";
 pub(crate) struct Keep {
     /// What its parts in snapshots are called.
     pub(super) name: &'static str,
+    of: StateOf,
     pub(crate) table: Table,
     pub(crate) cells: Vec<Box<dyn Store>>,
     pub(crate) event_timers: TimerQueue,
@@ -82,7 +83,7 @@ impl Keep {
         registry: StateRegistry,
         task: &TaskContext,
     ) -> Result<Self, TaskFailure> {
-        let declared = registry.states;
+        let StateRegistry { states: declared, of } = registry;
         let layout: Arc<RowLayout> = keyed_table::layout::<K>(|layout| {
             declared.iter().fold(layout, |layout, state| {
                 (state.declare)(layout, state.name, state.ttl.is_some())
@@ -117,6 +118,7 @@ impl Keep {
             OperatorStateSchema::new(task.uid(), std::iter::once(key).chain(states).collect());
         Ok(Self {
             name,
+            of,
             table,
             has_one_cell: declared.len() == 1 && !cells.iter().any(|cell| cell.expires_in_row()),
             sweeps: Sweeps::new(&declared, &cells),
@@ -130,8 +132,15 @@ impl Keep {
         })
     }
 
+    /// The place of a state among these.
+    #[inline(always)]
+    pub(crate) fn index(&self, id: &StateId) -> usize {
+        id.index_of(self.of)
+    }
+
     /// The store of a state and the rows of the keys, to write. Says that it was written at this time if it can expire.
-    pub(crate) fn parts(&mut self, index: usize, at: At<'_>) -> (&mut dyn Store, &mut Table) {
+    pub(crate) fn parts(&mut self, id: &StateId, at: At<'_>) -> (&mut dyn Store, &mut Table) {
+        let index = self.index(id);
         let Self { table, cells, sweeps, .. } = self;
         if let Some(store) = cells.get(index)
             && store.expires()
@@ -149,10 +158,11 @@ impl Keep {
         at: At<'_>,
         read: impl FnOnce(S::View<'_>) -> R,
     ) -> Option<R> {
-        let cell: &TimedCell<S> = store_of(&self.cells, id);
+        let index = self.index(id);
+        let cell: &TimedCell<S> = store_of(&self.cells, index, id);
         let row = self.table.find(at.hash, at.key)?;
         if cell.expires() {
-            self.reads.note(id.index(), Reading::All);
+            self.reads.note(index, Reading::All);
         }
         cell.with(&row, || now_of(at.task), read)
     }
@@ -163,9 +173,10 @@ impl Keep {
         state: &ListState<T>,
         at: At<'c>,
     ) -> KeyList<'c, T> {
-        let store: &ListStore<T> = store_of(&self.cells, state.id());
+        let index = self.index(state.id());
+        let store: &ListStore<T> = store_of(&self.cells, index, state.id());
         if store.expires() {
-            self.reads.note(state.id().index(), Reading::All);
+            self.reads.note(index, Reading::All);
         }
         store.read(&self.table, at)
     }
@@ -176,7 +187,7 @@ impl Keep {
         state: &MapState<M, V>,
         at: At<'c>,
     ) -> KeyMap<'c, M, V> {
-        state.read(&self.cells, &self.table, &self.reads, at)
+        state.read(self.index(state.id()), &self.cells, &self.table, &self.reads, at)
     }
 
     /// Takes a state of a key away.

@@ -1,4 +1,11 @@
 //! A process window function with its states and its side output.
+//!
+//! # What is always true
+//!
+//! 1. States of windows are under key and window, those of keys under the key: two tables, of which one that nothing was
+//!    registered for is not there.
+//! 2. The function is told that a window is over before its states go.
+//! 3. An error of the function is one of the job.
 
 use std::marker::PhantomData;
 

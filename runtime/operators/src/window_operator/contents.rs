@@ -1,4 +1,9 @@
 //! What a window keeps of its records: here an accumulator; in `listing` the records themselves.
+//!
+//! # What is always true
+//!
+//! 1. There is a row for a key and window from its first record until it is purged or over. Merged windows have one.
+//! 2. Firing leaves an accumulator as it is: what fires again has it, and what came since.
 
 use wiesel_core::{Blame, TaskFailure, Timestamp};
 use wiesel_record::{Key, Out, Record};

@@ -1,4 +1,9 @@
 //! What is done when the time of a window comes: it fires, if the trigger says so, and goes, if it is over.
+//!
+//! # What is always true
+//!
+//! 1. Timers fire in order of time, each once, and none that is left of a window which has become part of another.
+//! 2. A window that is over fires first; then its contents, the trigger's part and the function's states go, in this order.
 
 use std::mem;
 

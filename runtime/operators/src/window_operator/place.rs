@@ -3,6 +3,11 @@
 //! ```text
 //!   composed key   │ key │ start i64 │ end i64 │ length of the key u32 │      in the key group of its key
 //! ```
+//!
+//! # What is always true
+//!
+//! 1. All windows of a key are in the key group of the key: they move together.
+//! 2. Bytes of a snapshot that are no key, no window or none of this operator's are an error.
 
 use wiesel_core::{TaskFailure, Timestamp};
 use wiesel_record::{InvalidKey, Key, KeyArena, KeyHasher, Record};

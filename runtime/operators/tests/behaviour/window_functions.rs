@@ -347,3 +347,56 @@ fn damaged_lists_are_errors() {
         }
     }
 }
+
+/// Uses its states as what they were not registered as, if it is told to.
+#[derive(Clone)]
+struct Confused {
+    of_window: ValueState<u64>,
+    of_key: ListState<u64>,
+    asks_window: bool,
+}
+
+impl ProcessWindowFunction<String, Word> for Confused {
+    type Out = String;
+    type Side = ();
+
+    fn open(&mut self, states: &mut WindowStates) {
+        states.register_window(&mut self.of_window);
+        states.register_global(&mut self.of_key);
+    }
+
+    fn process(
+        &mut self,
+        _: &str,
+        _: WindowElements<'_, Word>,
+        context: &mut WindowContext<'_, ()>,
+        _: &mut dyn Out<String>,
+    ) -> Result<(), AggregateError> {
+        match self.asks_window {
+            true => context.window_state().add(&self.of_key, 1),
+            false => drop(context.global_state().get(&self.of_window)),
+        }
+        Ok(())
+    }
+}
+
+fn confuse(asks_window: bool) {
+    let (of_window, of_key) = (ValueState::new("total"), ListState::new("all"));
+    let contents = ListingStart::new(NoEvictor, Confused { of_window, of_key, asks_window }, None);
+    let start = WindowOperatorStart::new(contents, CountTrigger::of(1), global());
+    keyed::check(&start, "a1", "");
+}
+
+#[test]
+#[should_panic = "the state `total` is one of each window: it was registered with `register_window`, so use it through \
+                  `window_state()`"]
+fn the_state_of_a_window_is_not_taken_for_one_of_the_key() {
+    confuse(false);
+}
+
+#[test]
+#[should_panic = "the state `all` is one of each key, whatever the window: use it through `global_state()`, or register \
+                  it with `register_window`"]
+fn the_state_of_a_key_is_not_taken_for_one_of_the_window() {
+    confuse(true);
+}

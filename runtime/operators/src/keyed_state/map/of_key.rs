@@ -72,17 +72,18 @@ impl<M: Key, V: Record> MapState<M, V> {
         self
     }
 
-    /// The map of a key, to read.
+    /// The map of a key, to read. Its store is at `index` of the cells.
     pub(crate) fn read<'c>(
         &self,
+        index: usize,
         cells: &'c [Box<dyn Store>],
         rows: &Table,
         reads: &'c Reads,
         at: At<'c>,
     ) -> KeyMap<'c, M, V> {
-        let store: &MapStore<M, V> = store_of(cells, &self.id);
+        let store: &MapStore<M, V> = store_of(cells, index, &self.id);
         let now = if store.value.expires() { now_of(at.task) } else { Timestamp::MIN };
-        KeyMap { store, at, len: store.len(rows, at), now, reads, index: self.id.index() }
+        KeyMap { store, at, len: store.len(rows, at), now, reads, index }
     }
 
     pub(crate) fn put(
