@@ -170,7 +170,7 @@ fn an_unfit_machine_is_7() {
 fn help_version_and_plans_go_to_standard_output() {
     let help = run(TRENDING, &["--help"]);
     assert_eq!((help.code, help.err.as_str()), (Some(0), ""));
-    assert!(help.out.starts_with("usage: trending_hashtags [FLAGS]"), "{}", help.out);
+    assert!(help.out.starts_with("usage: trending_hashtags [COMMAND] [FLAGS]"), "{}", help.out);
     let version = run(TRENDING, &["--version"]);
     let expected = format!("trending_hashtags, on wiesel {}\n", env!("CARGO_PKG_VERSION"));
     assert_eq!((version.code, version.out), (Some(0), expected));
