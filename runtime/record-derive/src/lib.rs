@@ -30,7 +30,7 @@ use syn::{DeriveInput, parse_macro_input};
 /// Options, as `#[record(..)]` on the type:
 ///
 /// - `version = 2`: the version in its schema (1 if not given);
-/// - `from = Old`: state written as `Old` can be read; needs `From<Old>`;
+/// - `from = Old`: the type that this one followed; needs `From<Old>`. Nothing reads state of it yet;
 /// - `view = Name`: the name of the view;
 /// - `crate = path`: where `wiesel_record` is, if it was renamed.
 #[proc_macro_derive(Record, attributes(record))]

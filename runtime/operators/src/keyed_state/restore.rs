@@ -87,12 +87,13 @@ impl Keep {
             let expired = was.is_some_and(|state| state.expires);
             let layout = elements.layout(expired)?;
             let part = elements_part(self.name, state.name);
-            for bytes in snapshot.keyed(&part, groups) {
-                if expired == state.ttl.is_some() {
+            if expired == state.ttl.is_some() {
+                for bytes in snapshot.keyed(&part, groups) {
                     elements.table_mut().import(bytes).map_err(table_failure)?;
-                } else {
-                    import_as(elements.table_mut(), &layout, bytes, |_| {})?;
                 }
+            } else {
+                let parts = snapshot.keyed(&part, groups);
+                import_as(elements.table_mut(), &layout, parts, |_| {})?;
             }
             if state.ttl.is_some() && !expired {
                 let rows = elements.table().iter();
@@ -124,14 +125,14 @@ impl Keep {
         let is_same = old.states().iter().map(shape).eq(self.schema.states().iter().map(shape));
         let layout = self.old_layout(old)?;
         let Self { table, cells, is_key, .. } = self;
-        for bytes in parts {
-            if is_same {
+        if is_same {
+            for bytes in parts {
                 table.import(bytes).map_err(table_failure)?;
-            } else {
-                import_as(table, &layout, bytes, |row| {
-                    cells.iter().for_each(|cell| cell.stamp_missing(row, now));
-                })?;
             }
+        } else {
+            import_as(table, &layout, parts, |row| {
+                cells.iter().for_each(|cell| cell.stamp_missing(row, now));
+            })?;
         }
         for (_, row) in table.iter() {
             if !is_key(row.key()) {
@@ -157,15 +158,18 @@ impl Keep {
     }
 }
 
-/// Imports rows of another layout: what both have is copied, what only ours has is absent.
-fn import_as(
+/// Imports rows of another layout: what both have is copied, what only ours has is absent. All parts are read before anything
+/// is made of them: an increment says which rows of the parts before it are gone, and nothing without those.
+fn import_as<'s>(
     table: &mut Table,
     layout: &Arc<RowLayout>,
-    bytes: &[u8],
+    parts: impl Iterator<Item = &'s [u8]>,
     mut each: impl FnMut(&mut RowMut<'_>),
 ) -> Result<(), TaskFailure> {
     let mut old = Table::new(Arc::clone(layout), table.range(), table.max_parallelism());
-    old.import(bytes).map_err(table_failure)?;
+    for bytes in parts {
+        old.import(bytes).map_err(table_failure)?;
+    }
     let ours = Arc::clone(table.layout());
     for (_, from) in old.iter() {
         let mut to = table.upsert(layout.hash(from.key()), from.key());
