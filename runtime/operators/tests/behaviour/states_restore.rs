@@ -1,10 +1,11 @@
 //! Snapshots of keyed state: damaged ones, ones of other states, and programs that have changed.
 
 use wiesel_operators::{
-    AggregateError, KeyedContext, KeyedProcessFunction, ListState, MapState, Snapshot,
-    StateRegistry, ValueState,
+    AggregateError, Head, KeyedContext, KeyedProcessFunction, ListState, MapState, Snapshot,
+    StateRegistry, TaskContext, ValueState,
 };
 use wiesel_record::{Key, Out};
+use wiesel_state::Scope;
 
 use crate::{
     harness::{self, Probe, Word},
@@ -20,20 +21,50 @@ where
     let context = harness::context(0, 1, &Default::default());
     let probe = Probe::new(context.stop(), 0);
     let mut head = head(function, &context, &probe);
+    order(&mut *head, &context, orders);
+    let mut snapshot = Snapshot::default();
+    head.snapshot(&mut snapshot);
+    snapshot
+}
+
+/// As well, in two steps: all that is there after the first orders, and what the second ones have changed.
+fn increments_of<F>(function: &F, first: &[i64], second: &[i64]) -> Snapshot
+where
+    F: KeyedProcessFunction<String, Word, Out = String>,
+{
+    let context = harness::context(0, 1, &Default::default());
+    let probe = Probe::new(context.stop(), 0);
+    let mut head = head(function, &context, &probe);
+    let mut snapshot = Snapshot::without_tables();
+    for (orders, scope) in [(first, Scope::Base), (second, Scope::Increment)] {
+        order(&mut *head, &context, orders);
+        head.tables(&mut |part| {
+            part.table.flip(scope).unwrap();
+            while part.table.is_walking() {
+                part.table.walk_pieces(1_000, &mut Vec::new(), &mut |piece| {
+                    if !piece.bytes.is_empty() {
+                        snapshot.put(part.name, Some(piece.group), piece.bytes.to_vec());
+                    }
+                });
+            }
+        });
+    }
+    head.snapshot(&mut snapshot);
+    snapshot
+}
+
+fn order(head: &mut dyn Head, context: &TaskContext, orders: &[i64]) {
     let mut frames = harness::Frames::new();
     for order in orders {
         for name in ["a", "b", "cccccccccccccccccccccccc"] {
             let word = (name.to_owned(), *order);
             let meta = wiesel_core::Meta::NONE.with_hash(String::key_hash(name));
             let frame = frames.frame([(&word, meta)].into_iter());
-            let mut pace = harness::pace(&context, harness::Mode::Plain);
+            let mut pace = harness::pace(context, harness::Mode::Plain);
             while head.frame(0, &frame, &mut 0, &mut pace) != wiesel_operators::Progress::Done {}
             frames.give(frame);
         }
     }
-    let mut snapshot = Snapshot::default();
-    head.snapshot(&mut snapshot);
-    snapshot
 }
 
 fn restore<F>(function: &F, snapshot: &Snapshot) -> Result<String, String>
@@ -214,5 +245,24 @@ fn states_may_be_added_and_may_begin_or_cease_to_expire() {
         assert_eq!(restore(&Everything::new(after), &whole).as_deref(), Ok(told));
         let grown = Grown { new: ListState::new("new"), everything: Everything::new(after) };
         assert_eq!(restore(&grown, &whole).as_deref(), Ok(told), "{before:?} to {after:?}");
+    }
+}
+
+#[test]
+fn what_an_increment_removes_stays_removed_in_a_program_that_has_changed() {
+    let long = all(ttl(1_000_000_000));
+    for (before, after) in [
+        (Ttls::default(), Ttls::default()),
+        (Ttls::default(), long),
+        (long, Ttls::default()),
+        (long, long),
+    ] {
+        // All that the key has is its value, which goes.
+        let (set, clear) = (1_000 * SET + 5, 1_000 * SET);
+        let whole = increments_of(&Everything::new(before), &[set], &[clear]);
+        let told = restore(&Everything::new(before), &whole).unwrap();
+        assert!(told.starts_with("-_"), "{told}");
+        let grown = Grown { new: ListState::new("new"), everything: Everything::new(after) };
+        assert_eq!(restore(&grown, &whole), Ok(told), "{before:?} to {after:?}");
     }
 }
