@@ -9,8 +9,12 @@
 //! write before it, since it may be to the same row; a whole probe, with its three loads that need each other, then lies
 //! between two records. A block of look-ups writes nothing, so they overlap.
 //!
-//! `unsafe`: see `table.rs`. **While `is_live`, every address that is not null is the area of a live row: whatever moves
-//! or removes a row ends it, and so does what makes rows be touched before they are written.**
+//! Where writes leave marks (a walk runs, or increments follow), the look-up reads the row's mark as well, and the write
+//! only adds its bit. A row that has to be kept for the walk first is not found ahead: `upsert_word_ahead` looks again.
+//!
+//! `unsafe`: see `table.rs`. **While `is_live`, every area that is not null is that of a live row, and what stands beside
+//! it is its mark and the bit that is still to be set there: whatever moves or removes a row ends it, and so do a flip, a
+//! step of a walk and the end of tracking, which change what marks mean.**
 
 use std::ptr;
 
@@ -24,17 +28,52 @@ pub const AHEAD_MAX: usize = 32;
 pub(super) struct Ahead {
     pub(super) is_live: bool,
     areas: [*mut u8; AHEAD_MAX],
+    /// Set with an area if the table marks.
+    marks: [Mark; AHEAD_MAX],
+}
+
+/// Where a row's mark is, seen from its area, and in the lowest byte what a write of the row adds to it: small, since a
+/// window has a table for each slice.
+#[derive(Clone, Copy)]
+struct Mark(u32);
+
+impl Mark {
+    const NONE: Self = Self(0);
+
+    /// `None` if the mark is too far away: 16 MiB, in a segment of colliding hashes.
+    #[inline(always)]
+    fn new(area: *mut u8, mark: *mut u8, missing: u8) -> Option<Self> {
+        let away = mark.addr() - area.addr();
+        (away < 1 << 24).then_some(Self((away as u32) << 8 | u32::from(missing)))
+    }
+
+    /// # Safety
+    ///
+    /// `area` is that of the row, whose mark and segment are as they were when this was made.
+    #[inline(always)]
+    unsafe fn set(self, area: *mut u8) {
+        let missing = self.0 as u8;
+        if missing != 0 {
+            // SAFETY: the caller's promise: this is the row's mark again.
+            unsafe { *area.add((self.0 >> 8) as usize) |= missing };
+        }
+    }
 }
 
 impl Ahead {
-    pub(super) const NONE: Self = Self { is_live: false, areas: [ptr::null_mut(); AHEAD_MAX] };
+    pub(super) const NONE: Self = Self {
+        is_live: false,
+        areas: [ptr::null_mut(); AHEAD_MAX],
+        marks: [Mark::NONE; AHEAD_MAX],
+    };
 }
 
 impl Table {
     /// Begins a block of look-ups; the block before is forgotten.
     #[inline]
     pub fn begin_ahead(&mut self) {
-        self.ahead = Ahead { is_live: !self.marking, ..Ahead::NONE };
+        self.ahead.is_live = true;
+        self.ahead.areas = Ahead::NONE.areas;
     }
 
     /// Looks up the `index`-th key of a block, for a word layout.
@@ -45,18 +84,47 @@ impl Table {
     #[inline(always)]
     pub fn find_word_ahead(&mut self, index: usize, spot: Spot, key: u64) {
         let area = match self.locate_word(spot.0, key) {
-            Some((_, _, place)) if place.found => place.area(self.shape),
-            _ => ptr::null_mut(),
+            Some((spot, segment, place)) if place.found => {
+                if self.marking {
+                    match self.mark_of(spot, segment, place) {
+                        Some(mark) => self.ahead.marks[index] = mark,
+                        None => return,
+                    }
+                }
+                place.area(self.shape)
+            }
+            _ => return,
         };
         self.ahead.areas[index] = area;
+    }
+
+    /// What a write adds to the row's mark; `None` if the row has to be kept first.
+    #[inline(always)]
+    fn mark_of(&self, spot: u64, segment: Segment, place: Place) -> Option<Mark> {
+        let at = segment.mark(self.shape, place.at);
+        // SAFETY: the mark of a group of a live segment. It is only read.
+        let mark = unsafe { *at };
+        let missing = if spot < self.cursor {
+            DIRTY << place.row & !mark
+        } else if mark & TOUCHED << place.row != 0 {
+            0
+        } else {
+            return None;
+        };
+        Mark::new(place.area(self.shape), at, missing)
     }
 
     /// As [`Table::upsert_word`], for the key that was the `index`-th of the block; of one that was not, it looks.
     #[inline(always)]
     pub fn upsert_word_ahead(&mut self, index: usize, spot: Spot, key: u64) -> RowMut<'_> {
         match self.row_ahead(index) {
-            // SAFETY: the module's invariant: the area of a live row, which needs no touch.
-            Some(area) => unsafe { RowMut::new(self, word_from(key), area, false) },
+            // SAFETY: the module's invariant: the area of a live row, and its mark if the table marks.
+            Some(area) => unsafe {
+                if self.marking {
+                    self.ahead.marks[index].set(area);
+                }
+                RowMut::new(self, word_from(key), area, false)
+            },
             None => self.upsert_word(spot, key),
         }
     }
@@ -70,6 +138,8 @@ impl Table {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     fn hash(key: u64) -> u64 {
@@ -167,5 +237,68 @@ mod tests {
         };
         while table.walk(usize::MAX, &mut keep) == Progress::More {}
         assert_eq!((&kept[..], value(&table, 16)), (&2_u64.to_le_bytes()[..], Some(3)));
+    }
+
+    /// What a walk gives, by key: the rows, and `None` for keys that were removed.
+    fn walked(table: &mut Table, budget: usize) -> (BTreeMap<u64, Option<u64>>, Progress) {
+        let mut given = BTreeMap::new();
+        let word = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().unwrap());
+        let progress = table.walk(budget, &mut |_, event| match event {
+            RowEvent::Whole => {}
+            RowEvent::Removed(key) => assert!(given.insert(word(key), None).is_none()),
+            RowEvent::Row(row) => {
+                let before = given.insert(word(row.key()), Some(word(row.value())));
+                assert!(before.is_none_or(|before| before.is_none()), "a row comes once");
+            }
+        });
+        (given, progress)
+    }
+
+    /// Blocks between the steps of a walk, and a step of a walk in the middle of a block: each snapshot has the rows of
+    /// its flip, and each increment those that were written since the one before.
+    #[test]
+    fn increments_have_what_was_written_ahead() {
+        let mut table = table();
+        let mut counts = BTreeMap::<u64, u64>::new();
+        let mut dirty = BTreeSet::new();
+        let mut random = 1_u64;
+        let mut next = move |below: u64| {
+            random = random.wrapping_mul(0x5851_F42D_4C95_7F2D).wrapping_add(0x1405_7B7E_F767_814F);
+            (random >> 33) % below
+        };
+        for round in 0..60 {
+            let scope = if round == 0 { Scope::Base } else { Scope::Increment };
+            assert!(table.flip(scope).is_ok());
+            let expected: BTreeMap<u64, Option<u64>> = match scope {
+                Scope::Increment => dirty.iter().map(|key| (*key, Some(counts[key]))).collect(),
+                _ => counts.iter().map(|(key, count)| (*key, Some(*count))).collect(),
+            };
+            dirty.clear();
+            let (mut given, mut progress) = (BTreeMap::new(), Progress::More);
+            let mut blocks_left = 40;
+            while progress == Progress::More || blocks_left > 0 {
+                let keys: Vec<u64> = (0..32)
+                    .map(|_| if next(50) == 0 { u64::MAX } else { next(200 + round * 20) })
+                    .collect();
+                let (within, budget) = (next(2) == 0, 64 + next(4_000) as usize);
+                count(&mut table, &keys, |table| {
+                    if within {
+                        let (more, now) = walked(table, budget);
+                        given.extend(more);
+                        progress = now;
+                    }
+                });
+                for key in keys {
+                    *counts.entry(key).or_default() += 1;
+                    dirty.insert(key);
+                }
+                let (more, now) = walked(&mut table, budget);
+                given.extend(more);
+                progress = now;
+                blocks_left -= 1;
+            }
+            assert_eq!(given, expected, "snapshot {round}");
+        }
+        assert!(counts.iter().all(|(key, count)| value(&table, *key) == Some(*count)));
     }
 }

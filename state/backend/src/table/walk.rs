@@ -183,6 +183,7 @@ impl Table {
         self.tracking = false;
         self.removed = None;
         self.rebase.clear();
+        self.ahead.is_live = false;
         self.marking = self.walk.is_some();
     }
 
@@ -220,6 +221,7 @@ impl Table {
         out: &mut (impl FnMut(KeyGroup, RowEvent<'_>) + ?Sized),
     ) -> Progress {
         let Some(mut walk) = self.walk.take() else { return Progress::Done };
+        self.ahead.is_live = false;
         let mut given = 0;
         while walk.group < self.range.len() {
             if given >= budget_bytes {
