@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use wiesel_core::{Blame, TaskFailure};
 use wiesel_record::Key;
-use wiesel_state::{KeyLayout, RowLayout, RowLayoutBuilder, RowMut, Table, TableError};
+use wiesel_state::{KeyLayout, Row, RowLayout, RowLayoutBuilder, RowMut, Table, TableError};
 
 use crate::{Located, Snapshot, TaskContext};
 
@@ -133,11 +133,13 @@ pub(crate) fn table_failure(error: TableError) -> TaskFailure {
 
 /// Checks that every key of imported rows is a `K`, before anything reads them.
 pub(crate) fn check_keys<K: Key>(table: &Table) -> Result<(), TaskFailure> {
-    for (_, row) in table.iter() {
-        if K::try_with_key(row.key(), |_| ()).is_err() {
-            let cause = format!("a key is not a {}", K::SCHEMA.name);
-            return Err(TaskFailure::new(Blame::Environment, "restore keyed state", cause));
-        }
-    }
-    Ok(())
+    table.iter().try_for_each(|(_, row)| check_key::<K>(&row))
+}
+
+/// Checks that the key of an imported row is a `K`.
+pub(crate) fn check_key<K: Key>(row: &Row<'_>) -> Result<(), TaskFailure> {
+    K::try_with_key(row.key(), |_| ()).map_err(|_| {
+        let cause = format!("a key is not a {}", K::SCHEMA.name);
+        TaskFailure::new(Blame::Environment, "restore keyed state", cause)
+    })
 }

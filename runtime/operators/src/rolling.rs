@@ -211,7 +211,9 @@ where
         for bytes in snapshot.keyed(STATE, self.context.key_groups()) {
             self.table.import(bytes).map_err(keyed_table::table_failure)?;
         }
-        keyed_table::check_keys::<K>(&self.table)?;
-        self.table.iter().try_for_each(|(_, row)| self.cell.check(&row))
+        self.table.iter().try_for_each(|(_, row)| {
+            keyed_table::check_key::<K>(&row)?;
+            self.cell.check(&row)
+        })
     }
 }

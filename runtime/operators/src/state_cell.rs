@@ -157,7 +157,11 @@ impl<S: Record> StateCell<S> {
             false => row.block(self.block),
         };
         let Some(bytes) = bytes else { return Ok(()) };
-        decode::<S>(bytes).map(|_| ())
+        if !bytes.as_ptr().addr().is_multiple_of(S::ALIGN) {
+            return decode::<S>(bytes).map(|_| ());
+        }
+        let region = Region { start: 0, end: bytes.len() as u32 };
+        validate::<S>(bytes, region).map(|_| ()).map_err(|error| damaged::<S>(&error.to_string()))
     }
 }
 
@@ -204,11 +208,14 @@ pub(crate) fn decode<S: Record>(bytes: &[u8]) -> Result<S, TaskFailure> {
     let region = Region { start: 0, end: bytes.len() as u32 };
     match validate::<S>(aligned.as_bytes(), region) {
         Ok(archived) => Ok(S::from_view(S::view_of(archived))),
-        Err(error) => {
-            let cause = format!("a value of {} is damaged: {error}", S::SCHEMA.name);
-            Err(TaskFailure::new(Blame::Environment, "restore state", cause))
-        }
+        Err(error) => Err(damaged::<S>(&error.to_string())),
     }
+}
+
+#[cold]
+fn damaged<S: Record>(error: &str) -> TaskFailure {
+    let cause = format!("a value of {} is damaged: {error}", S::SCHEMA.name);
+    TaskFailure::new(Blame::Environment, "restore state", cause)
 }
 
 /// Bytes at an address that suits every record. Blocks are aligned to 8, so only records with 128-bit

@@ -25,7 +25,7 @@ use wiesel_storage::{
 };
 use wiesel_task::Walked;
 
-use crate::state_files::{Contents, PartOf, StateFiles};
+use crate::state_files::{Advance, Contents, PartOf, StateFiles};
 
 /// What waits for the disk before a walk does.
 const QUEUED_BYTES: u64 = 1 << 20;
@@ -37,9 +37,10 @@ enum Step {
     /// Tables are walked.
     Taking,
     Writing,
+    /// What it needs of earlier files is looked up.
+    Durable(Box<Advance>),
     /// Nobody wants it any more.
     Removing(Token),
-    Over,
 }
 
 /// A write that is under way.
@@ -54,6 +55,7 @@ pub(crate) struct StateWriter {
     file: Option<RingFile>,
     writer: Option<DataFileWriter>,
     entry: Option<FileEntry>,
+    written_bytes: u64,
     contents: Contents,
     /// The table that is walked: its name, header, and number.
     table: (String, Vec<u8>, u32),
@@ -97,6 +99,7 @@ impl StateWriter {
             file: None,
             writer: Some(DataFileWriter::new()),
             entry: None,
+            written_bytes: 0,
             contents: Contents::default(),
             table: (String::new(), Vec::new(), 0),
             committables: snapshot.operator(COMMITTABLES).map(<[u8]>::to_vec).collect(),
@@ -175,38 +178,58 @@ impl StateWriter {
         {
             match file.poll(&self.io) {
                 Written::Pending => return None,
-                Written::Durable if self.is_abandoned => {
-                    self.step = Step::Removing(self.io.remove(file.path()));
-                }
-                Written::Durable => self.step = Step::Over,
+                Written::Durable => self.is_durable(),
                 Written::Failed(_) if self.is_abandoned => return Some(End::Abandoned),
                 Written::Failed(error) => {
                     return Some(End::Declined(Declined::Io(error.to_string())));
                 }
             }
         }
-        match self.step {
-            Step::Taking => return None,
-            Step::Removing(token) => {
-                // If it cannot be removed it is a leftover that no manifest names: it goes at the next start.
-                self.io.take(token)?.ok();
-                return Some(End::Abandoned);
-            }
-            Step::Writing | Step::Over => {}
+        if let Step::Writing = self.step {
+            self.is_durable(); // There was nothing to write.
         }
-        let Some(files) = files.filter(|_| !self.is_abandoned) else {
-            return Some(End::Abandoned);
-        };
+        match (&mut self.step, files.filter(|_| !self.is_abandoned)) {
+            (Step::Taking | Step::Writing, _) => None,
+            (Step::Durable(advance), Some(files)) => {
+                let files = files.step(advance)?;
+                Some(End::Acknowledged(self.handle(files)))
+            }
+            (Step::Durable(_), None) => match &self.file {
+                Some(file) => {
+                    self.step = Step::Removing(self.io.remove(file.path()));
+                    None
+                }
+                None => Some(End::Abandoned),
+            },
+            (Step::Removing(token), _) => {
+                // If it cannot be removed it is a leftover that no manifest names: it goes at the next start.
+                self.io.take(*token)?.ok();
+                Some(End::Abandoned)
+            }
+        }
+    }
+
+    /// Whether the next poll goes on, without anything that would have to complete first.
+    pub(crate) fn goes_on(&self) -> bool {
+        matches!(self.step, Step::Durable(_))
+    }
+
+    fn is_durable(&mut self) {
         let contents = std::mem::take(&mut self.contents);
-        let written_bytes = self.entry.as_ref().map_or(0, |entry| entry.len);
-        Some(End::Acknowledged(StateHandle {
-            files: files.advance(self.entry.take(), contents),
+        self.written_bytes = self.entry.as_ref().map_or(0, |entry| entry.len);
+        self.step = Step::Durable(Box::new(Advance::new(self.entry.take(), contents)));
+    }
+
+    /// What is acknowledged.
+    fn handle(&mut self, files: Vec<FileEntry>) -> StateHandle {
+        StateHandle {
+            files,
             committables: std::mem::take(&mut self.committables),
             has_ended: self.has_ended,
-            written_bytes,
+            written_bytes: self.written_bytes,
             pause: self.pause,
             ..StateHandle::default()
-        }))
+        }
     }
 
     fn part(&mut self, name: &str, kind: PartKind, of: PartOf, bytes: &[u8]) {

@@ -124,6 +124,7 @@ impl Writes {
             }
             let slot = slots.iter_mut().find(|slot| slot.attempt == attempt);
             let Some(end) = writer.poll(slot.map(|slot| &mut slot.files)) else {
+                moved |= writer.goes_on();
                 waiting.push(attempt);
                 return true;
             };

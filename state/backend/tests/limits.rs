@@ -238,3 +238,35 @@ fn an_export_of_something_else_is_named() {
         "a: 3, b: block, c: block; this one has keys of any length; a: 4",
     );
 }
+
+#[test]
+fn what_is_imported_lies_as_densely_as_what_has_grown() {
+    for (key_groups, keys) in [(1, 1_u64), (4, 50), (4, 20_000), (3, 400_000), (128, 300_000)] {
+        let layout = words(good, 8);
+        let range = KeyGroupRange::all(key_groups);
+        let mut grown = Table::new(layout.clone(), range, key_groups);
+        for key in 0..keys {
+            let row = &mut grown.upsert(good(&key.to_le_bytes()), &key.to_le_bytes());
+            row.value_mut().copy_from_slice(&(key * 3).to_le_bytes());
+        }
+        let mut imported = Table::new(layout, range, key_groups);
+        for group in range.iter() {
+            let mut bytes = Vec::new();
+            grown.export_group(group, &mut bytes);
+            imported.import(&bytes).unwrap();
+        }
+        assert_eq!(imported.len(), grown.len());
+        for key in 0..keys {
+            let row = imported.find(good(&key.to_le_bytes()), &key.to_le_bytes()).unwrap();
+            assert_eq!(row.value(), (key * 3).to_le_bytes());
+        }
+        // Room that was made in vain would show: at worst segments are twice as many.
+        let (ours, theirs) = (imported.bytes_used(), grown.bytes_used());
+        assert!(ours <= theirs * 2 + 4_000, "{keys} keys: {ours} bytes, and {theirs} when grown");
+        // It goes on as any other table.
+        for key in keys..keys * 2 {
+            imported.upsert(good(&key.to_le_bytes()), &key.to_le_bytes());
+        }
+        assert_eq!(imported.iter().count() as u64, keys * 2);
+    }
+}

@@ -278,7 +278,7 @@ mod tests {
             let mut blocks_left = 40;
             while progress == Progress::More || blocks_left > 0 {
                 let keys: Vec<u64> = (0..32)
-                    .map(|_| if next(50) == 0 { u64::MAX } else { next(200 + round * 20) })
+                    .map(|_| if next(50) == 0 { u64::MAX } else { next(200 + round * 80) })
                     .collect();
                 let (within, budget) = (next(2) == 0, 64 + next(4_000) as usize);
                 count(&mut table, &keys, |table| {

@@ -199,7 +199,9 @@ impl Table {
     /// If the bytes are no pieces, or those of another layout, max parallelism or a group of another subtask: then the
     /// table is as before. If a key that should be new is already in the table: then drop it.
     pub fn import(&mut self, bytes: &[u8]) -> Result<(), TableError> {
-        self.check_pieces(bytes)?;
+        for (group, rows) in self.check_pieces(bytes)? {
+            self.reserve(group, rows);
+        }
         let layout = Arc::clone(&self.layout);
         let mut reader = Reader { bytes, at: 0 };
         while reader.at < bytes.len() {
@@ -234,8 +236,10 @@ impl Table {
         Ok(())
     }
 
-    fn check_pieces(&self, bytes: &[u8]) -> Result<(), TableError> {
+    /// The groups of which all rows are here, with their numbers.
+    fn check_pieces(&self, bytes: &[u8]) -> Result<Vec<(KeyGroup, u64)>, TableError> {
         let mut reader = Reader { bytes, at: 0 };
+        let mut whole = Vec::<(KeyGroup, u64)>::new();
         while reader.at < bytes.len() {
             let header = self.header(&mut reader)?;
             let check = |at: usize, key: &[u8]| match self
@@ -256,8 +260,14 @@ impl Table {
             if reader.at != header.end {
                 return Err(reader.corrupt("rows that are not as long as announced"));
             }
+            if header.flags & WHOLE != 0 {
+                match whole.last_mut().filter(|(group, _)| *group == header.group) {
+                    Some((_, rows)) => *rows += header.rows,
+                    None => whole.push((header.group, header.rows)),
+                }
+            }
         }
-        Ok(())
+        Ok(whole)
     }
 
     fn header(&self, reader: &mut Reader<'_>) -> Result<Header, TableError> {

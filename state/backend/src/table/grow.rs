@@ -86,7 +86,7 @@ impl Table {
         let full = old.bits() >= self.shape.bits_full;
         // SAFETY: in the directory, so live, and not `NONE`.
         let depth = unsafe { old.depth() };
-        if full && (depth < 32 - self.shift || self.double_directory()) {
+        if full && (depth < 32 - self.shift || self.double_directory(0)) {
             return self.split(spot, old, depth);
         }
         // Four times as large, so that rows move half as often; twice where a full segment is near, or nothing splits.
@@ -96,6 +96,31 @@ impl Table {
         self.point(spot, depth, new);
         self.move_rows(old, |_| new);
         self.free_segment(old);
+    }
+
+    /// Makes room for so many rows of a group that has none: who brings them all at once does not want them moved from
+    /// segment to segment meanwhile. Rows that come in the order of their spots are then written one behind the other.
+    pub(super) fn reserve(&mut self, group: KeyGroup, rows: u64) {
+        let start = u64::from(group.0 - self.range.first) << 32;
+        if rows == 0 || !self.segment_at(start).is_none() {
+            return;
+        }
+        // Spots are not spread that evenly: who fills segments up splits some of them.
+        let rows_of = |bits: u32| (3_u64 << bits) * 7 / 8;
+        let full = self.shape.bits_full;
+        if let Some(bits) = (self.shape.bits_first..=full).find(|bits| rows <= rows_of(*bits)) {
+            let segment = self.make_segment(bits, 0);
+            return self.point(start, 0, segment);
+        }
+        let segments = rows.div_ceil(rows_of(full)).next_power_of_two();
+        let wanted = segments.ilog2().min(DEPTH_MAX);
+        let bytes = (segments as usize).saturating_mul(self.shape.span(full));
+        while 32 - self.shift < wanted && self.double_directory(bytes) {}
+        let depth = wanted.min(32 - self.shift);
+        for at in 0..1_u64 << depth {
+            let segment = self.make_segment(full, depth);
+            self.point(start | at << (32 - depth), depth, segment);
+        }
     }
 
     /// Splits a segment by the next bit of its rows' spots.
@@ -118,10 +143,10 @@ impl Table {
         self.directory[first..first + entries].fill(segment);
     }
 
-    /// Whether the directory could be doubled within its limits.
-    fn double_directory(&mut self) -> bool {
+    /// Whether the directory could be doubled within its limits, with so many bytes of rows to come.
+    fn double_directory(&mut self, to_come: usize) -> bool {
         let bytes = self.directory.len() * 2 * size_of::<Segment>();
-        let rows = self.arena.touched() + self.small_bytes;
+        let rows = self.arena.touched() + self.small_bytes + to_come;
         if self.shift <= 32 - DEPTH_MAX || bytes > DIRECTORY_BYTES_MIN.max(rows / DIRECTORY_SHARE) {
             return false;
         }
