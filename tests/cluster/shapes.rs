@@ -3,8 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use wiesel_connectors::DataGen;
+use wiesel_connectors::{DataGen, FileSink};
 use wiesel_datastream::{Environment, FrameStream};
+use wiesel_graph::GraphDefaults;
 use wiesel_operators::{AggregateError, ProcessContext, ProcessFunction};
 use wiesel_record::{Key, Out};
 
@@ -191,4 +192,23 @@ fn key_groups_are_those_that_the_operator_was_given() {
             assert!(counts.into_iter().eq(0..100), "at {parallelism}");
         }
     });
+}
+
+#[test]
+fn a_folder_of_output_belongs_to_one_sink() {
+    let graph_of = |first: &str, second: &str| {
+        let environment = Environment::new();
+        for folder in [first, second] {
+            let numbers = environment.source(DataGen::new(|tick| tick.number).count(1));
+            numbers.map(|number| number.to_string()).sink_to(FileSink::lines(folder));
+        }
+        environment.job_graph("test", &GraphDefaults::from_config(&config(&[]), 1)).map(|_| ())
+    };
+    // The same folder, said in another way.
+    let error = graph_of("out/numbers", "./out/./numbers/").expect_err("they share a folder");
+    let error = error.to_string();
+    for part in ["both write to", "out/numbers", "give each sink a folder of its own"] {
+        assert!(error.contains(part), "{error}");
+    }
+    assert!(graph_of("out/evens", "out/odds").is_ok());
 }

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use wiesel_connectors::DataGen;
 use wiesel_core::{Timestamp, millis, seconds};
 use wiesel_datastream::Environment;
-use wiesel_operators::{Folding, Sliding, TimeWindow, bounded_out_of_orderness};
+use wiesel_operators::{
+    Folding, Session, Sliding, TimeWindow, Tumbling, bounded_out_of_orderness,
+    monotonous_timestamps,
+};
 use wiesel_record::{Key, Out, Record};
 
 use crate::{assert_sound, config, run, watched};
@@ -103,5 +106,40 @@ fn sliding_windows_share_their_slices_and_give_what_windows_of_their_own_give() 
         check::<true, true>(&expected);
         check::<true, false>(&expected);
         check::<false, false>(&expected);
+    });
+}
+
+#[test]
+fn all_records_of_a_window_are_folded() {
+    type Seen = (u64, i64);
+    watched(|| {
+        let add = |seen: &mut Seen, at: i64| *seen = (seen.0 + 1, seen.1.max(at));
+        for parallelism in [1, 2, 3] {
+            // Half of the second pauses: 500 records, half a second of nothing.
+            let times = |environment: &Environment| {
+                environment
+                    .source(DataGen::new(|tick| tick.number as i64).count(5_000))
+                    .map(|number| number / 500 * 1_000 + number % 500)
+                    .watermarks(monotonous_timestamps(), Timestamp::from_millis)
+            };
+            let environment = Environment::new();
+            let windows = times(&environment)
+                .window_all(Tumbling::event_time(seconds(1)))
+                .fold((0, i64::MIN), add)
+                .collect();
+            let sessions = times(&environment)
+                .window_all(Session::with_gap(millis(300)))
+                .fold_merging((0, i64::MIN), add, |seen: &mut Seen, later: Seen| {
+                    *seen = (seen.0 + later.0, seen.1.max(later.1));
+                })
+                .collect();
+            assert_sound(&run(&environment, parallelism, &config(&[])));
+            let expected: Vec<Seen> = (0..10).map(|second| (500, second * 1_000 + 499)).collect();
+            for found in [windows.take(), sessions.take()] {
+                let mut found: Vec<_> = found.into_iter().map(|folded| folded.value).collect();
+                found.sort_unstable_by_key(|(_, at)| *at);
+                assert_eq!(found, expected, "at {parallelism}");
+            }
+        }
     });
 }

@@ -311,6 +311,47 @@ where
         self.windowed("Reduce", Reduce(function))
     }
 
+    /// Adds the records of the window to an accumulator that starts as `initial`.
+    ///
+    /// ```
+    /// # use wiesel_core::{Timestamp, seconds};
+    /// # use wiesel_datastream::Environment;
+    /// # use wiesel_operators::{Tumbling, monotonous_timestamps};
+    /// # let env = Environment::new();
+    /// // How many readings a second has, and the highest of them.
+    /// env.from_collection([(1_000_i64, 21_i32), (1_400, 25), (2_000, 19)])
+    ///     .watermarks(monotonous_timestamps(), |(at, _)| Timestamp::from_millis(at))
+    ///     .window_all(Tumbling::event_time(seconds(1)))
+    ///     .fold((0_u32, i32::MIN), |seen: &mut (u32, i32), (_, degrees)| {
+    ///         *seen = (seen.0 + 1, seen.1.max(degrees));
+    ///     })
+    ///     .print();
+    /// ```
+    pub fn fold<A, R>(self, initial: A, function: R) -> WindowStream!(Aggregated<(), A>)
+    where
+        W: UnmergedWindows,
+        A: Record + Clone,
+        R: for<'a> Fn(&mut A, T::View<'a>) + Clone + Send + 'static,
+    {
+        self.windowed("Fold", Fold { initial, function })
+    }
+
+    /// As [`fold`](Self::fold), for windows that grow together: `merge` adds the accumulator of later records.
+    pub fn fold_merging<A, R, M>(
+        self,
+        initial: A,
+        add: R,
+        merge: M,
+    ) -> WindowStream!(Aggregated<(), A>)
+    where
+        A: Record + Clone,
+        R: for<'a> Fn(&mut A, T::View<'a>) + Clone + Send + 'static,
+        M: for<'a> Fn(&mut A, A::View<'a>) + Clone + Send + 'static,
+    {
+        let fold = Fold { initial, function: add };
+        self.windowed("FoldMerging", FoldMerging { fold, merge })
+    }
+
     /// Aggregates with a function of three parts.
     pub fn aggregate<A: AggregateFunction<T>>(
         self,

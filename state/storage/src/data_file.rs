@@ -205,8 +205,8 @@ pub fn read_part(path: &str, part: &PartEntry, stored: &[u8]) -> Result<Vec<u8>,
     Ok(bytes)
 }
 
-/// How much of a file is in memory while it is verified.
-const VERIFY_BYTES: u64 = 4 << 20;
+/// How much of a file is read at once while it is verified: it is still in the second-level cache when it is hashed.
+const VERIFY_BYTES: u64 = 256 << 10;
 
 /// Whether a file is the one that the manifest names. If not, the first place that is wrong. `read` gives so many bytes
 /// (the second number) from a place (the first), or fewer at the end of the file.

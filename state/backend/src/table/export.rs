@@ -17,6 +17,8 @@ use crate::{TableError, reader::Reader};
 const MAGIC: &[u8; 4] = b"WSLG";
 const VERSION: u32 = 2;
 const NO_BLOCK: u32 = u32::MAX;
+/// Rows that are read before the first of them is taken in.
+const ROWS_AHEAD: usize = 16;
 /// Nothing of the group comes before this piece.
 const BEGINS: u32 = 1;
 /// No row of the piece is there yet.
@@ -213,27 +215,50 @@ impl Table {
                 let key = self.exported_key(&mut reader)?;
                 self.remove(layout.hash(key), key);
             }
-            for _ in 0..header.rows {
-                let exported = self.exported_row(&mut reader)?;
-                let mut row = self.upsert(layout.hash(exported.key), exported.key);
-                let inserted = row.inserted();
-                if header.flags & WHOLE != 0 && !inserted {
-                    let what = "a key for the second time";
-                    return Err(TableError::Corrupt { at: exported.at, what });
-                }
-                row.value_mut().copy_from_slice(exported.value);
-                let mut blocks = Reader { bytes: exported.blocks, at: 0 };
-                for index in 0..layout.blocks() {
-                    let cell = crate::BlockCell(index as u8);
-                    match read_block(&mut blocks)? {
-                        Some(block) => row.set_block(cell, block)?,
-                        None if inserted => {}
-                        None => row.clear_block(cell),
-                    }
-                }
+            let mut left = header.rows;
+            while left > 0 {
+                left -= self.import_rows(left, &header, &mut reader)?;
             }
         }
         Ok(())
+    }
+
+    /// Takes in some of the next rows, at most `rows`; says how many. Their lines are on their way while they are read.
+    fn import_rows(
+        &mut self,
+        rows: u64,
+        header: &Header,
+        reader: &mut Reader<'_>,
+    ) -> Result<u64, TableError> {
+        let mut ahead = [const { None }; ROWS_AHEAD];
+        let rows = rows.min(ROWS_AHEAD as u64);
+        for place in &mut ahead[..rows as usize] {
+            let row = self.exported_row(reader)?;
+            let hash = self.layout.hash(row.key);
+            let spot = self.spot(hash);
+            self.prefetch(spot);
+            *place = Some((row, hash, spot));
+        }
+        let block_cells = self.layout.blocks();
+        for (exported, hash, spot) in ahead.into_iter().flatten() {
+            let mut row = self.upsert_at(spot, hash, exported.key);
+            let inserted = row.inserted();
+            if header.flags & WHOLE != 0 && !inserted {
+                let what = "a key for the second time";
+                return Err(TableError::Corrupt { at: exported.at, what });
+            }
+            row.value_mut().copy_from_slice(exported.value);
+            let mut blocks = Reader { bytes: exported.blocks, at: 0 };
+            for index in 0..block_cells {
+                let cell = crate::BlockCell(index as u8);
+                match read_block(&mut blocks)? {
+                    Some(block) => row.set_block(cell, block)?,
+                    None if inserted => {}
+                    None => row.clear_block(cell),
+                }
+            }
+        }
+        Ok(rows)
     }
 
     /// The groups of which all rows are here, with their numbers.
