@@ -30,7 +30,8 @@ use syn::{DeriveInput, parse_macro_input};
 /// Options, as `#[record(..)]` on the type:
 ///
 /// - `version = 2`: the version in its schema (1 if not given);
-/// - `from = Old`: the type that this one followed; needs `From<Old>`. Nothing reads state of it yet;
+/// - `from = Old`: the type that this one followed, of a lower version; needs `From<Old>`. State that was written as `Old`, or as
+///   what that followed, is read as this one. `Old` keeps its name, in a module of its own: `v1::Total`;
 /// - `view = Name`: the name of the view;
 /// - `crate = path`: where `wiesel_record` is, if it was renamed.
 #[proc_macro_derive(Record, attributes(record))]

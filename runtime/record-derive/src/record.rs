@@ -13,11 +13,11 @@ pub fn derive(input: &Input) -> TokenStream {
     let view = view(input);
     let archived = archived(input);
     let record = record(input);
-    let from = from(input);
+    let version_check = version_check(input);
     quote! {
         #view
         #archived
-        const _: () = { #record #from };
+        const _: () = { #record #version_check };
     }
 }
 
@@ -237,10 +237,15 @@ fn record(input: &Input) -> TokenStream {
     let packed = input.fields().map(|field| field.record(krate, "PACKED"));
     let aligns = input.fields().map(|field| field.record(krate, "ALIGN"));
     let fields = schema_fields(input);
-    let migrates_from = match &input.from {
-        Some(old) => quote!(Some(<#old as #krate::Record>::SCHEMA.hash)),
-        None => quote!(None),
-    };
+    let migrations = input.from.as_ref().map(|old| {
+        let check = later_version(input, old);
+        quote_spanned! {old.span()=>
+            fn migrations() -> #std::vec::Vec<#krate::Migration<Self>> {
+                const { #check };
+                #krate::Migration::<Self>::of::<#old>()
+            }
+        }
+    });
     let name = ident.to_string();
     let (parts_type, parts_definition, write_arms, resolve_arms) = parts(input, &archived);
     quote! {
@@ -258,13 +263,14 @@ fn record(input: &Input) -> TokenStream {
                 fields: Self::FIELDS,
                 version: #version,
                 hash: #private::hash_fields(#name, Self::FIELDS),
-                migrates_from: #std::option::Option::#migrates_from,
             };
             const PACKED: bool = true #(&& #packed)*;
             const ALIGN: usize = #private::max_align(&[
                 #std::mem::align_of::<#archived #arguments>(),
                 #(#aligns),*
             ]);
+
+            #migrations
 
             #[inline]
             fn view(&self) -> #view_any {
@@ -446,18 +452,20 @@ fn bindings(prefix: &str, variant: &Variant) -> Vec<Ident> {
     (0..variant.fields.len()).map(|index| format_ident!("__{prefix}{index}")).collect()
 }
 
-/// A check that the migration exists, at the type that the user named.
-fn from(input: &Input) -> TokenStream {
-    let Input { ident, krate, .. } = input;
-    let Some(old) = &input.from else { return quote!() };
-    let (impl_generics, arguments, wheres) = input.generics.split_for_impl();
-    let from = quote_spanned!(old.span()=>
-        <#ident #arguments as #krate::__private::std::convert::From<#old>>::from(old)
-    );
-    quote! {
-        #[allow(dead_code)]
-        fn migrates #impl_generics (old: #old) -> #ident #arguments #wheres {
-            #from
-        }
-    }
+/// Checks in the compiler that a record has a higher version than the one that it is made from.
+fn later_version(input: &Input, old: &Type) -> TokenStream {
+    let Input { krate, version, .. } = input;
+    quote_spanned!(old.span()=>
+        #krate::__private::std::assert!(
+            #version > <#old as #krate::Record>::SCHEMA.version,
+            "the version must be above that of the older record: #[record(version = 2, from = Old)]"
+        )
+    )
+}
+
+/// The same for a record without parameters, at once; the others are checked where they are used.
+fn version_check(input: &Input) -> Option<TokenStream> {
+    let old = input.from.as_ref().filter(|_| input.generics.params.is_empty())?;
+    let check = later_version(input, old);
+    Some(quote!(const _: () = #check;))
 }

@@ -16,7 +16,7 @@ use std::fmt;
 
 use rkyv::{Place, Portable, bytecheck::CheckBytes};
 
-use crate::{Field, Full, List, RecordWriter, Schema, Validator};
+use crate::{Field, Full, List, Migration, RecordWriter, Schema, Validator};
 
 /// A type that can cross a task boundary. Derived, never written by hand.
 ///
@@ -60,6 +60,12 @@ pub trait Record: Sized + Send + 'static {
 
     /// Name, fields, version and a hash of them.
     const SCHEMA: Schema;
+
+    /// The older records that this one can be made of: `#[record(version = 2, from = Old)]` and what `Old` can be made
+    /// of. State that was written as one of them is read as this one.
+    fn migrations() -> Vec<Migration<Self>> {
+        Vec::new()
+    }
 
     /// The archive has no out-of-line data: frames hold a packed array of `Archived`.
     const PACKED: bool;

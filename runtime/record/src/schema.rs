@@ -30,8 +30,6 @@ pub struct Schema {
     pub version: u32,
     /// A hash of name, fields and their types.
     pub hash: u64,
-    /// The hash of the schema that this one can be made from: `#[record(from = Old)]`.
-    pub migrates_from: Option<u64>,
 }
 
 /// A field of a record.
@@ -53,7 +51,7 @@ impl Schema {
 
     /// A schema of version 1.
     pub const fn of(name: &'static str, fields: &'static [Field]) -> Self {
-        Self { name, fields, version: 1, hash: hash_fields(name, fields), migrates_from: None }
+        Self { name, fields, version: 1, hash: hash_fields(name, fields) }
     }
 }
 

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use wiesel_core::Timestamp;
-use wiesel_record::{Item, Key, List, Owned, Record, Viewed};
+use wiesel_record::{Item, Key, List, Owned, Record, Viewed, to_region};
 
 #[derive(Clone, Debug, PartialEq, Record)]
 pub struct Bid {
@@ -143,7 +143,7 @@ fn schemas_tell_types_apart() {
     );
     let offer = Offer::<3>::SCHEMA;
     assert_eq!(offer.version, 2);
-    assert_eq!(offer.migrates_from, Some(Bid::SCHEMA.hash));
+    assert_eq!(Offer::<3>::migrations()[0].schema(), Bid::SCHEMA);
     assert_eq!(offer.fields[2].type_name, "[[u16; N]; 2]");
     let hashes = [
         Bid::SCHEMA.hash,
@@ -168,4 +168,60 @@ fn packed_means_no_strings_and_no_lists() {
     assert_eq!([Bid::PACKED, Event::PACKED, Pair::<u8, String>::PACKED], [false; 3]);
     assert_eq!((Bid::ALIGN, Offer::<1>::ALIGN, Side::ALIGN), (8, 16, 1));
     assert_eq!(<Vec<u128>>::ALIGN, 16);
+}
+
+mod v1 {
+    #[derive(Debug, PartialEq, wiesel_record::Record)]
+    pub struct Total {
+        pub sum: u32,
+    }
+}
+
+mod v2 {
+    #[derive(Debug, PartialEq, wiesel_record::Record)]
+    #[record(version = 2, from = super::v1::Total)]
+    pub struct Total {
+        pub sum: u64,
+        pub note: String,
+    }
+}
+
+#[derive(Debug, PartialEq, Record)]
+#[record(version = 3, from = v2::Total)]
+pub struct Total {
+    pub sum: i64,
+    pub notes: Vec<String>,
+}
+
+impl From<v1::Total> for v2::Total {
+    fn from(old: v1::Total) -> Self {
+        Self { sum: old.sum.into(), note: String::new() }
+    }
+}
+
+impl From<v2::Total> for Total {
+    fn from(old: v2::Total) -> Self {
+        Self { sum: -(old.sum as i64), notes: vec![old.note] }
+    }
+}
+
+#[test]
+fn a_record_is_made_of_every_older_one() {
+    let migrations = Total::migrations();
+    let schemas: Vec<_> = migrations.iter().map(|migration| migration.schema()).collect();
+    assert_eq!(schemas, [v2::Total::SCHEMA, v1::Total::SCHEMA]);
+    assert_eq!(migrations[0].packed_bytes(), None);
+    assert_eq!((migrations[1].packed_bytes(), migrations[1].align()), (Some(4), 4));
+    let last = v2::Total { sum: 7, note: "n".to_owned() };
+    let region = to_region::<v2::Total>(last.view(), 1_000).unwrap();
+    let made = migrations[0].convert(region.as_bytes()).unwrap();
+    assert_eq!(made, Total { sum: -7, notes: vec!["n".to_owned()] });
+    let first = v1::Total { sum: 9 };
+    let region = to_region::<v1::Total>(first.view(), 1_000).unwrap();
+    let made = migrations[1].convert(region.as_bytes()).unwrap();
+    assert_eq!(made, Total { sum: -9, notes: vec![String::new()] });
+    // What is no older record is an error.
+    assert!(migrations[0].convert(region.as_bytes()).is_err());
+    assert!(migrations[1].convert(&[]).is_err());
+    assert!(Bid::migrations().is_empty());
 }
