@@ -13,21 +13,22 @@
 //!    the program and panics.
 //! 2. A key without state has no row, and a cleared list or map no element.
 //! 3. Adding to a list or a map costs the same however long it is.
-//! 4. Snapshots are by key group. They say what the states are; a restore compares before it reads a row, and says
-//!    which state is another one.
+//! 4. Snapshots are by key group. They say what the states are; a restore compares before it reads a row, makes what it
+//!    knows older types of into those of today, and says which state is another one.
 
 mod keep;
 mod list;
 mod map;
+mod older;
 mod restore;
 mod single;
 mod sweep;
 mod ttl;
 
-use std::any::Any;
+use std::{any::Any, sync::Arc};
 
 use wiesel_core::{TaskFailure, Timestamp};
-use wiesel_record::{Record, Schema};
+use wiesel_record::{Migration, Record, Schema};
 use wiesel_state::{
     KeyHash, Row, RowLayout, RowLayoutBuilder, RowMut, StateKind, StateSchema, Table,
 };
@@ -41,6 +42,7 @@ pub use ttl::{StateTtl, TtlUpdate, TtlVisibility};
 
 pub(crate) use keep::Keep;
 pub(crate) use map::map_schema;
+use older::Older;
 pub(crate) use sealed::{Addable, At, Readable, Registered};
 use ttl::TimedCell;
 
@@ -184,8 +186,11 @@ pub trait Elements {
     /// The table that is written to snapshots.
     fn table(&self) -> &Table;
 
-    /// As it was laid out by a program whose state did or did not expire.
-    fn layout(&self, expires: bool) -> Result<std::sync::Arc<RowLayout>, TaskFailure>;
+    /// The name of the cell of what a row holds.
+    fn value_name(&self) -> &'static str;
+
+    /// As it was laid out by a program whose state did or did not expire, and held another type.
+    fn layout(&self, expires: bool, older: Option<&Older>) -> Result<Arc<RowLayout>, TaskFailure>;
 
     /// To import rows into.
     fn table_mut(&mut self) -> &mut Table;
@@ -240,6 +245,8 @@ pub struct Declared {
     kind: StateKind,
     schema: StateSchema,
     ttl: Option<StateTtl>,
+    /// What it may have been, by what a checkpoint says of it.
+    older: Vec<Older>,
     declare: fn(RowLayoutBuilder, &str, expires: bool) -> RowLayoutBuilder,
     open: fn(&OpenState<'_>) -> Result<Box<dyn Store>, TaskFailure>,
 }
@@ -279,6 +286,15 @@ pub(crate) fn schema_of(schema: &Schema) -> StateSchema {
         fields: fields.map(|field| (field.name.to_owned(), field.type_name.to_owned())).collect(),
         hash: schema.hash ^ version,
     }
+}
+
+/// Older types of a state whose schema is that of what it holds.
+fn older_values<S: Record>(migrations: Vec<Migration<S>>) -> Vec<Older> {
+    let older = |migration: Migration<S>| {
+        let schema = schema_of(&migration.schema());
+        Older::of(migration, schema)
+    };
+    migrations.into_iter().map(older).collect()
 }
 
 /// The store of the state at `index`, to read.

@@ -32,17 +32,31 @@ pub struct StateCell<S> {
 }
 
 const fn is_inline<S: Record>() -> bool {
-    S::PACKED && size_of::<S::Archived>() <= INLINE_BYTES_MAX && S::ALIGN <= 8
+    S::PACKED && fits_inline(size_of::<S::Archived>(), S::ALIGN)
+}
+
+const fn fits_inline(bytes: usize, align: usize) -> bool {
+    bytes <= INLINE_BYTES_MAX && align <= 8
+}
+
+/// Adds the cell of a record to a layout, in place if its region is small and always `packed_bytes` long.
+pub(crate) fn declare_as(
+    layout: RowLayoutBuilder,
+    name: &str,
+    packed_bytes: Option<usize>,
+    align: usize,
+) -> RowLayoutBuilder {
+    match packed_bytes.filter(|bytes| fits_inline(*bytes, align)) {
+        Some(bytes) => layout.cell(name, bytes),
+        None => layout.block(name),
+    }
 }
 
 impl<S: Record> StateCell<S> {
     /// Adds the cell to a layout.
     pub fn declare(layout: RowLayoutBuilder, name: &str) -> RowLayoutBuilder {
-        if is_inline::<S>() {
-            layout.cell(name, size_of::<S::Archived>())
-        } else {
-            layout.block(name)
-        }
+        let packed_bytes = S::PACKED.then_some(size_of::<S::Archived>());
+        declare_as(layout, name, packed_bytes, S::ALIGN)
     }
 
     /// Finds the cell in a layout that it was declared in.
@@ -216,6 +230,14 @@ pub(crate) fn decode<S: Record>(bytes: &[u8]) -> Result<S, TaskFailure> {
 fn damaged<S: Record>(error: &str) -> TaskFailure {
     let cause = format!("a value of {} is damaged: {error}", S::SCHEMA.name);
     TaskFailure::new(Blame::Environment, "restore state", cause)
+}
+
+/// Calls `read` with these bytes, or with a copy, at a multiple of `align`: at most 16.
+pub(crate) fn with_aligned<R>(bytes: &[u8], align: usize, read: impl FnOnce(&[u8]) -> R) -> R {
+    match bytes.as_ptr().addr().is_multiple_of(align) {
+        true => read(bytes),
+        false => read(Aligned::copy(bytes).as_bytes()),
+    }
 }
 
 /// Bytes at an address that suits every record. Blocks are aligned to 8, so only records with 128-bit

@@ -7,6 +7,7 @@
 //! |-----------------------|----------------------|----------------------------------------------------|
 //! | the state             | the same             | goes on                                            |
 //! | the state             | another type or kind | error: names field and fix                         |
+//! | the state             | a type made from it  | goes on: its values are converted                  |
 //! | the state             | nothing              | error: names the state                             |
 //! | nothing               | the state            | goes on: the state starts empty                    |
 //!
@@ -110,6 +111,8 @@ pub struct StateDescriptor {
 ///     "operator `orders`, state `total`: field `sum` of Total was u64 and is f64; \
 ///      keep the old type under this name, and give a new state another"
 /// );
+/// // A program that can make the one of the other says so.
+/// assert!(with("f64", 2).check_restore_with(&with("u64", 1), |_| Ok(())).is_ok());
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OperatorStateSchema {
@@ -207,10 +210,29 @@ impl OperatorStateSchema {
     ///
     /// For the first state of the checkpoint that is not here, or is something else here.
     pub fn check_restore(&self, checkpoint: &Self) -> Result<(), TableError> {
-        checkpoint.states.iter().try_for_each(|old| self.check_state(old))
+        let fix = "keep the old type under this name, and give a new state another";
+        self.check_restore_with(checkpoint, |_| Err(fix))
     }
 
-    fn check_state(&self, old: &StateDescriptor) -> Result<(), TableError> {
+    /// As [`check_restore`](Self::check_restore), for a program that can make what some states hold of what the checkpoint
+    /// has. Of each state that held another type `migrates` says that it can, or what to do.
+    ///
+    /// # Errors
+    ///
+    /// As `check_restore`, but for those that it can.
+    pub fn check_restore_with(
+        &self,
+        checkpoint: &Self,
+        migrates: impl Fn(&StateDescriptor) -> Result<(), &'static str>,
+    ) -> Result<(), TableError> {
+        checkpoint.states.iter().try_for_each(|old| self.check_state(old, &migrates))
+    }
+
+    fn check_state(
+        &self,
+        old: &StateDescriptor,
+        migrates: &dyn Fn(&StateDescriptor) -> Result<(), &'static str>,
+    ) -> Result<(), TableError> {
         let mismatch = |what: String, fix: &str| {
             Err(TableError::SchemaMismatch {
                 operator: self.operator.clone(),
@@ -234,10 +256,7 @@ impl OperatorStateSchema {
         if new.schema.hash == old.schema.hash {
             return Ok(());
         }
-        mismatch(
-            difference(&old.schema, &new.schema),
-            "keep the old type under this name, and give a new state another",
-        )
+        migrates(old).or_else(|fix| mismatch(difference(&old.schema, &new.schema), fix))
     }
 }
 

@@ -12,7 +12,6 @@
 
 use std::{
     cell::RefCell,
-    marker::PhantomData,
     ops::{ControlFlow, Range},
     sync::Arc,
 };
@@ -26,13 +25,16 @@ use wiesel_state::{
 
 use super::{
     Addable, AppendingState, At, Declared, Elements, KeyedState, OpenState, Reading, Registered,
-    StateId, StateTtl, Store, TimedCell, schema_of, store_mut,
+    StateId, StateTtl, Store, TimedCell,
+    older::{Older, Olders, by_way_of},
+    older_values, schema_of, store_mut,
     ttl::{AfterRead, now_of},
 };
 use crate::keyed_table::table_failure;
 
 const BOUNDS_BYTES: usize = 16;
 const INDEX_BYTES: usize = 8;
+const ELEMENT: &str = "element";
 /// Elements of one list that a step of a pass takes away: about as many as a segment of a table has.
 const EXPIRED_MAX: usize = 1_024;
 
@@ -75,13 +77,23 @@ const EXPIRED_MAX: usize = 1_024;
 #[derive(Debug)]
 pub struct ListState<T> {
     id: StateId,
-    types: PhantomData<fn() -> T>,
+    older: Olders<T>,
 }
 
 impl<T: Record> ListState<T> {
     /// A list called `name`; each state of a function has its own name.
     pub const fn new(name: &'static str) -> Self {
-        Self { id: StateId::new(name), types: PhantomData }
+        Self { id: StateId::new(name), older: T::migrations }
+    }
+
+    /// The same, which is made of an older list when a checkpoint has that: its elements were `O`. A type that says so itself,
+    /// with `#[record(version = 2, from = Old)]`, needs no word here.
+    #[must_use]
+    pub fn migrates_from<O: Record>(self) -> Self
+    where
+        T: From<O>,
+    {
+        Self { older: by_way_of::<T, O>, ..self }
     }
 
     /// The same, whose elements expire, each for itself.
@@ -94,7 +106,7 @@ impl<T: Record> ListState<T> {
 
 impl<T> Clone for ListState<T> {
     fn clone(&self) -> Self {
-        Self { id: self.id, types: PhantomData }
+        Self { id: self.id, older: self.older }
     }
 }
 
@@ -111,6 +123,7 @@ impl<T: Record> Registered for ListState<T> {
             kind: StateKind::List,
             schema: schema_of(&T::SCHEMA),
             ttl: self.id.ttl,
+            older: older_values((self.older)()),
             declare: |layout, name, _| layout.cell(name, BOUNDS_BYTES),
             open: |open| Ok(Box::new(ListStore::<T>::open(open)?)),
         }
@@ -151,11 +164,11 @@ impl<T: Record> ListStore<T> {
             let cause = format!("the row `{}` has no list `{}`", open.layout, open.name);
             return Err(TaskFailure::new(Blame::Runtime, "open state", cause));
         };
-        let layout = Self::element_layout(open.element_hash, open.ttl.is_some())?;
+        let layout = Self::element_layout(open.element_hash, open.ttl.is_some(), None)?;
         Ok(Self {
             name: open.name,
             bounds,
-            element: TimedCell::of(&layout, "element", open.ttl)?,
+            element: TimedCell::of(&layout, ELEMENT, open.ttl)?,
             elements: crate::keyed_table::table_of(&layout, open.task),
             element_hash: open.element_hash,
             is_key: open.is_key,
@@ -163,9 +176,17 @@ impl<T: Record> ListStore<T> {
         })
     }
 
-    fn element_layout(hash: KeyHash, expires: bool) -> Result<Arc<RowLayout>, TaskFailure> {
+    fn element_layout(
+        hash: KeyHash,
+        expires: bool,
+        older: Option<&Older>,
+    ) -> Result<Arc<RowLayout>, TaskFailure> {
         let layout = RowLayout::build(KeyLayout::Bytes, hash);
-        TimedCell::<T>::declare(layout, "element", expires).finish().map_err(table_failure)
+        let layout = match older {
+            None => TimedCell::<T>::declare(layout, ELEMENT, expires),
+            Some(older) => older.declare(layout, ELEMENT, expires),
+        };
+        layout.finish().map_err(table_failure)
     }
 
     fn bounds_in(&self, row: &Row<'_>) -> Range<u64> {
@@ -344,8 +365,12 @@ impl<T: Record> Elements for ListStore<T> {
         &mut self.elements
     }
 
-    fn layout(&self, expires: bool) -> Result<Arc<RowLayout>, TaskFailure> {
-        Self::element_layout(self.element_hash, expires)
+    fn value_name(&self) -> &'static str {
+        ELEMENT
+    }
+
+    fn layout(&self, expires: bool, older: Option<&Older>) -> Result<Arc<RowLayout>, TaskFailure> {
+        Self::element_layout(self.element_hash, expires, older)
     }
 
     fn stamp_missing(&mut self, hash: u64, composed: &[u8], now: Timestamp) {

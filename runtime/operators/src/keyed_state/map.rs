@@ -24,6 +24,7 @@ use wiesel_state::{
 use super::{
     At, Elements, OpenState, Reading, Store, TimedCell,
     list::damaged,
+    older::Older,
     ttl::{AfterRead, now_of},
 };
 use crate::keyed_table::{drop_rows, table_failure, table_of};
@@ -34,6 +35,7 @@ pub(crate) use of_key::map_schema;
 pub use of_key::{KeyMap, MapState};
 
 const NUMBER_BYTES: usize = 8;
+const VALUE: &str = "value";
 
 /// The entries of the maps of one name.
 pub(crate) struct MapStore<M, V> {
@@ -56,7 +58,7 @@ pub(crate) struct MapStore<M, V> {
 
 impl<M: Key, V: Record> MapStore<M, V> {
     fn open(open: &OpenState<'_>) -> Result<Self, TaskFailure> {
-        let layout = Self::entry_layout(open.element_hash, open.ttl.is_some())?;
+        let layout = Self::entry_layout(open.element_hash, open.ttl.is_some(), None)?;
         let keys = RowLayout::build(KeyLayout::Bytes, open.element_hash).block("map key");
         let keys = keys.finish().map_err(table_failure)?;
         let cells = (open.layout.cell(open.name), layout.cell("number"), keys.block("map key"));
@@ -67,7 +69,7 @@ impl<M: Key, V: Record> MapStore<M, V> {
         Ok(Self {
             name: open.name,
             len,
-            value: TimedCell::of(&layout, "value", open.ttl)?,
+            value: TimedCell::of(&layout, VALUE, open.ttl)?,
             entries: table_of(&layout, open.task),
             number,
             keys: table_of(&keys, open.task),
@@ -79,9 +81,17 @@ impl<M: Key, V: Record> MapStore<M, V> {
         })
     }
 
-    fn entry_layout(hash: KeyHash, expires: bool) -> Result<Arc<RowLayout>, TaskFailure> {
+    fn entry_layout(
+        hash: KeyHash,
+        expires: bool,
+        older: Option<&Older>,
+    ) -> Result<Arc<RowLayout>, TaskFailure> {
         let layout = RowLayout::build(KeyLayout::Bytes, hash).cell("number", NUMBER_BYTES);
-        TimedCell::<V>::declare(layout, "value", expires).finish().map_err(table_failure)
+        let layout = match older {
+            None => TimedCell::<V>::declare(layout, VALUE, expires),
+            Some(older) => older.declare(layout, VALUE, expires),
+        };
+        layout.finish().map_err(table_failure)
     }
 
     fn len_in(&self, row: &Row<'_>) -> u64 {
@@ -339,8 +349,12 @@ impl<M: Key, V: Record> Elements for MapStore<M, V> {
         drop_rows(&mut self.keys);
     }
 
-    fn layout(&self, expires: bool) -> Result<Arc<RowLayout>, TaskFailure> {
-        Self::entry_layout(self.element_hash, expires)
+    fn value_name(&self) -> &'static str {
+        VALUE
+    }
+
+    fn layout(&self, expires: bool, older: Option<&Older>) -> Result<Arc<RowLayout>, TaskFailure> {
+        Self::entry_layout(self.element_hash, expires, older)
     }
 
     fn stamp_missing(&mut self, hash: u64, composed: &[u8], now: Timestamp) {

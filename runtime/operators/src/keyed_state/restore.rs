@@ -11,15 +11,23 @@
 //! # What is always true
 //!
 //! 1. A restore names the state that does not fit, and how to fix it. States that the snapshot does not have begin
-//!    empty, whatever order they are registered in. One that did not expire may expire from now on, and the reverse.
+//!    empty, whatever order they are registered in. One that did not expire may expire from now on, and the reverse. One
+//!    that held an older type of what it holds is converted; see `older`.
 //! 2. Damaged bytes are an error. After a restore each list has its elements, and each map its entries.
 
 use std::sync::Arc;
 
 use wiesel_core::{TaskFailure, Timestamp};
-use wiesel_state::{OperatorStateSchema, Row, RowLayout, RowMut, StateDescriptor, Table};
+use wiesel_state::{
+    OperatorStateSchema, Row, RowLayout, RowMut, StateDescriptor, StateKind, Table,
+};
 
-use super::{Keep, ttl::now_of};
+use super::{
+    Declared, Keep,
+    keep::KEY,
+    older::{Conversion, Older, is_in_row},
+    ttl::now_of,
+};
 use crate::{Snapshot, TablePart, TaskContext, VisitTable, keyed_table::table_failure};
 
 const EVENT_TIMERS: &str = "event-timers";
@@ -75,7 +83,11 @@ impl Keep {
         let mut old = None;
         for bytes in snapshot.operator(&self.part("states")) {
             let states = OperatorStateSchema::read(task.uid(), bytes).map_err(table_failure)?;
-            self.schema.check_restore(&states).map_err(table_failure)?;
+            let migrates = |state: &StateDescriptor| match self.older(state) {
+                Some(_) => Ok(()),
+                None => Err(self.fix(state)),
+            };
+            self.schema.check_restore_with(&states, migrates).map_err(table_failure)?;
             old = Some(states);
         }
         // Without a word about it the states are those of this program.
@@ -85,15 +97,19 @@ impl Keep {
             let Some(elements) = cell.elements() else { continue };
             let was = old.states().iter().find(|old| old.name == state.name);
             let expired = was.is_some_and(|state| state.expires);
-            let layout = elements.layout(expired)?;
+            let older = was.and_then(|was| state.older(was));
             let part = elements_part(self.name, state.name);
-            if expired == state.ttl.is_some() {
-                for bytes in snapshot.keyed(&part, groups) {
+            let parts = snapshot.keyed(&part, groups);
+            if expired == state.ttl.is_some() && older.is_none() {
+                for bytes in parts {
                     elements.table_mut().import(bytes).map_err(table_failure)?;
                 }
             } else {
-                let parts = snapshot.keyed(&part, groups);
-                import_as(elements.table_mut(), &layout, parts, |_| {})?;
+                let (layout, name) = (elements.layout(expired, older)?, elements.value_name());
+                let ours = Arc::clone(elements.table().layout());
+                let conversion = older.map(|older| Conversion::new(older, &ours, name));
+                let mut conversions: Vec<_> = conversion.into_iter().collect::<Result<_, _>>()?;
+                import_as(elements.table_mut(), &layout, parts, &mut conversions, |_| {})?;
             }
             if state.ttl.is_some() && !expired {
                 let rows = elements.table().iter();
@@ -123,14 +139,20 @@ impl Keep {
     ) -> Result<(), TaskFailure> {
         let shape = |state: &StateDescriptor| (state.name.clone(), state.expires);
         let is_same = old.states().iter().map(shape).eq(self.schema.states().iter().map(shape));
+        let mut conversions = Vec::new();
+        for state in old.states().iter().filter(|state| is_in_row(state.kind)) {
+            if let Some(older) = self.older(state) {
+                conversions.push(Conversion::new(older, self.table.layout(), &state.name)?);
+            }
+        }
         let layout = self.old_layout(old)?;
         let Self { table, cells, is_key, .. } = self;
-        if is_same {
+        if is_same && conversions.is_empty() {
             for bytes in parts {
                 table.import(bytes).map_err(table_failure)?;
             }
         } else {
-            import_as(table, &layout, parts, |row| {
+            import_as(table, &layout, parts, &mut conversions, |row| {
                 cells.iter().for_each(|cell| cell.stamp_missing(row, now));
             })?;
         }
@@ -145,25 +167,58 @@ impl Keep {
         Ok(())
     }
 
+    /// What a state of a checkpoint is made from, if it is an older type of the one of that name.
+    fn older(&self, old: &StateDescriptor) -> Option<&Older> {
+        self.declared.iter().find(|ours| ours.name == old.name)?.older(old)
+    }
+
+    /// What to do about a state that held another type, of which ours is not made.
+    fn fix(&self, old: &StateDescriptor) -> &'static str {
+        let ours = self.schema.states().iter().find(|ours| ours.name == old.name);
+        if old.name == KEY {
+            "key the stream by the old type; or give the operator another `uid`, and drop its state with `-n`"
+        } else if old.kind == StateKind::Map
+            && ours.is_some_and(|ours| ours.schema.fields.first() != old.schema.fields.first())
+        {
+            "keep the old type of map key under this name, and give a new map another"
+        } else {
+            "say how it is made of the old type, which keeps its name and fields: `#[record(version = .., from = Old)]` on the \
+             type, or `migrates_from::<Old>()` on the state; or keep the old type under this name, and give a new state another"
+        }
+    }
+
     /// The rows of a program with these states, which are among ours.
     fn old_layout(&self, old: &OperatorStateSchema) -> Result<Arc<RowLayout>, TaskFailure> {
         let ours = self.table.layout();
         let mut layout = ours.with_other_cells();
         for state in old.states() {
             if let Some(ours) = self.declared.iter().find(|ours| ours.name == state.name) {
-                layout = (ours.declare)(layout, ours.name, state.expires);
+                layout = match ours.older(state).filter(|_| is_in_row(state.kind)) {
+                    Some(older) => older.declare(layout, ours.name, state.expires),
+                    None => (ours.declare)(layout, ours.name, state.expires),
+                };
             }
         }
         layout.finish().map_err(table_failure)
     }
 }
 
-/// Imports rows of another layout: what both have is copied, what only ours has is absent. All parts are read before anything
-/// is made of them: an increment says which rows of the parts before it are gone, and nothing without those.
+impl Declared {
+    /// The older type that a checkpoint has of this state, if it is one.
+    fn older(&self, old: &StateDescriptor) -> Option<&Older> {
+        let is_other = old.kind == self.kind && old.schema.hash != self.schema.hash;
+        self.older.iter().find(|older| is_other && older.schema.hash == old.schema.hash)
+    }
+}
+
+/// Imports rows of another layout: what has an older type is converted, what both have else is copied, what only ours has is
+/// absent. All parts are read before anything is made of them: an increment says which rows of the parts before it are gone,
+/// and nothing without those.
 fn import_as<'s>(
     table: &mut Table,
     layout: &Arc<RowLayout>,
     parts: impl Iterator<Item = &'s [u8]>,
+    conversions: &mut [Conversion],
     mut each: impl FnMut(&mut RowMut<'_>),
 ) -> Result<(), TaskFailure> {
     let mut old = Table::new(Arc::clone(layout), table.range(), table.max_parallelism());
@@ -174,7 +229,10 @@ fn import_as<'s>(
     for (_, from) in old.iter() {
         let mut to = table.upsert(layout.hash(from.key()), from.key());
         for name in layout.cell_names() {
-            copy_cell(name, &from, &ours, &mut to)?;
+            match conversions.iter_mut().find(|conversion| conversion.name == name) {
+                Some(conversion) => conversion.row(&from, &mut to)?,
+                None => copy_cell(name, &from, &ours, &mut to)?,
+            }
         }
         each(&mut to);
     }

@@ -6,7 +6,10 @@ use wiesel_state::{Row, RowMut, StateKind, Table};
 
 use super::{
     Addable, AppendingState, At, Declared, KeyedState, Readable, ReadableState, Reading,
-    Registered, StateId, StateTtl, Store, TimedCell, schema_of, store_mut, ttl::AfterRead,
+    Registered, StateId, StateTtl, Store, TimedCell,
+    older::{Olders, by_way_of},
+    older_values, schema_of, store_mut,
+    ttl::AfterRead,
 };
 use crate::AggregateFunction;
 
@@ -58,12 +61,13 @@ impl<S: Record> Store for TimedCell<S> {
 }
 
 /// A state of one cell that holds an `S`.
-fn declared<S: Record>(id: &StateId, kind: StateKind) -> Declared {
+fn declared<S: Record>(id: &StateId, kind: StateKind, older: Olders<S>) -> Declared {
     Declared {
         name: id.name,
         kind,
         schema: schema_of(&S::SCHEMA),
         ttl: id.ttl,
+        older: older_values(older()),
         declare: TimedCell::<S>::declare,
         open: |open| Ok(Box::new(TimedCell::<S>::of(open.layout, open.name, open.ttl)?)),
     }
@@ -79,7 +83,7 @@ macro_rules! state {
                 &mut self.id
             }
             fn declared(&self) -> Declared {
-                declared::<$stored>(&self.id, $kind)
+                declared::<$stored>(&self.id, $kind, self.older)
             }
         }
         impl<$($generics)*> KeyedState for $type {}
@@ -91,13 +95,30 @@ macro_rules! state {
 #[derive(Debug)]
 pub struct ValueState<S> {
     id: StateId,
-    types: std::marker::PhantomData<fn() -> S>,
+    older: Olders<S>,
 }
 
 impl<S: Record> ValueState<S> {
     /// A value called `name`; each state of a function has its own name.
     pub const fn new(name: &'static str) -> Self {
-        Self { id: StateId::new(name), types: std::marker::PhantomData }
+        Self { id: StateId::new(name), older: S::migrations }
+    }
+
+    /// The same, which is made of an older value when a checkpoint has that: it was an `O`. A type that says so itself, with
+    /// `#[record(version = 2, from = Old)]`, needs no word here.
+    ///
+    /// ```
+    /// use wiesel_operators::ValueState;
+    ///
+    /// // It was a `ValueState<u32>`, until it overflowed.
+    /// let count: ValueState<u64> = ValueState::new("count").migrates_from::<u32>();
+    /// ```
+    #[must_use]
+    pub fn migrates_from<O: Record>(self) -> Self
+    where
+        S: From<O>,
+    {
+        Self { older: by_way_of::<S, O>, ..self }
     }
 
     /// The same, which expires.
@@ -122,7 +143,7 @@ impl<S: Record> ValueState<S> {
 
 impl<S> Clone for ValueState<S> {
     fn clone(&self) -> Self {
-        Self { id: self.id, types: std::marker::PhantomData }
+        Self { id: self.id, older: self.older }
     }
 }
 
@@ -152,13 +173,23 @@ pub type Combiner<S> = for<'a, 'b> fn(<S as Record>::View<'a>, <S as Record>::Vi
 /// ```
 pub struct ReducingState<S: Record> {
     id: StateId,
+    older: Olders<S>,
     combine: Combiner<S>,
 }
 
 impl<S: Record> ReducingState<S> {
     /// A value called `name`, combined by `combine`: what is there already comes first.
     pub const fn new(name: &'static str, combine: Combiner<S>) -> Self {
-        Self { id: StateId::new(name), combine }
+        Self { id: StateId::new(name), older: S::migrations, combine }
+    }
+
+    /// As [`ValueState::migrates_from`].
+    #[must_use]
+    pub fn migrates_from<O: Record>(self) -> Self
+    where
+        S: From<O>,
+    {
+        Self { older: by_way_of::<S, O>, ..self }
     }
 
     /// The same, which expires. A value that has expired is not combined with.
@@ -171,7 +202,7 @@ impl<S: Record> ReducingState<S> {
 
 impl<S: Record> Clone for ReducingState<S> {
     fn clone(&self) -> Self {
-        Self { id: self.id, combine: self.combine }
+        Self { id: self.id, older: self.older, combine: self.combine }
     }
 }
 
@@ -237,6 +268,7 @@ impl<S: Record> Addable for ReducingState<S> {
 /// ```
 pub struct AggregatingState<T: Record, A: AggregateFunction<T>> {
     id: StateId,
+    older: Olders<A::Acc>,
     function: A,
     types: std::marker::PhantomData<fn(T)>,
 }
@@ -244,7 +276,17 @@ pub struct AggregatingState<T: Record, A: AggregateFunction<T>> {
 impl<T: Record, A: AggregateFunction<T>> AggregatingState<T, A> {
     /// An accumulator called `name`.
     pub const fn new(name: &'static str, function: A) -> Self {
-        Self { id: StateId::new(name), function, types: std::marker::PhantomData }
+        let (id, older) = (StateId::new(name), <A::Acc as Record>::migrations as Olders<A::Acc>);
+        Self { id, older, function, types: std::marker::PhantomData }
+    }
+
+    /// As [`ValueState::migrates_from`]: the accumulator was an `O`.
+    #[must_use]
+    pub fn migrates_from<O: Record>(self) -> Self
+    where
+        A::Acc: From<O>,
+    {
+        Self { older: by_way_of::<A::Acc, O>, ..self }
     }
 
     /// The same, which expires. To one that has expired nothing is added: a new one begins.
@@ -258,7 +300,7 @@ impl<T: Record, A: AggregateFunction<T>> AggregatingState<T, A> {
 impl<T: Record, A: AggregateFunction<T>> Clone for AggregatingState<T, A> {
     fn clone(&self) -> Self {
         let function = self.function.clone();
-        Self { id: self.id, function, types: std::marker::PhantomData }
+        Self { id: self.id, older: self.older, function, types: std::marker::PhantomData }
     }
 }
 

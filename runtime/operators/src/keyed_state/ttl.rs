@@ -105,6 +105,11 @@ pub(super) fn time_name(name: &str) -> String {
     format!("{name} (time)")
 }
 
+/// Adds the cell of a time beside the cell `name`.
+pub(super) fn declare_time(layout: RowLayoutBuilder, name: &str) -> RowLayoutBuilder {
+    layout.cell(&time_name(name), TIME_BYTES)
+}
+
 impl TimeCell {
     /// The time of a row's value, if there is one.
     fn time(&self, row: &Row<'_>) -> Option<Timestamp> {
@@ -144,7 +149,7 @@ impl<S: Record> TimedCell<S> {
     /// Adds the cells to a layout.
     pub(crate) fn declare(layout: RowLayoutBuilder, name: &str, expires: bool) -> RowLayoutBuilder {
         let layout = StateCell::<S>::declare(layout, name);
-        if expires { layout.cell(&time_name(name), TIME_BYTES) } else { layout }
+        if expires { declare_time(layout, name) } else { layout }
     }
 
     /// Finds the cells in a layout that they were declared in.

@@ -28,6 +28,7 @@ mod sliding;
 mod split_watermarks;
 mod states;
 mod states_model;
+mod states_older;
 mod states_restore;
 mod states_ttl;
 mod temporal_join;

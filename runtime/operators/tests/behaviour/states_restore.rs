@@ -171,11 +171,9 @@ where
 fn a_state_that_became_another_one_is_named() {
     let whole = snapshot_of(&Everything::new(Ttls::default()), ORDERS);
     let refused = restore(&Changed(ValueState::<u64>::new("value")), &whole).unwrap_err();
-    assert_eq!(
-        refused,
-        "could not use keyed state: operator `op`, state `value`: it held i64 and holds u64; \
-         keep the old type under this name, and give a new state another"
-    );
+    let named =
+        "could not use keyed state: operator `op`, state `value`: it held i64 and holds u64; ";
+    assert!(refused.starts_with(named) && refused.contains("migrates_from::<Old>()"), "{refused}");
     let refused = restore(&Changed(ListState::<i64>::new("value")), &whole).unwrap_err();
     assert!(
         refused.contains("was a value state and is a list state; keep the old state"),
@@ -194,6 +192,7 @@ fn a_state_that_became_another_one_is_named() {
     assert!(refused.contains("state `m`: field `value` of u8 was i64 and is u8"), "{refused}");
     let refused = restore(&Changed(MapState::<u64, i64>::new("m")), &map).unwrap_err();
     assert!(refused.contains("state `m`: field `map key` of i64 was String"), "{refused}");
+    assert!(refused.contains("keep the old type of map key under this name"), "{refused}");
 }
 
 /// Two states in another order than [`Everything`]'s, and one that is new.

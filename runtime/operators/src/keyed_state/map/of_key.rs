@@ -3,13 +3,14 @@
 use std::marker::PhantomData;
 
 use wiesel_core::{TaskFailure, Timestamp};
-use wiesel_record::{Key, Record};
+use wiesel_record::{Key, Record, Schema};
 use wiesel_state::{StateKind, StateSchema, Table};
 
 use super::MapStore;
 use crate::keyed_state::{
     At, Declared, KeyedState, Reading, Registered, StateId, StateTtl,
     keep::Reads,
+    older::{Older, Olders, by_way_of},
     schema_of, store_mut,
     ttl::now_of,
     {Store, store_of},
@@ -56,13 +57,24 @@ use crate::keyed_state::{
 #[derive(Debug)]
 pub struct MapState<M, V> {
     id: StateId,
-    types: PhantomData<fn() -> (M, V)>,
+    older: Olders<V>,
+    types: PhantomData<fn() -> M>,
 }
 
 impl<M: Key, V: Record> MapState<M, V> {
     /// A map called `name`; each state of a function has its own name.
     pub const fn new(name: &'static str) -> Self {
-        Self { id: StateId::new(name), types: PhantomData }
+        Self { id: StateId::new(name), older: V::migrations, types: PhantomData }
+    }
+
+    /// The same, which is made of an older map when a checkpoint has that: its values were `O`. A type that says so itself,
+    /// with `#[record(version = 2, from = Old)]`, needs no word here.
+    #[must_use]
+    pub fn migrates_from<O: Record>(self) -> Self
+    where
+        V: From<O>,
+    {
+        Self { older: by_way_of::<V, O>, ..self }
     }
 
     /// The same, whose entries expire, each for itself.
@@ -124,7 +136,7 @@ impl<M: Key, V: Record> MapState<M, V> {
 
 impl<M, V> Clone for MapState<M, V> {
     fn clone(&self) -> Self {
-        Self { id: self.id, types: PhantomData }
+        Self { id: self.id, older: self.older, types: PhantomData }
     }
 }
 
@@ -141,6 +153,13 @@ impl<M: Key, V: Record> Registered for MapState<M, V> {
             kind: StateKind::Map,
             schema: map_schema::<M, V>(),
             ttl: self.id.ttl,
+            older: (self.older)()
+                .into_iter()
+                .map(|older| {
+                    let schema = map_schema_of(&M::SCHEMA, &older.schema());
+                    Older::of(older, schema)
+                })
+                .collect(),
             declare: |layout, name, _| layout.cell(name, super::NUMBER_BYTES),
             open: |open| Ok(Box::new(MapStore::<M, V>::open(open)?)),
         }
@@ -149,9 +168,13 @@ impl<M: Key, V: Record> Registered for MapState<M, V> {
 
 impl<M: Key, V: Record> KeyedState for MapState<M, V> {}
 
-/// The map key is a field of its own in front of those of the value.
 pub(crate) fn map_schema<M: Key, V: Record>() -> StateSchema {
-    let (map_key, value) = (schema_of(&M::SCHEMA), schema_of(&V::SCHEMA));
+    map_schema_of(&M::SCHEMA, &V::SCHEMA)
+}
+
+/// The map key is a field of its own in front of those of the value.
+fn map_schema_of(map_key: &Schema, value: &Schema) -> StateSchema {
+    let (map_key, value) = (schema_of(map_key), schema_of(value));
     let mut fields = vec![("map key".to_owned(), map_key.name)];
     match value.fields.is_empty() {
         true => fields.push(("value".to_owned(), value.name.clone())),
