@@ -27,6 +27,7 @@ mod failures;
 mod fallbacks;
 mod floods;
 mod memory;
+mod migrations;
 mod savepoints;
 mod sessions;
 mod shapes;

@@ -283,3 +283,168 @@ fn sessions_of_the_time_of_day_end_with_silence() {
     let counts: Vec<u64> = harness.take().into_iter().map(|counted| counted.count).collect();
     assert_eq!(counts, [3]);
 }
+
+mod v1 {
+    use wiesel::prelude::*;
+
+    /// What version 1 of a program kept.
+    #[derive(Clone, Record)]
+    pub struct Account {
+        pub cents: u32,
+    }
+}
+
+/// What it keeps now.
+#[derive(Clone, Record)]
+#[record(version = 2, from = v1::Account)]
+struct Account {
+    cents: i64,
+    owner: String,
+}
+
+impl From<v1::Account> for Account {
+    fn from(old: v1::Account) -> Self {
+        Self { cents: old.cents.into(), owner: "unknown".to_owned() }
+    }
+}
+
+/// Pays into accounts, and tells what is there.
+#[derive(Clone)]
+struct Pay<A: Record> {
+    account: ValueState<A>,
+    paid: fn(Option<A>, u64) -> (A, String),
+}
+
+impl<A: Record + Clone> Pay<A> {
+    fn new(paid: fn(Option<A>, u64) -> (A, String)) -> Self {
+        Self { account: ValueState::new("account"), paid }
+    }
+}
+
+impl<A: Record + Clone, K: Key> KeyedProcessFunction<K, (u64, u64)> for Pay<A> {
+    type Out = String;
+    type Side = ();
+
+    fn open(&mut self, states: &mut StateRegistry) {
+        states.register(&mut self.account);
+    }
+
+    fn process(
+        &mut self,
+        (_, amount): (u64, u64),
+        context: &mut KeyedContext<'_, K, ()>,
+        out: &mut dyn Out<String>,
+    ) -> Result<(), AggregateError> {
+        let (account, told) = (self.paid)(context.get(&self.account), amount);
+        context.set(&self.account, account.view());
+        out.emit(&told);
+        Ok(())
+    }
+}
+
+#[test]
+fn a_new_version_of_a_function_goes_on_from_the_snapshot_of_the_old_one() {
+    let old = Pay::<v1::Account>::new(|account, amount| {
+        let cents = account.map_or(0, |account| account.cents) + amount as u32;
+        (v1::Account { cents }, cents.to_string())
+    });
+    let new = Pay::<Account>::new(|account, amount| {
+        let mut account = account.unwrap_or_else(|| Account { cents: 0, owner: "Ada".to_owned() });
+        account.cents += amount as i64;
+        let told = format!("{} of {}", account.cents, account.owner);
+        (account, told)
+    });
+    let mut before = Harness::new(|payments: FrameStream<(u64, u64)>| {
+        payments.key_by::<u64>(|(account, _)| account).process(old)
+    });
+    before.push_untimed((7, 10)).unwrap();
+    before.push_untimed((8, 20)).unwrap();
+    let snapshot = before.snapshot();
+    let mut after = Harness::new(|payments: FrameStream<(u64, u64)>| {
+        payments.key_by::<u64>(|(account, _)| account).process(new.clone())
+    });
+    for parallelism in [1, 2, 3] {
+        after.restore(&snapshot, parallelism).unwrap();
+        for account in [7, 8, 9] {
+            after.push_untimed((account, 1)).unwrap();
+        }
+        let mut told = after.take();
+        told.sort();
+        assert_eq!(told, ["1 of Ada", "11 of unknown", "21 of unknown"]);
+    }
+    // Its keys are what they were.
+    let mut other = Harness::new(|payments: FrameStream<(u64, u64)>| {
+        payments.key_by::<u32>(|(account, _)| account as u32).process(new)
+    });
+    let refused = other.restore(&snapshot, 1).unwrap_err().source.to_string();
+    let named = "state `(key)`: it held u64 and holds u32; key the stream by the old type; or ";
+    assert!(refused.contains(named), "{refused}");
+}
+
+/// Counts the firings of each window, in states of the window.
+#[derive(Clone)]
+struct Firings<N: Record> {
+    count: ValueState<N>,
+    all: ListState<N>,
+}
+
+impl<N: Record + Clone + TryFrom<u64> + Into<u64>> ProcessWindowFunction<u64, u64> for Firings<N> {
+    type Out = String;
+    type Side = ();
+
+    fn open(&mut self, states: &mut WindowStates) {
+        states.register_window(&mut self.count);
+        states.register_window(&mut self.all);
+    }
+
+    fn process(
+        &mut self,
+        key: u64,
+        _: WindowElements<'_, u64>,
+        context: &mut WindowContext<'_, ()>,
+        out: &mut dyn Out<String>,
+    ) -> Result<(), AggregateError> {
+        let mut states = context.window_state();
+        let count = states.get(&self.count).map_or(0, Into::into) + 1;
+        let next = || N::try_from(count).map_err(|_| "too many");
+        states.set(&self.count, next()?.view());
+        states.add(&self.all, next()?.view());
+        let mut all = Vec::new();
+        states.list(&self.all).for_each(|n| all.push(N::from_view(n).into()));
+        out.emit(&format!("{key}: {count} {all:?}"));
+        Ok(())
+    }
+}
+
+#[test]
+fn states_of_windows_are_made_of_older_ones_as_well() {
+    let old = Firings::<u8> { count: ValueState::new("count"), all: ListState::new("all") };
+    let new = Firings::<u64> {
+        count: ValueState::new("count").migrates_from::<u8>(),
+        all: ListState::new("all").migrates_from::<u8>(),
+    };
+    let windows = |numbers: FrameStream<u64>| {
+        let keyed = numbers.key_by::<u64>(|number| number % 2);
+        keyed.window(Tumbling::event_time(millis(10))).allowed_lateness(seconds(1))
+    };
+    let mut before = Harness::new(|numbers| windows(numbers).process(old));
+    for (number, time) in [(2, 1), (3, 1), (4, 11)] {
+        before.push(number, at(time)).unwrap();
+    }
+    before.watermark(at(9)).unwrap();
+    before.push(5, at(2)).unwrap();
+    let mut told = before.take();
+    told.sort();
+    assert_eq!(told, ["0: 1 [1]", "1: 1 [1]", "1: 2 [1, 2]"]);
+    let snapshot = before.snapshot();
+    let mut after = Harness::new(|numbers| windows(numbers).process(new));
+    for parallelism in [1, 2] {
+        after.restore(&snapshot, parallelism).unwrap();
+        after.push(6, at(3)).unwrap();
+        after.push(7, at(3)).unwrap();
+        after.watermark(at(19)).unwrap();
+        let mut told = after.take();
+        told.sort();
+        assert_eq!(told, ["0: 1 [1]", "0: 2 [1, 2]", "1: 3 [1, 2, 3]"], "at {parallelism}");
+    }
+}
