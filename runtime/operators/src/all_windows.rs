@@ -12,7 +12,7 @@ use wiesel_wire::{Frame, FrameView};
 
 use crate::{
     EventTimeWindows, Folding, Head, Link, OutputPort, Pace, Polled, Progress, Snapshot, Start,
-    Status, TaskContext, TimeWindow, WindowOptions, flat_map::Emit, late::LateRecords,
+    Status, TaskContext, TimeWindow, WindowOptions, descriptors, flat_map::Emit, late::LateRecords,
     state_cell::decode,
 };
 
@@ -216,6 +216,11 @@ where
 
     /// A part per window: start, end, fired, and the accumulator's region.
     fn snapshot(&mut self, snapshot: &mut Snapshot) {
+        descriptors::snapshot::<()>(
+            &self.context,
+            vec![descriptors::accumulator::<A::Acc>(STATE)],
+            snapshot,
+        );
         let mut region = RegionBuf::new();
         for slice in &self.slices {
             let written = region.write::<A::Acc>(slice.acc.view(), ACC_BYTES_MAX);
@@ -233,6 +238,11 @@ where
     }
 
     fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {
+        descriptors::check::<()>(
+            &self.context,
+            vec![descriptors::accumulator::<A::Acc>(STATE)],
+            snapshot,
+        )?;
         for part in snapshot.operator(STATE) {
             let header = TimeWindow::split_from(part);
             let header =

@@ -26,11 +26,11 @@ use std::{
 
 use wiesel_core::{Meta, TaskFailure, Timestamp};
 use wiesel_record::{Key, Record};
-use wiesel_state::Spot;
+use wiesel_state::{Spot, StateDescriptor};
 
 use crate::{
     KeyedCoOperator, KeyedCoStart, Link, Located, OutputPort, Pace, Progress, SideOutput, Snapshot,
-    Stamped, Status, TaskContext, TimeWindow, Tumbling, VisitTable,
+    Stamped, Status, TaskContext, TimeWindow, Tumbling, VisitTable, descriptors,
     flat_map::Emit,
     keyed_table,
     late::LateRecords,
@@ -390,6 +390,10 @@ where
         }
         self.left.late.status(status);
         self.right.late.status(status);
+    }
+
+    fn keeps() -> Vec<StateDescriptor> {
+        vec![descriptors::records::<L>("left"), descriptors::records::<R>("right")]
     }
 
     fn tables(&mut self, visit: &mut VisitTable<'_>) {

@@ -16,11 +16,11 @@ use std::{collections::BTreeMap, marker::PhantomData, ops::ControlFlow, time::Du
 
 use wiesel_core::{Meta, TaskFailure, Timestamp};
 use wiesel_record::{Key, Out, Record};
-use wiesel_state::{KeyBatch, Spot};
+use wiesel_state::{KeyBatch, Spot, StateDescriptor};
 
 use crate::{
     KeyedCoOperator, KeyedCoStart, Link, Located, Pace, Progress, Snapshot, Stamps, TaskContext,
-    VisitTable,
+    VisitTable, descriptors,
     flat_map::Emit,
     keyed_table,
     rolling::CACHE_BYTES,
@@ -286,6 +286,10 @@ where
             wheel.clear();
         }
         Progress::Done
+    }
+
+    fn keeps() -> Vec<StateDescriptor> {
+        vec![descriptors::records::<L>("left"), descriptors::records::<R>("right")]
     }
 
     fn tables(&mut self, visit: &mut VisitTable<'_>) {

@@ -16,7 +16,7 @@ use wiesel_wire::Frame;
 use crate::{
     AlignedBytes, BatchHead, Either, Head, KeyedCoOperator, KeyedCoStart, Link, Located,
     OutputPort, Pace, Polled, Progress, Snapshot, SortedHead, SortedRecord, Sorter, Start, Status,
-    TaskContext, VisitTable,
+    TaskContext, VisitTable, descriptors,
     keyed_loop::{KeyedLoop, Parking},
     sorted::sort_frame,
 };
@@ -348,6 +348,7 @@ where
 
     fn snapshot(&mut self, snapshot: &mut Snapshot) {
         assert!(self.parking.is_empty(), "aligned barriers come behind parked records");
+        descriptors::snapshot::<K>(&self.context, P::keeps(), snapshot);
         self.operator.snapshot(snapshot);
         snapshot.put_tables(|visit| self.operator.tables(visit));
         self.next.snapshot(snapshot);
@@ -358,6 +359,7 @@ where
     }
 
     fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {
+        descriptors::check::<K>(&self.context, P::keeps(), snapshot)?;
         self.operator.restore(snapshot)?;
         self.next.restore(snapshot)
     }

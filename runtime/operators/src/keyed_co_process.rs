@@ -15,7 +15,7 @@ use std::marker::PhantomData;
 
 use wiesel_core::{Meta, TaskFailure, Timestamp};
 use wiesel_record::{Key, Out, Record};
-use wiesel_state::{KeyBatch, Spot};
+use wiesel_state::{KeyBatch, Spot, StateDescriptor};
 
 use crate::{
     AggregateError, KeyedCoOperator, KeyedCoStart, KeyedContext, KeyedOperator, KeyedProcess,
@@ -298,6 +298,10 @@ where
 
     fn snapshot(&mut self, snapshot: &mut Snapshot) {
         self.0.snapshot(snapshot);
+    }
+
+    fn keeps() -> Vec<StateDescriptor> {
+        Vec::new()
     }
 
     fn tables(&mut self, visit: &mut VisitTable<'_>) {

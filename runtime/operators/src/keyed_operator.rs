@@ -12,7 +12,7 @@
 
 use wiesel_core::{Meta, TaskFailure, Timestamp};
 use wiesel_record::{Key, Record};
-use wiesel_state::{KeyBatch, Spot};
+use wiesel_state::{KeyBatch, Spot, StateDescriptor};
 
 use crate::{Link, OutputPort, Pace, Progress, Snapshot, Status, TaskContext, VisitTable};
 
@@ -124,6 +124,9 @@ pub trait KeyedOperator<T: Record, K: Key>: 'static {
     fn snapshot(&mut self, snapshot: &mut Snapshot) {
         let _ = snapshot;
     }
+
+    /// What it keeps by key beside states that say themselves what they are, in words, for checkpoints.
+    fn keeps() -> Vec<StateDescriptor>;
 
     /// Shows all tables with keyed state, in the same order as long as they live.
     fn tables(&mut self, visit: &mut VisitTable<'_>);

@@ -16,7 +16,7 @@ use std::marker::PhantomData;
 
 use wiesel_core::{Meta, TaskFailure, Timestamp};
 use wiesel_record::{Key, Out, Record};
-use wiesel_state::{KeyBatch, Spot};
+use wiesel_state::{KeyBatch, Spot, StateDescriptor};
 
 use crate::{
     AggregateError, KeyedContext, KeyedOperator, KeyedStart, Link, Located, OutputPort, Pace,
@@ -274,6 +274,10 @@ impl<T: Record, K: Key, F: KeyedProcessFunction<K, T>> KeyedOperator<T, K>
 
     fn snapshot(&mut self, snapshot: &mut Snapshot) {
         self.core.snapshot(snapshot);
+    }
+
+    fn keeps() -> Vec<StateDescriptor> {
+        Vec::new()
     }
 
     fn tables(&mut self, visit: &mut VisitTable<'_>) {

@@ -40,7 +40,7 @@ pub use map::{KeyMap, MapState};
 pub use single::{AggregatingState, ReducingState, ValueState};
 pub use ttl::{StateTtl, TtlUpdate, TtlVisibility};
 
-pub(crate) use keep::Keep;
+pub(crate) use keep::{KEY, Keep};
 pub(crate) use map::map_schema;
 use older::Older;
 pub(crate) use sealed::{Addable, At, Readable, Registered};

@@ -28,6 +28,7 @@ mod chain;
 mod co_process;
 mod context;
 mod cumulative;
+mod descriptors;
 mod either;
 mod emit;
 mod evictor;

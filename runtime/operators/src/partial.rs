@@ -14,7 +14,7 @@ use std::{convert::Infallible, marker::PhantomData};
 
 use wiesel_core::{Meta, TaskFailure, Timestamp};
 use wiesel_record::{Key, Out, Record};
-use wiesel_state::Spot;
+use wiesel_state::{Spot, StateDescriptor};
 
 use crate::{
     AggregateError, Folding, KeyedOperator, KeyedStart, Link, Located, Pace, Progress, Snapshot,
@@ -163,6 +163,10 @@ impl<T: Record, K: Key, O: Record> KeyedOperator<T, K> for Uncombined<O> {
 
     fn end_key<D: Link<O>>(&mut self, _: &mut D, _: &mut Pace) -> Progress {
         match self.never {}
+    }
+
+    fn keeps() -> Vec<StateDescriptor> {
+        Vec::new()
     }
 
     fn tables(&mut self, _: &mut VisitTable<'_>) {

@@ -8,11 +8,11 @@
 
 use wiesel_core::{Meta, TaskFailure, Timestamp};
 use wiesel_record::{Key, Record};
-use wiesel_state::{KeyBatch, RowMut, Spot, Table};
+use wiesel_state::{KeyBatch, RowMut, Spot, StateDescriptor, Table};
 
 use crate::{
     Folding, KeyedOperator, KeyedStart, Link, Located, Pace, Progress, Snapshot, StateCell,
-    TablePart, TaskContext, TimeWindow, VisitTable, flat_map::Emit, keyed_table,
+    TablePart, TaskContext, TimeWindow, VisitTable, descriptors, flat_map::Emit, keyed_table,
 };
 
 /// The name of the accumulator in rows and snapshots.
@@ -201,6 +201,10 @@ where
             K::with_key(key, |key| self.folding.emit(key, TimeWindow::ALL, acc.view(), emit));
         }
         Progress::Done
+    }
+
+    fn keeps() -> Vec<StateDescriptor> {
+        vec![descriptors::accumulator::<A::Acc>(STATE)]
     }
 
     fn tables(&mut self, visit: &mut VisitTable<'_>) {

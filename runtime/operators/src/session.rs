@@ -27,7 +27,7 @@ use std::{marker::PhantomData, mem};
 
 use wiesel_core::{Blame, Meta, TaskFailure, Timestamp};
 use wiesel_record::{Key, Record};
-use wiesel_state::{NextTimer, Spot, Table, TimerWheel, WheelTimer};
+use wiesel_state::{NextTimer, Spot, StateDescriptor, Table, TimerWheel, WheelTimer};
 
 use self::{
     kept::Kept,
@@ -35,7 +35,7 @@ use self::{
 };
 use crate::{
     Folding, KeyedOperator, KeyedStart, Link, Located, OutputPort, Pace, Progress, Snapshot,
-    Status, TablePart, TaskContext, TimeWindow, VisitTable, WindowOptions,
+    Status, TablePart, TaskContext, TimeWindow, VisitTable, WindowOptions, descriptors,
     flat_map::Emit,
     keyed_table,
     late::LateRecords,
@@ -430,6 +430,10 @@ where
 
     fn forward_status(&mut self, status: Status) {
         self.late.status(status);
+    }
+
+    fn keeps() -> Vec<StateDescriptor> {
+        vec![descriptors::accumulator::<A::Acc>(STATE)]
     }
 
     fn tables(&mut self, visit: &mut VisitTable<'_>) {

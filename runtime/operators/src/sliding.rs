@@ -25,12 +25,12 @@ use std::{marker::PhantomData, ops::Range, sync::Arc};
 
 use wiesel_core::{Blame, Meta, TaskFailure, Timestamp};
 use wiesel_record::{Key, Record};
-use wiesel_state::{RowLayout, Spot, Table};
+use wiesel_state::{RowLayout, Spot, StateDescriptor, Table};
 
 use crate::{
     Folding, KeyedOperator, KeyedStart, Link, Located, OutputPort, Pace, Progress, Sliding,
     Snapshot, StateCell, Status, TablePart, TaskContext, TimeWindow, Tumbling, VisitTable,
-    WindowOptions,
+    WindowOptions, descriptors,
     fired::{self, Fired},
     flat_map::Emit,
     keyed_table,
@@ -400,6 +400,10 @@ where
         if !self.spans.is_empty() {
             fired::put(snapshot, FIRED, self.context.key_groups(), self.fired);
         }
+    }
+
+    fn keeps() -> Vec<StateDescriptor> {
+        vec![descriptors::accumulator::<A::Acc>(STATE)]
     }
 
     fn tables(&mut self, visit: &mut VisitTable<'_>) {

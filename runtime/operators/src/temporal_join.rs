@@ -22,7 +22,7 @@ use std::marker::PhantomData;
 
 use wiesel_core::{Meta, TaskFailure, Timestamp};
 use wiesel_record::{Key, Out, Record};
-use wiesel_state::{KeyBatch, Spot};
+use wiesel_state::{KeyBatch, Spot, StateDescriptor};
 
 use crate::{
     KeyedCoOperator, KeyedCoStart, KeyedContext, Link, Located, MapState, Pace, Progress, Snapshot,
@@ -361,6 +361,10 @@ where
 
     fn snapshot(&mut self, snapshot: &mut Snapshot) {
         self.core.snapshot(snapshot);
+    }
+
+    fn keeps() -> Vec<StateDescriptor> {
+        Vec::new()
     }
 
     fn tables(&mut self, visit: &mut VisitTable<'_>) {

@@ -20,11 +20,11 @@ use std::{marker::PhantomData, ops::ControlFlow, sync::Arc, time::Duration};
 
 use wiesel_core::{Blame, KeyGroup, Meta, TaskFailure, Timestamp};
 use wiesel_record::{Key, Record};
-use wiesel_state::{RowLayout, Spot, Table};
+use wiesel_state::{RowLayout, Spot, StateDescriptor, Table};
 
 use crate::{
     Folding, KeyedOperator, KeyedStart, Link, Located, OutputPort, Pace, Progress, Snapshot,
-    StateCell, Status, TablePart, TaskContext, TimeWindow, Tumbling, VisitTable,
+    StateCell, Status, TablePart, TaskContext, TimeWindow, Tumbling, VisitTable, descriptors,
     fired::{self, Fired},
     flat_map::Emit,
     keyed_table,
@@ -332,6 +332,10 @@ where
             let up_to = Some((self.watermark, Timestamp::MAX));
             fired::put(snapshot, FIRED, self.context.key_groups(), up_to);
         }
+    }
+
+    fn keeps() -> Vec<StateDescriptor> {
+        vec![descriptors::accumulator::<A::Acc>(STATE)]
     }
 
     fn tables(&mut self, visit: &mut VisitTable<'_>) {

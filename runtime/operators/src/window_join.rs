@@ -22,12 +22,12 @@ use std::ops::ControlFlow;
 
 use wiesel_core::{KeyGroup, Meta, TaskFailure, Timestamp};
 use wiesel_record::{Key, Record};
-use wiesel_state::{Row, Spot};
+use wiesel_state::{Row, Spot, StateDescriptor};
 
 use crate::{
     EventTimeWindows, KeyedCoOperator, KeyedCoStart, Link, Located, OutputPort, Pace, Progress,
     Sliding, Snapshot, Status, TaskContext, TimeWindow, Tumbling, Unstamped, VisitTable,
-    WindowOptions,
+    WindowOptions, descriptors,
     fired::{self, Fired},
     flat_map::Emit,
     keyed_table,
@@ -368,6 +368,10 @@ where
             let up_to = Some((self.watermark, Timestamp::MAX));
             fired::put(snapshot, FIRED, self.context.key_groups(), up_to);
         }
+    }
+
+    fn keeps() -> Vec<StateDescriptor> {
+        vec![descriptors::records::<L>("left"), descriptors::records::<R>("right")]
     }
 
     fn tables(&mut self, visit: &mut VisitTable<'_>) {

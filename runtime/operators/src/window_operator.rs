@@ -32,7 +32,7 @@ use std::{marker::PhantomData, mem};
 
 use wiesel_core::{Blame, Meta, TaskFailure, Timestamp};
 use wiesel_record::{Key, Record};
-use wiesel_state::Spot;
+use wiesel_state::{Spot, StateDescriptor};
 
 use self::{
     calls::Occasion,
@@ -422,6 +422,10 @@ where
     fn snapshot(&mut self, snapshot: &mut Snapshot) {
         self.contents.snapshot(&self.context, snapshot);
         self.rows.snapshot(snapshot);
+    }
+
+    fn keeps() -> Vec<StateDescriptor> {
+        vec![C::keeps()]
     }
 
     fn tables(&mut self, visit: &mut VisitTable<'_>) {

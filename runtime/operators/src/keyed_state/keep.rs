@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// The name of the key among the states that a snapshot speaks of.
-pub(super) const KEY: &str = "(key)";
+pub(crate) const KEY: &str = "(key)";
 
 /// What is kept for all keys of a subtask.
 pub(crate) struct Keep {

@@ -7,7 +7,7 @@
 
 use wiesel_core::{Blame, TaskFailure, Timestamp};
 use wiesel_record::{Key, Out, Record};
-use wiesel_state::Table;
+use wiesel_state::{StateDescriptor, Table};
 
 use super::{
     calls::{Calls, Occasion},
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     AggregateError, Folding, OutputPort, Pace, ProcessWindowFunction, Snapshot, StateCell, Status,
-    TablePart, TaskContext, TimeWindow, VisitTable, WindowElements,
+    TablePart, TaskContext, TimeWindow, VisitTable, WindowElements, descriptors,
     keyed_table::{self, table_failure},
     process_window::Held,
     rolling::fold_into,
@@ -90,6 +90,9 @@ pub trait WindowContents<K: Key, T: Record>: 'static {
 
     /// Forgets what the function keeps of keys: the only one has ended.
     fn forget_key(&mut self);
+
+    /// What it is, in words, for checkpoints.
+    fn keeps() -> StateDescriptor;
 
     /// Shows all tables.
     fn tables(&mut self, visit: &mut VisitTable<'_>);
@@ -295,6 +298,10 @@ where
     fn forget_windows(&mut self) {
         keyed_table::drop_rows(&mut self.table);
         self.calls.forget_windows();
+    }
+
+    fn keeps() -> StateDescriptor {
+        descriptors::accumulator::<A::Acc>(ACC)
     }
 
     fn tables(&mut self, visit: &mut VisitTable<'_>) {

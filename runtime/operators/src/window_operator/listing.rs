@@ -9,6 +9,7 @@ use std::{mem, ops::ControlFlow};
 
 use wiesel_core::{TaskFailure, Timestamp};
 use wiesel_record::{Key, Out, Record};
+use wiesel_state::StateDescriptor;
 
 use super::{
     calls::{Calls, Occasion},
@@ -17,7 +18,7 @@ use super::{
 };
 use crate::{
     Evictable, Evictor, OutputPort, Pace, ProcessWindowFunction, Snapshot, Stamped, Status,
-    TaskContext, TimeWindow, VisitTable, WindowElement, WindowElements,
+    TaskContext, TimeWindow, VisitTable, WindowElement, WindowElements, descriptors,
     process_window::{Held, stamp_of, time_of},
     row_list::{ListLayout, ListTable, RowList},
 };
@@ -181,6 +182,10 @@ where
     fn forget_windows(&mut self) {
         self.lists.drop_rows();
         self.calls.forget_windows();
+    }
+
+    fn keeps() -> StateDescriptor {
+        descriptors::records::<T>(LIST)
     }
 
     fn tables(&mut self, visit: &mut VisitTable<'_>) {

@@ -7,6 +7,7 @@ mod async_wait;
 mod batch;
 mod broadcast;
 mod co_process;
+mod descriptors;
 mod frames;
 mod harness;
 mod interval_join;
