@@ -216,11 +216,13 @@ where
 
     /// A part per window: start, end, fired, and the accumulator's region.
     fn snapshot(&mut self, snapshot: &mut Snapshot) {
-        descriptors::snapshot::<()>(
-            &self.context,
-            vec![descriptors::accumulator::<A::Acc>(STATE)],
-            snapshot,
-        );
+        if !self.slices.is_empty() {
+            descriptors::snapshot::<()>(
+                &self.context,
+                vec![descriptors::accumulator::<A::Acc>(STATE)],
+                snapshot,
+            );
+        }
         let mut region = RegionBuf::new();
         for slice in &self.slices {
             let written = region.write::<A::Acc>(slice.acc.view(), ACC_BYTES_MAX);

@@ -2,7 +2,7 @@
 //! keeps something else under the same uid is told so before it reads a row.
 //!
 //! ```text
-//!   types     of subtask 0: the key, and what is kept of it: names, kinds and fields
+//!   types     of each subtask that keeps something: the key, and what is kept of it: names, kinds and fields
 //! ```
 //!
 //! # What is always true
@@ -17,7 +17,7 @@ use wiesel_record::{Key, Record};
 use wiesel_state::{OperatorStateSchema, StateDescriptor, StateKind};
 
 use crate::{
-    Snapshot, TaskContext,
+    Snapshot, TaskContext, VisitTable,
     keyed_state::{KEY, schema_of},
     keyed_table::table_failure,
 };
@@ -59,15 +59,19 @@ fn types<K: Key>(
     OperatorStateSchema::new(task.uid(), states).map(Some).map_err(table_failure)
 }
 
-/// Adds what is kept by keys of type `K`, if anything is.
+/// Whether there is a row in one of an operator's tables.
+pub(crate) fn has_rows(tables: impl FnOnce(&mut VisitTable<'_>)) -> bool {
+    let mut has_rows = false;
+    tables(&mut |part| has_rows |= !part.table.is_empty());
+    has_rows
+}
+
+/// Adds what is kept by keys of type `K`, by an operator that keeps something now.
 pub(crate) fn snapshot<K: Key>(
     task: &TaskContext,
     keeps: Vec<StateDescriptor>,
     snapshot: &mut Snapshot,
 ) {
-    if task.id().subtask.0 != 0 {
-        return;
-    }
     match types::<K>(task, keeps) {
         Ok(None) => {}
         Ok(Some(types)) => {

@@ -277,7 +277,9 @@ where
 
     fn snapshot(&mut self, snapshot: &mut Snapshot) {
         assert!(self.parking.is_empty(), "aligned barriers come behind parked records");
-        descriptors::snapshot::<K>(&self.context, P::keeps(), snapshot);
+        if descriptors::has_rows(|visit| self.operator.tables(visit)) {
+            descriptors::snapshot::<K>(&self.context, P::keeps(), snapshot);
+        }
         self.operator.snapshot(snapshot);
         snapshot.put_tables(|visit| self.operator.tables(visit));
         self.next.snapshot(snapshot);

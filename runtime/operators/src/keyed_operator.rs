@@ -27,6 +27,14 @@ pub struct Located {
     pub ahead: Option<usize>,
 }
 
+impl Located {
+    /// The same, found ahead only if `is_there`: in the table in which the block was looked up.
+    #[inline(always)]
+    pub(crate) fn found_if(self, is_there: bool) -> Self {
+        Self { ahead: self.ahead.filter(|_| is_there), ..self }
+    }
+}
+
 /// What happens to the records of one key: the keyed part of a head.
 pub trait KeyedOperator<T: Record, K: Key>: 'static {
     /// What comes out.

@@ -76,6 +76,8 @@ where
     total: Option<Total<A, K, T>>,
     /// The span of the last record: its neighbours tend to share it.
     recent: usize,
+    /// The one in whose table a block of keys was looked up. None if it may lie elsewhere by now.
+    ahead: Option<usize>,
     /// An empty table with room for as many keys as the last span had.
     spare: Option<Table>,
     watermark: Timestamp,
@@ -123,6 +125,7 @@ impl<K: Key, T: Record, A: Folding<K, T>> KeyedStart<T, K> for SlidingStart<A> {
             layout,
             spans: Vec::new(),
             recent: 0,
+            ahead: None,
             spare: None,
             watermark: Timestamp::MIN,
             fired: None,
@@ -193,6 +196,7 @@ where
             let new = || keyed_table::table_of(&self.layout, &self.context);
             let table = self.spare.take().unwrap_or_else(new);
             self.spans.insert(at, Span { span, first, table, is_in_total: false });
+            self.ahead = None;
             if let Some(window) = self.readers(span).find(|window| !self.has_fired(*window)) {
                 self.due = self.due.min(window.max_timestamp());
             }
@@ -244,6 +248,7 @@ where
         located: Located,
         value: T::View<'_>,
     ) -> Option<A::Acc> {
+        let located = located.found_if(self.ahead == Some(at));
         let Span { table, is_in_total, .. } = &mut self.spans[at];
         let mut row = keyed_table::upsert::<K>(table, located, key, &mut self.scratch);
         let is_new = row.inserted();
@@ -280,6 +285,7 @@ where
                 }
             }
             self.recent = 0;
+            self.ahead = None;
         }
         if self.spans.is_empty() && !self.context.is_batch() {
             self.spare = None;
@@ -295,6 +301,8 @@ where
 {
     type Out = A::Out;
 
+    const FINDS_AHEAD: bool = A::MERGES && keyed_table::finds_ahead::<K>();
+
     #[inline]
     fn prefetch(&self, spot: Spot) {
         if let Some(kept) = self.spans.get(self.recent) {
@@ -305,6 +313,22 @@ where
     #[inline]
     fn wants_prefetch(&self) -> bool {
         self.spans.get(self.recent).is_some_and(|kept| kept.table.bytes_used() > CACHE_BYTES)
+    }
+
+    #[inline]
+    fn begin_ahead(&mut self) {
+        self.ahead = None;
+        if let Some(kept) = self.spans.get_mut(self.recent) {
+            kept.table.begin_ahead();
+            self.ahead = Some(self.recent);
+        }
+    }
+
+    #[inline(always)]
+    fn find_ahead(&mut self, index: usize, key: K::View<'_>, at: Located) {
+        if let Some(kept) = self.ahead.and_then(|ahead| self.spans.get_mut(ahead)) {
+            keyed_table::find_ahead::<K>(&mut kept.table, index, at, key, &mut self.scratch);
+        }
     }
 
     #[inline]

@@ -99,6 +99,8 @@ where
     slices: Vec<Slice>,
     /// The slice of the last record: its neighbours tend to share it.
     recent: usize,
+    /// The one in whose table a block of keys was looked up. None if it may lie elsewhere by now.
+    ahead: Option<usize>,
     /// An empty table with room for as many keys as the last window had.
     spare: Option<Table>,
     watermark: Timestamp,
@@ -137,6 +139,7 @@ impl<K: Key, T: Record, A: Folding<K, T>> KeyedStart<T, K> for TumblingStart<A> 
             layout,
             slices: Vec::new(),
             recent: 0,
+            ahead: None,
             spare: None,
             watermark: Timestamp::MIN,
             firing: None,
@@ -177,6 +180,7 @@ where
             let table = self.spare.take().unwrap_or_else(new);
             let fired = window.max_timestamp() <= self.watermark;
             self.slices.insert(at, Slice { window, table, fired });
+            self.ahead = None;
         }
         self.recent = at;
         Some(at)
@@ -229,6 +233,7 @@ where
             self.spare = None;
         }
         self.recent = 0;
+        self.ahead = None;
     }
 }
 
@@ -240,6 +245,8 @@ where
 {
     type Out = A::Out;
 
+    const FINDS_AHEAD: bool = keyed_table::finds_ahead::<K>();
+
     #[inline]
     fn prefetch(&self, spot: Spot) {
         if let Some(slice) = self.slices.get(self.recent) {
@@ -250,6 +257,22 @@ where
     #[inline]
     fn wants_prefetch(&self) -> bool {
         self.slices.get(self.recent).is_some_and(|slice| slice.table.bytes_used() > CACHE_BYTES)
+    }
+
+    #[inline]
+    fn begin_ahead(&mut self) {
+        self.ahead = None;
+        if let Some(slice) = self.slices.get_mut(self.recent) {
+            slice.table.begin_ahead();
+            self.ahead = Some(self.recent);
+        }
+    }
+
+    #[inline(always)]
+    fn find_ahead(&mut self, index: usize, key: K::View<'_>, at: Located) {
+        if let Some(slice) = self.ahead.and_then(|ahead| self.slices.get_mut(ahead)) {
+            keyed_table::find_ahead::<K>(&mut slice.table, index, at, key, &mut self.scratch);
+        }
     }
 
     #[inline]
@@ -268,6 +291,7 @@ where
             self.late.take(value, meta, self.folding.weight(value));
             return;
         };
+        let located = located.found_if(self.ahead == Some(at));
         let (slice, cell, folding) = (&mut self.slices[at], &mut self.cell, &self.folding);
         let mut row = keyed_table::upsert::<K>(&mut slice.table, located, key, &mut self.scratch);
         match fold_into(folding, cell, &mut row, value) {

@@ -1,25 +1,39 @@
 //! What windows, joins and rolling aggregates keep is named in a checkpoint: a program that keeps another type under the
 //! same uid is told so, even where the bytes would fit.
 
-use wiesel_core::millis;
+use wiesel_core::{Meta, Timestamp, millis};
 use wiesel_operators::{
     AllWindowsStart, CountTrigger, FixedGap, FoldElements, JoinStart, KeyedCoHeadStart,
-    KeyedHeadStart, KeyedStart, ListingStart, NoEvictor, Nothing, OfNumber, RollingStart, Session,
-    SessionStart, Sliding, SlidingStart, Snapshot, Sum, TaskContext, Tumbling, TumblingStart,
-    Unbounded, WindowOperatorStart, WindowOptions,
+    KeyedHeadStart, KeyedStart, ListingStart, NoEvictor, Nothing, OfNumber, Progress, RollingStart,
+    Session, SessionStart, Sliding, SlidingStart, Snapshot, Sum, TaskContext, Tumbling,
+    TumblingStart, Unbounded, WindowOperatorStart, WindowOptions,
 };
-use wiesel_record::Out;
+use wiesel_record::{Key, Out};
 
-use crate::harness::{self, Build, Probe, Word, key, number};
+use crate::harness::{self, Build, Mode, Probe, Word, key, number};
 
 type Head = Box<dyn wiesel_operators::Head>;
 
 /// What the second program says of a checkpoint of the first, if it refuses it.
 fn refusal(before: Build<'_>, after: Build<'_>) -> Option<String> {
+    refusal_of(<String as Key>::key_hash("a"), before, after)
+}
+
+/// As well, where the key of the record has this hash.
+fn refusal_of(hash: u64, before: Build<'_>, after: Build<'_>) -> Option<String> {
     let context = harness::context(0, 1, &Default::default());
     let probe = Probe::new(context.stop(), 0);
     let mut snapshot = Snapshot::default();
-    before(&context, &probe).snapshot(&mut snapshot);
+    let mut head = before(&context, &probe);
+    head.snapshot(&mut snapshot);
+    assert!(snapshot.is_empty(), "nothing is kept, so nothing is said of it");
+    let mut frames = harness::Frames::<Word>::new();
+    let meta = Meta::at(Timestamp::from_millis(5)).with_hash(hash);
+    let frame = frames.frame([(&("a".to_owned(), 7), meta)].into_iter());
+    let progress = head.frame(0, &frame, &mut 0, &mut harness::pace(&context, Mode::Plain));
+    assert_eq!(progress, Progress::Done);
+    frames.give(frame);
+    head.snapshot(&mut snapshot);
     let restored = after(&context, &probe).restore(&snapshot);
     restored.err().map(|failure| format!("{}", failure.source))
 }
@@ -141,7 +155,8 @@ fn another_key_is_named_and_so_is_an_accumulator_of_all() {
         let start = KeyedHeadStart::<Word, i64, _, _>::new(number, start);
         harness::head_of(start, Nothing::new(), context, probe)
     };
-    let said = refusal(&unsigned_key, &signed_key).expect("it is refused");
+    let hash = <u64 as Key>::key_hash(7);
+    let said = refusal_of(hash, &unsigned_key, &signed_key).expect("it is refused");
     assert!(said.contains("state `(key)`: it held u64 and holds i64; "), "{said}");
 
     let signed = |context: &TaskContext, probe: &Probe| -> Head {
