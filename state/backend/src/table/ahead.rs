@@ -12,7 +12,7 @@
 //! Where writes leave marks (a walk runs, or increments follow), the look-up reads the row's mark as well, and the write
 //! only adds its bit. A row that has to be kept for the walk first is not found ahead: `upsert_word_ahead` looks again.
 //!
-//! `unsafe`: see `table.rs`. **While `is_live`, every area that is not null is that of a live row, and what stands beside
+//! `unsafe`: see `table.rs`. **Until a block is over, every area that is not null is that of a live row, and what stands beside
 //! it is its mark and the bit that is still to be set there: whatever moves or removes a row ends it, and so do a flip, a
 //! step of a walk and the end of tracking, which change what marks mean.**
 
@@ -26,10 +26,21 @@ pub const AHEAD_MAX: usize = 32;
 
 /// The rows of a block.
 pub(super) struct Ahead {
-    pub(super) is_live: bool,
+    block: Block,
     areas: [*mut u8; AHEAD_MAX],
     /// Set with an area if the table marks.
     marks: [Mark; AHEAD_MAX],
+}
+
+/// What a block of look-ups is good for. One question, since it is asked for each record.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Block {
+    /// Nothing any more.
+    Over,
+    /// Its rows are written where they lie.
+    Live,
+    /// So they are, and their marks with them.
+    Marked,
 }
 
 /// Where a row's mark is, seen from its area, and in the lowest byte what a write of the row adds to it: small, since a
@@ -62,17 +73,23 @@ impl Mark {
 
 impl Ahead {
     pub(super) const NONE: Self = Self {
-        is_live: false,
+        block: Block::Over,
         areas: [ptr::null_mut(); AHEAD_MAX],
         marks: [Mark::NONE; AHEAD_MAX],
     };
+
+    /// Nothing that was looked up holds any more.
+    #[inline]
+    pub(super) fn end(&mut self) {
+        self.block = Block::Over;
+    }
 }
 
 impl Table {
     /// Begins a block of look-ups; the block before is forgotten.
     #[inline]
     pub fn begin_ahead(&mut self) {
-        self.ahead.is_live = true;
+        self.ahead.block = if self.marking { Block::Marked } else { Block::Live };
         self.ahead.areas = Ahead::NONE.areas;
     }
 
@@ -117,22 +134,17 @@ impl Table {
     /// As [`Table::upsert_word`], for the key that was the `index`-th of the block; of one that was not, it looks.
     #[inline(always)]
     pub fn upsert_word_ahead(&mut self, index: usize, spot: Spot, key: u64) -> RowMut<'_> {
-        match self.row_ahead(index) {
-            // SAFETY: the module's invariant: the area of a live row, and its mark if the table marks.
-            Some(area) => unsafe {
-                if self.marking {
-                    self.ahead.marks[index].set(area);
-                }
-                RowMut::new(self, word_from(key), area, false)
-            },
-            None => self.upsert_word(spot, key),
-        }
-    }
-
-    #[inline(always)]
-    fn row_ahead(&self, index: usize) -> Option<*mut u8> {
         let area = self.ahead.areas[index];
-        (self.ahead.is_live && !area.is_null()).then_some(area)
+        match self.ahead.block {
+            Block::Live if !area.is_null() => {}
+            Block::Marked if !area.is_null() => {
+                // SAFETY: the module's invariant: it is the mark of the row at this area.
+                unsafe { self.ahead.marks[index].set(area) };
+            }
+            _ => return self.upsert_word(spot, key),
+        }
+        // SAFETY: the module's invariant: the area of a live row, which is marked if it has to be.
+        unsafe { RowMut::new(self, word_from(key), area, false) }
     }
 }
 

@@ -35,7 +35,7 @@ impl Table {
         if self.marking || !self.range.contains(group) {
             return false;
         }
-        self.ahead.is_live = false;
+        self.ahead.end();
         let (mut spot, visit) = (u64::from(group.0 - self.range.first) << 32, self.has_blocks());
         let end = spot + (1 << 32);
         while spot < end {

@@ -237,7 +237,7 @@ impl Table {
 
     /// The segment is in no directory any more, and its rows have moved or let go of their blocks.
     pub(super) fn free_segment(&mut self, segment: Segment) {
-        self.ahead.is_live = false;
+        self.ahead.end();
         if !segment.is_none() && segment.bits() != self.shape.bits_full {
             self.small_bytes -= self.shape.span(segment.bits());
         }

@@ -22,7 +22,7 @@ impl Table {
         else {
             return false;
         };
-        self.ahead.is_live = false;
+        self.ahead.end();
         self.touch(spot, segment, place);
         if self.tracking {
             self.remember_removed(hash, key);

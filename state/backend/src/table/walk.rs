@@ -166,7 +166,7 @@ impl Table {
         }
         self.walk = Some(Box::new(walk));
         self.marking = true;
-        self.ahead.is_live = false;
+        self.ahead.end();
         self.cursor = 0;
         self.epoch += 1;
         Ok(self.epoch)
@@ -197,7 +197,7 @@ impl Table {
         self.tracking = false;
         self.removed = None;
         self.rebase.clear();
-        self.ahead.is_live = false;
+        self.ahead.end();
         self.marking = self.walk.is_some();
     }
 
@@ -235,7 +235,7 @@ impl Table {
         out: &mut (impl FnMut(KeyGroup, RowEvent<'_>) + ?Sized),
     ) -> Progress {
         let Some(mut walk) = self.walk.take() else { return Progress::Done };
-        self.ahead.is_live = false;
+        self.ahead.end();
         let mut given = 0;
         while walk.group < self.range.len() {
             if given >= budget_bytes {
