@@ -209,13 +209,20 @@ where
     }
 
     #[inline]
-    fn begin_ahead(&mut self) {
-        self.lists.rows.begin_ahead();
+    fn begin_ahead(&mut self, next: &[Spot]) -> bool {
+        self.lists.rows.begin_ahead(next)
     }
 
     #[inline(always)]
-    fn find_ahead(&mut self, index: usize, key: K::View<'_>, at: Located) {
-        keyed_table::find_ahead::<K>(&mut self.lists.rows, index, at, key, &mut self.scratch);
+    fn find_ahead(&mut self, index: usize, key: K::View<'_>, at: Located, marks: bool) {
+        keyed_table::find_ahead::<K>(
+            &mut self.lists.rows,
+            index,
+            at,
+            key,
+            &mut self.scratch,
+            marks,
+        );
     }
 
     #[inline]

@@ -154,9 +154,11 @@ where
         self.core.keep.table.bytes_used() > CACHE_BYTES
     }
 
-    fn begin_ahead(&mut self) {}
+    fn begin_ahead(&mut self, _next: &[Spot]) -> bool {
+        false
+    }
 
-    fn find_ahead(&mut self, _index: usize, _key: K::View<'_>, _at: Located) {}
+    fn find_ahead(&mut self, _index: usize, _key: K::View<'_>, _at: Located, _marks: bool) {}
 
     #[inline(always)]
     fn may_miss(&self) -> bool {

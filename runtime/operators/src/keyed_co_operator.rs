@@ -33,11 +33,14 @@ pub trait KeyedCoOperator<T1: Record, T2: Record, K: Key>: 'static {
     fn wants_prefetch(&self, input: usize) -> bool;
 
     /// Begins a block of keys.
-    fn begin_ahead(&mut self) {}
+    fn begin_ahead(&mut self, next: &[Spot]) -> bool {
+        let _ = next;
+        false
+    }
 
     /// Looks up the `index`-th key of a block.
-    fn find_ahead(&mut self, index: usize, key: K::View<'_>, at: Located) {
-        let _ = (index, key, at);
+    fn find_ahead(&mut self, index: usize, key: K::View<'_>, at: Located, marks: bool) {
+        let _ = (index, key, at, marks);
     }
 
     /// Whether rows can be missing at all.

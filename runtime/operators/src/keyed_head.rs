@@ -123,13 +123,13 @@ where
     }
 
     #[inline(always)]
-    fn begin_ahead(&mut self) {
-        self.operator.begin_ahead();
+    fn begin_ahead(&mut self, next: &[Spot]) -> bool {
+        self.operator.begin_ahead(next)
     }
 
     #[inline(always)]
-    fn find_ahead(&mut self, index: usize, key: K::View<'_>, at: Located) {
-        self.operator.find_ahead(index, key, at);
+    fn find_ahead(&mut self, index: usize, key: K::View<'_>, at: Located, marks: bool) {
+        self.operator.find_ahead(index, key, at, marks);
     }
 
     #[inline(always)]

@@ -129,8 +129,8 @@ pub(crate) trait KeyedLoop<T: Record, K: Key, const INPUT: usize> {
     fn context(&self) -> &TaskContext;
     fn prefetch(&self, spot: Spot);
     fn wants_prefetch(&self) -> bool;
-    fn begin_ahead(&mut self);
-    fn find_ahead(&mut self, index: usize, key: K::View<'_>, at: Located);
+    fn begin_ahead(&mut self, next: &[Spot]) -> bool;
+    fn find_ahead(&mut self, index: usize, key: K::View<'_>, at: Located, marks: bool);
     fn may_miss(&self) -> bool;
     fn list_missing(&mut self, keys: &KeyBatch, missing: &mut Vec<usize>);
     fn waiting(value: T) -> Self::Waiting;
@@ -183,10 +183,11 @@ pub(crate) trait KeyedLoop<T: Record, K: Key, const INPUT: usize> {
         while now.len > 0 {
             self.locate_block(view, *cursor + now.len, len, next);
             if Self::FINDS_AHEAD {
-                self.begin_ahead();
-                for index in 0..now.len {
-                    let key = self.key_of(view.record(*cursor + index).get());
-                    self.find_ahead(index, key, now.located(index, None));
+                // Twice the loop, so that who leaves no marks does not ask for them.
+                if self.begin_ahead(next.spots()) {
+                    self.find_block(view, *cursor, now, true);
+                } else {
+                    self.find_block(view, *cursor, now, false);
                 }
             }
             let first = *cursor;
@@ -209,6 +210,15 @@ pub(crate) trait KeyedLoop<T: Record, K: Key, const INPUT: usize> {
             std::mem::swap(&mut now, &mut next);
         }
         Progress::Done
+    }
+
+    /// Looks up the keys of a block.
+    #[inline(always)]
+    fn find_block(&mut self, view: &FrameView<'_, T>, first: usize, block: &Block, marks: bool) {
+        for index in 0..block.len {
+            let key = self.key_of(view.record(first + index).get());
+            self.find_ahead(index, key, block.located(index, None), marks);
+        }
     }
 
     /// Fills `block` with what is left of the block at `first`, below `end`.

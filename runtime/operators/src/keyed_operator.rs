@@ -49,13 +49,17 @@ pub trait KeyedOperator<T: Record, K: Key>: 'static {
     /// Whether the operator looks up a block of keys before it applies them.
     const FINDS_AHEAD: bool = false;
 
-    /// Begins a block of keys.
-    fn begin_ahead(&mut self) {}
+    /// Begins a block of keys; `next` are the places of the block behind it. Says whether its rows are marked when they
+    /// are written, as [`Table::begin_ahead`](wiesel_state::Table::begin_ahead) does.
+    fn begin_ahead(&mut self, next: &[Spot]) -> bool {
+        let _ = next;
+        false
+    }
 
     /// Looks up the `index`-th key of a block, below [`AHEAD_MAX`], for [`apply`](Self::apply), which follows for all
     /// keys of the block or for the first ones.
-    fn find_ahead(&mut self, index: usize, key: K::View<'_>, at: Located) {
-        let _ = (index, key, at);
+    fn find_ahead(&mut self, index: usize, key: K::View<'_>, at: Located, marks: bool) {
+        let _ = (index, key, at, marks);
     }
 
     /// Whether rows can be missing at all.

@@ -86,9 +86,10 @@ pub(crate) fn find_ahead<K: Key>(
     at: Located,
     key: K::View<'_>,
     scratch: &mut Vec<u8>,
+    marks: bool,
 ) {
     if finds_ahead::<K>() {
-        table.find_word_ahead(index, at.spot, word_of::<K>(key, scratch));
+        table.find_word_ahead(index, at.spot, word_of::<K>(key, scratch), marks);
     }
 }
 

@@ -139,13 +139,13 @@ where
     }
 
     #[inline]
-    fn begin_ahead(&mut self) {
-        self.table.begin_ahead();
+    fn begin_ahead(&mut self, next: &[Spot]) -> bool {
+        self.table.begin_ahead(next)
     }
 
     #[inline(always)]
-    fn find_ahead(&mut self, index: usize, key: K::View<'_>, at: Located) {
-        keyed_table::find_ahead::<K>(&mut self.table, index, at, key, &mut self.scratch);
+    fn find_ahead(&mut self, index: usize, key: K::View<'_>, at: Located, marks: bool) {
+        keyed_table::find_ahead::<K>(&mut self.table, index, at, key, &mut self.scratch, marks);
     }
 
     fn may_miss(&self) -> bool {

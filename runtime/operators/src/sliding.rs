@@ -316,18 +316,16 @@ where
     }
 
     #[inline]
-    fn begin_ahead(&mut self) {
-        self.ahead = None;
-        if let Some(kept) = self.spans.get_mut(self.recent) {
-            kept.table.begin_ahead();
-            self.ahead = Some(self.recent);
-        }
+    fn begin_ahead(&mut self, next: &[Spot]) -> bool {
+        let recent = self.spans.get_mut(self.recent);
+        self.ahead = recent.is_some().then_some(self.recent);
+        recent.is_some_and(|kept| kept.table.begin_ahead(next))
     }
 
     #[inline(always)]
-    fn find_ahead(&mut self, index: usize, key: K::View<'_>, at: Located) {
+    fn find_ahead(&mut self, index: usize, key: K::View<'_>, at: Located, marks: bool) {
         if let Some(kept) = self.ahead.and_then(|ahead| self.spans.get_mut(ahead)) {
-            keyed_table::find_ahead::<K>(&mut kept.table, index, at, key, &mut self.scratch);
+            keyed_table::find_ahead::<K>(&mut kept.table, index, at, key, &mut self.scratch, marks);
         }
     }
 

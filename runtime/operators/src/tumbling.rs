@@ -260,18 +260,23 @@ where
     }
 
     #[inline]
-    fn begin_ahead(&mut self) {
-        self.ahead = None;
-        if let Some(slice) = self.slices.get_mut(self.recent) {
-            slice.table.begin_ahead();
-            self.ahead = Some(self.recent);
-        }
+    fn begin_ahead(&mut self, next: &[Spot]) -> bool {
+        let recent = self.slices.get_mut(self.recent);
+        self.ahead = recent.is_some().then_some(self.recent);
+        recent.is_some_and(|slice| slice.table.begin_ahead(next))
     }
 
     #[inline(always)]
-    fn find_ahead(&mut self, index: usize, key: K::View<'_>, at: Located) {
+    fn find_ahead(&mut self, index: usize, key: K::View<'_>, at: Located, marks: bool) {
         if let Some(slice) = self.ahead.and_then(|ahead| self.slices.get_mut(ahead)) {
-            keyed_table::find_ahead::<K>(&mut slice.table, index, at, key, &mut self.scratch);
+            keyed_table::find_ahead::<K>(
+                &mut slice.table,
+                index,
+                at,
+                key,
+                &mut self.scratch,
+                marks,
+            );
         }
     }
 

@@ -191,19 +191,14 @@ impl Table {
             + self.walk.as_ref().map_or(0, |walk| walk.bytes_used())
     }
 
-    /// Brings a key's group closer: its first line, or the first two of a group of wider rows; and its mark, where writes
-    /// leave marks. Call it about [`AHEAD_MAX`] records before the key is looked up. One key in twenty lies in the group
-    /// behind, which is not fetched: look-ups that only read overlap.
+    /// Brings a key's group closer: its first line, or the first two of a group of wider rows. Call it about
+    /// [`AHEAD_MAX`] records before the key is looked up. One key in twenty lies in the group behind, which is not
+    /// fetched: look-ups that only read overlap.
     #[inline(always)]
     pub fn prefetch(&self, spot: Spot) {
         let segment = self.segment_at(spot.0);
-        let at = spot.0 as u32 & (segment.groups() - 1);
-        let group = segment.group(self.shape, at);
+        let group = segment.group(self.shape, spot.0 as u32 & (segment.groups() - 1));
         segment::prefetch(group);
-        if self.marking {
-            // Half of what an update takes with ten million keys, if nobody asks for it in time.
-            segment::prefetch(segment.mark(self.shape, at));
-        }
         if self.shape.group_bytes > LINE {
             segment::prefetch(group.wrapping_add(LINE));
         }

@@ -122,9 +122,10 @@ impl<K> Keys<K> {
             if let Some((_, hashes)) = blocks.peek() {
                 spots_of.of_all(hashes, &mut spots_next);
             }
-            table.begin_ahead();
-            for (at, key) in keys[..count].iter().enumerate() {
-                L::find(table, at, spots[at], key);
+            if table.begin_ahead(&spots_next) {
+                Self::find::<L>(table, &keys[..count], &spots, true);
+            } else {
+                Self::find::<L>(table, &keys[..count], &spots, false);
             }
             for (at, key) in keys[..count].iter().enumerate() {
                 table.prefetch(spots_next[at]);
@@ -132,6 +133,13 @@ impl<K> Keys<K> {
             }
             left -= count;
             std::mem::swap(&mut spots, &mut spots_next);
+        }
+    }
+
+    #[inline(always)]
+    fn find<L: LookUp<K>>(table: &mut Table, keys: &[K], spots: &[Spot], marks: bool) {
+        for (at, key) in keys.iter().enumerate() {
+            L::find(table, at, spots[at], key, marks);
         }
     }
 
@@ -150,7 +158,7 @@ impl<K> Keys<K> {
 /// How the row of a key of a block is found or made.
 trait LookUp<K> {
     /// Looks it up ahead.
-    fn find(table: &mut Table, at: usize, spot: Spot, key: &K);
+    fn find(table: &mut Table, at: usize, spot: Spot, key: &K, marks: bool);
 
     /// Makes it if it is not there.
     fn upsert<'t>(table: &'t mut Table, at: usize, spot: Spot, hash: u64, key: &K) -> RowMut<'t>;
@@ -161,8 +169,8 @@ struct Words;
 
 impl LookUp<u64> for Words {
     #[inline(always)]
-    fn find(table: &mut Table, at: usize, spot: Spot, key: &u64) {
-        table.find_word_ahead(at, spot, *key);
+    fn find(table: &mut Table, at: usize, spot: Spot, key: &u64, marks: bool) {
+        table.find_word_ahead(at, spot, *key, marks);
     }
 
     #[inline(always)]
@@ -176,7 +184,7 @@ struct Texts;
 
 impl LookUp<String> for Texts {
     #[inline(always)]
-    fn find(_: &mut Table, _: usize, _: Spot, _: &String) {}
+    fn find(_: &mut Table, _: usize, _: Spot, _: &String, _: bool) {}
 
     #[inline(always)]
     fn upsert<'t>(

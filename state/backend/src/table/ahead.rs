@@ -12,8 +12,8 @@
 //! Where writes leave marks (a walk runs, or increments follow), the look-up reads the row's mark as well, and the write
 //! only adds its bit. A row that has to be kept for the walk first is not found ahead: `upsert_word_ahead` looks again.
 //!
-//! `unsafe`: see `table.rs`. **Until a block is over, every area that is not null is that of a live row, and what stands beside
-//! it is its mark and the bit that is still to be set there: whatever moves or removes a row ends it, and so do a flip, a
+//! `unsafe`: see `table.rs`. **Until a block is over, every area that is not null is that of a live row, and a mark beside it is its
+//! own, with the bit that is still to be set there: whatever moves or removes a row ends it, and so do a flip, a
 //! step of a walk and the end of tracking, which change what marks mean.**
 
 use std::ptr;
@@ -45,10 +45,11 @@ enum Block {
 
 /// Where a row's mark is, seen from its area, and in the lowest byte what a write of the row adds to it: small, since a
 /// window has a table for each slice.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 struct Mark(u32);
 
 impl Mark {
+    /// Nobody has looked: no mark is at its row's area.
     const NONE: Self = Self(0);
 
     /// `None` if the mark is too far away: 16 MiB, in a segment of colliding hashes.
@@ -86,11 +87,27 @@ impl Ahead {
 }
 
 impl Table {
-    /// Begins a block of look-ups; the block before is forgotten.
+    /// Begins a block of look-ups; the block before is forgotten. `next` are the places of the block behind it. Says
+    /// whether writes leave marks: each look-up of the block is told so, who looks up many asks once.
     #[inline]
-    pub fn begin_ahead(&mut self) {
+    pub fn begin_ahead(&mut self, next: &[Spot]) -> bool {
         self.ahead.block = if self.marking { Block::Marked } else { Block::Live };
         self.ahead.areas = Ahead::NONE.areas;
+        if self.marking {
+            self.ahead.marks = Ahead::NONE.marks;
+            self.prefetch_marks(next);
+        }
+        self.marking
+    }
+
+    /// Half of what an update takes with ten million keys, if nobody asks for them in time.
+    #[inline(never)]
+    fn prefetch_marks(&self, spots: &[Spot]) {
+        for spot in spots {
+            let segment = self.segment_at(spot.0);
+            let at = spot.0 as u32 & (segment.groups() - 1);
+            segment::prefetch(segment.mark(self.shape, at));
+        }
     }
 
     /// Looks up the `index`-th key of a block, for a word layout.
@@ -99,10 +116,11 @@ impl Table {
     ///
     /// If `index` is not below [`AHEAD_MAX`], or as [`Table::find`].
     #[inline(always)]
-    pub fn find_word_ahead(&mut self, index: usize, spot: Spot, key: u64) {
+    pub fn find_word_ahead(&mut self, index: usize, spot: Spot, key: u64, marks: bool) {
+        debug_assert!(marks == (self.ahead.block == Block::Marked), "a block is one or the other");
         let area = match self.locate_word(spot.0, key) {
             Some((spot, segment, place)) if place.found => {
-                if self.marking {
+                if marks {
                     match self.mark_of(spot, segment, place) {
                         Some(mark) => self.ahead.marks[index] = mark,
                         None => return,
@@ -137,7 +155,7 @@ impl Table {
         let area = self.ahead.areas[index];
         match self.ahead.block {
             Block::Live if !area.is_null() => {}
-            Block::Marked if !area.is_null() => {
+            Block::Marked if !area.is_null() && self.ahead.marks[index] != Mark::NONE => {
                 // SAFETY: the module's invariant: it is the mark of the row at this area.
                 unsafe { self.ahead.marks[index].set(area) };
             }
@@ -169,9 +187,10 @@ mod tests {
 
     /// Counts the keys of a block, calling `between` before the second half is written.
     fn count(table: &mut Table, keys: &[u64], mut between: impl FnMut(&mut Table)) {
-        table.begin_ahead();
-        for (index, key) in keys.iter().enumerate() {
-            table.find_word_ahead(index, table.spot(hash(*key)), *key);
+        let spots: Vec<_> = keys.iter().map(|key| table.spot(hash(*key))).collect();
+        let marks = table.begin_ahead(&spots);
+        for (index, (key, spot)) in keys.iter().zip(spots).enumerate() {
+            table.find_word_ahead(index, spot, *key, marks);
         }
         for (index, key) in keys.iter().enumerate() {
             if index == keys.len() / 2 {
@@ -209,12 +228,12 @@ mod tests {
         let mut table = table();
         let spot = table.spot(hash(7));
         table.upsert_word(spot, 7);
-        table.begin_ahead();
-        table.find_word_ahead(5, spot, 7);
+        let marks = table.begin_ahead(&[]);
+        table.find_word_ahead(5, spot, 7, marks);
         for key in 100..5_000_u64 {
             table.upsert(hash(key), &key.to_le_bytes()); // The row moves, and its old place is freed.
         }
-        table.begin_ahead();
+        table.begin_ahead(&[]);
         let spot = table.spot(hash(8));
         assert!(table.upsert_word_ahead(5, spot, 8).inserted(), "looked up, since nobody had");
         assert!(value(&table, 7).is_some() && value(&table, 8).is_some());
