@@ -44,6 +44,24 @@ pub(crate) fn table_of(layout: &Arc<RowLayout>, context: &TaskContext) -> Table 
     Table::new(Arc::clone(layout), context.key_groups(), context.max_parallelism())
 }
 
+/// An empty table with room for as many rows as the one of the slice before has, if it has a number of
+/// [`RESERVED_ROWS`].
+pub(crate) fn table_after(
+    before: Option<&Table>,
+    layout: &Arc<RowLayout>,
+    context: &TaskContext,
+) -> Table {
+    let mut table = table_of(layout, context);
+    if let Some(before) = before.filter(|before| RESERVED_ROWS.contains(&before.len())) {
+        table.reserve_like(before);
+    }
+    table
+}
+
+/// Rows for which room is made at once: below, growing costs nothing; above, the first touch of so much memory would hold
+/// up what else the shard does for milliseconds.
+const RESERVED_ROWS: std::ops::Range<usize> = 4_096..1 << 20;
+
 /// The row of a key, made if it is not there.
 // Always: which layout it is follows from the type, and only one of both ways is left.
 #[inline(always)]

@@ -193,7 +193,10 @@ where
         let at = self.spans.partition_point(|kept| kept.span < span);
         if self.spans.get(at).is_none_or(|kept| kept.span != span) {
             let first = self.readers(span).next().unwrap_or(span);
-            let new = || keyed_table::table_of(&self.layout, &self.context);
+            // Of times in order: a late slice has few records.
+            let before =
+                self.spans.last().filter(|_| at == self.spans.len()).map(|last| &last.table);
+            let new = || keyed_table::table_after(before, &self.layout, &self.context);
             let table = self.spare.take().unwrap_or_else(new);
             self.spans.insert(at, Span { span, first, table, is_in_total: false });
             self.ahead = None;

@@ -176,7 +176,10 @@ where
         }
         let at = self.slices.partition_point(|slice| slice.window < window);
         if self.slices.get(at).is_none_or(|slice| slice.window != window) {
-            let new = || keyed_table::table_of(&self.layout, &self.context);
+            // Of times in order: a late slice has few records.
+            let before =
+                self.slices.last().filter(|_| at == self.slices.len()).map(|last| &last.table);
+            let new = || keyed_table::table_after(before, &self.layout, &self.context);
             let table = self.spare.take().unwrap_or_else(new);
             let fired = window.max_timestamp() <= self.watermark;
             self.slices.insert(at, Slice { window, table, fired });

@@ -30,6 +30,7 @@ mod iter;
 mod remove;
 mod spot;
 mod undo;
+mod visit;
 mod walk;
 
 use std::{collections::BTreeSet, sync::Arc};
@@ -40,6 +41,7 @@ pub use ahead::AHEAD_MAX;
 pub use export::Piece;
 pub use iter::{Rows, ScanCursor};
 pub use spot::{Spot, Spots};
+pub use visit::{BLOCK_ROWS_MAX, RowBlock};
 pub use walk::{Progress, RowEvent, Scope};
 
 use crate::{

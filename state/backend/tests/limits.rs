@@ -270,3 +270,30 @@ fn what_is_imported_lies_as_densely_as_what_has_grown() {
         assert_eq!(imported.iter().count() as u64, keys * 2);
     }
 }
+
+#[test]
+fn a_table_like_another_takes_as_many_rows_without_growing() {
+    let grown_to = |table: &mut Table, keys: std::ops::Range<u64>| {
+        for key in keys {
+            table.upsert(good(&key.to_le_bytes()), &key.to_le_bytes());
+        }
+    };
+    for (key_groups, keys) in [(1, 1_u64), (4, 20_000), (3, 400_000), (128, 300_000)] {
+        let range = KeyGroupRange::all(key_groups);
+        let mut before = Table::new(words(good, 8), range, key_groups);
+        grown_to(&mut before, 0..keys);
+        let mut after = Table::new(words(good, 8), range, key_groups);
+        after.reserve_like(&before);
+        let empty = after.bytes_used();
+        assert!(after.is_empty() && after.iter().next().is_none());
+        assert!(empty <= before.bytes_used() * 2, "{keys} keys: {empty} bytes for none");
+        // Other keys, and as many: some segments have more of them than their counterparts.
+        grown_to(&mut after, keys..keys * 2);
+        let full = after.bytes_used();
+        assert!(full <= empty + empty / 4 + 1_000, "{keys} keys: {empty} bytes grew to {full}");
+        assert_eq!(after.iter().count() as u64, keys);
+        // Rows that are there are left where they are.
+        after.reserve_like(&before);
+        assert_eq!((after.bytes_used(), after.iter().count() as u64), (full, keys));
+    }
+}

@@ -9,7 +9,7 @@ use std::ops::{ControlFlow, Range};
 
 use wiesel_core::{Blame, KeyGroup, Meta, TaskFailure};
 use wiesel_record::{Key, Record};
-use wiesel_state::{Row, Table};
+use wiesel_state::{BLOCK_ROWS_MAX, Row, Table};
 
 use super::{SlidingWindows, Span, total::Total};
 use crate::{Folding, Link, Pace, TimeWindow, flat_map::Emit};
@@ -122,7 +122,6 @@ where
                 let spans = self.spans_of(window);
                 self.each_row(from, pace, &self.spans[at].table, |row| {
                     self.fire_row(window, spans.clone(), at, row, emit);
-                    Ok(())
                 })
             }
             (Step::Emit, Some(total)) => self.each_row(from, pace, total.table(), |row| {
@@ -130,43 +129,59 @@ where
                     total.with(row, |acc| folding.emit(key, window, acc, emit));
                 };
                 K::with_key(row.key(), emit_key);
-                Ok(())
             }),
-            (Step::Put(at), Some(total)) => self
-                .each_part(from, pace, at, |hash, key, part| total.put(folding, hash, key, part)),
+            (Step::Put(at), Some(total)) => self.each_group(from, |from| {
+                self.each_part_of(from, pace, at, total, |total, hash, key, part| {
+                    total.put(folding, hash, key, part)
+                })
+            }),
             (Step::Take(_), _) | (_, None) => Ok(()),
         }
     }
 
-    /// Calls `act` for what a span has of each key.
-    fn each_part(
+    /// Calls `act` for each key group, from where it was stopped.
+    fn each_group(
         &self,
         from: Firing,
-        pace: &mut Pace,
-        at: usize,
-        mut act: impl FnMut(u64, &[u8], <A::Acc as Record>::View<'_>) -> Result<(), TaskFailure>,
+        mut act: impl FnMut(Firing) -> Result<(), Firing>,
     ) -> Result<(), Firing> {
-        for group in (from.group.0..self.context.key_groups().end).map(KeyGroup) {
-            let from = if group == from.group { from } else { Firing { group, row: 0, ..from } };
-            self.each_part_of(from, pace, at, &mut act)?;
-        }
-        Ok(())
+        (from.group.0..self.context.key_groups().end).map(KeyGroup).try_for_each(|group| {
+            act(if group == from.group { from } else { Firing { group, row: 0, ..from } })
+        })
     }
 
-    /// As [`each_part`](Self::each_part), of one key group.
+    /// Calls `act` for what a span has of each key of a key group. A turn ends behind a block of them, since what the
+    /// total has of all its keys is fetched together.
     #[inline]
     fn each_part_of(
         &self,
         from: Firing,
         pace: &mut Pace,
         at: usize,
-        mut act: impl FnMut(u64, &[u8], <A::Acc as Record>::View<'_>) -> Result<(), TaskFailure>,
+        total: &mut Total<A, K, T>,
+        mut act: impl FnMut(
+            &mut Total<A, K, T>,
+            u64,
+            &[u8],
+            <A::Acc as Record>::View<'_>,
+        ) -> Result<(), TaskFailure>,
     ) -> Result<(), Firing> {
-        self.each_row_of(from, pace, &self.spans[at].table, |row| {
-            let key = row.key();
-            let hash = K::with_key(key, |view| K::key_hash(view));
-            self.cell.with(row, |part| act(hash, key, part)).unwrap_or(Ok(()))
-        })
+        let (mut hashes, mut is_over) = ([0; BLOCK_ROWS_MAX], false);
+        let visited = self.spans[at].table.visit_blocks(from.group, from.row, |block| {
+            for (row, hash) in block.iter().zip(&mut hashes) {
+                *hash = K::with_key(row.key(), |view| K::key_hash(view));
+                total.prefetch(*hash);
+            }
+            for (row, hash) in block.iter().zip(&hashes) {
+                let acted = self.cell.with(&row, |part| act(total, *hash, row.key(), part));
+                if let Some(Err(failure)) = acted {
+                    self.context.fail(failure);
+                }
+                is_over = is_over || pace.is_over();
+            }
+            if is_over { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        visited.map_err(|row| Firing { row, ..from })
     }
 
     /// Takes a span out of the total. One that nobody will read is emptied on the way.
@@ -183,7 +198,7 @@ where
         }
         for group in (from.group.0..self.context.key_groups().end).map(KeyGroup) {
             let from = if group == from.group { from } else { Firing { group, row: 0, ..from } };
-            self.each_part_of(from, pace, at, |hash, key, part| {
+            self.each_part_of(from, pace, at, total, |total, hash, key, part| {
                 total.take(&self.folding, hash, key, part)
             })?;
             if is_over {
@@ -199,31 +214,15 @@ where
         from: Firing,
         pace: &mut Pace,
         table: &Table,
-        mut act: impl FnMut(&Row<'_>) -> Result<(), TaskFailure>,
+        mut act: impl FnMut(&Row<'_>),
     ) -> Result<(), Firing> {
-        for group in (from.group.0..self.context.key_groups().end).map(KeyGroup) {
-            let from = if group == from.group { from } else { Firing { group, row: 0, ..from } };
-            self.each_row_of(from, pace, table, &mut act)?;
-        }
-        Ok(())
-    }
-
-    /// As [`each_row`](Self::each_row), of one key group.
-    #[inline]
-    fn each_row_of(
-        &self,
-        from: Firing,
-        pace: &mut Pace,
-        table: &Table,
-        mut act: impl FnMut(&Row<'_>) -> Result<(), TaskFailure>,
-    ) -> Result<(), Firing> {
-        let visited = table.visit_group(from.group, from.row, |row| {
-            if let Err(failure) = act(&row) {
-                self.context.fail(failure);
-            }
-            if pace.is_over() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        });
-        visited.map_err(|row| Firing { row, ..from })
+        self.each_group(from, |from| {
+            let visited = table.visit_group(from.group, from.row, |row| {
+                act(&row);
+                if pace.is_over() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            });
+            visited.map_err(|row| Firing { row, ..from })
+        })
     }
 
     /// Emits the key of a row of the span `at`, unless an earlier span of the window has it.

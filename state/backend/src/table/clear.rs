@@ -170,6 +170,29 @@ mod tests {
         }
     }
 
+    /// The same, in blocks; a visit ends behind every third of them, and at times within one as rows are visited.
+    fn visited_in_blocks(table: &Table, group: KeyGroup) -> Vec<Vec<u8>> {
+        let mut keys = Vec::new();
+        loop {
+            let (from, mut left) = (keys.len(), 3);
+            let done = table.visit_blocks(group, from, |block| {
+                assert!(!block.is_empty() && block.len() <= BLOCK_ROWS_MAX);
+                keys.extend(block.iter().map(|row| row.key().to_vec()));
+                left -= 1;
+                if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            });
+            match done {
+                Err(seen) => assert_eq!(seen, keys.len()),
+                Ok(()) => return keys,
+            }
+            let one = table.visit_group(group, keys.len(), |row| {
+                keys.push(row.key().to_vec());
+                ControlFlow::Break(())
+            });
+            assert!(one.is_ok() || one == Err(keys.len()));
+        }
+    }
+
     fn check(layout: Arc<RowLayout>, keys: &[Vec<u8>]) {
         let mut table = Table::new(layout, KeyGroupRange { first: 2, end: 6 }, 8);
         let mut mine = Vec::new();
@@ -185,6 +208,7 @@ mod tests {
         for group in (2..6).map(KeyGroup) {
             let all: Vec<_> = table.group(group).map(|(_, row)| row.key().to_vec()).collect();
             assert_eq!(visited(&table, group, 7), all);
+            assert_eq!(visited_in_blocks(&table, group), all);
             seen += all.len();
             assert!(table.empty_group(group));
             assert!(table.group(group).next().is_none());

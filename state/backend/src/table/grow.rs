@@ -123,6 +123,31 @@ impl Table {
         }
     }
 
+    /// Makes room for as many rows as `other` has, group by group, where there is none: of two tables that follow one
+    /// another in time the second has about as many, and none of them moves while it fills.
+    pub fn reserve_like(&mut self, other: &Table) {
+        for group in self.range.iter() {
+            let rows = other.rows_of(group);
+            self.reserve(group, rows);
+        }
+    }
+
+    /// How many rows a key group has, the odd one left out.
+    fn rows_of(&self, group: KeyGroup) -> u64 {
+        if !self.range.contains(group) {
+            return 0;
+        }
+        let mut spot = u64::from(group.0 - self.range.first) << 32;
+        let (end, mut rows) = (spot + (1 << 32), 0);
+        while spot < end {
+            let (segment, next) = self.segment_and_next(spot);
+            // SAFETY: in the directory, so live.
+            rows += u64::from(unsafe { segment.len() });
+            spot = next;
+        }
+        rows
+    }
+
     /// Splits a segment by the next bit of its rows' spots.
     fn split(&mut self, spot: u64, old: Segment, depth: u32) {
         let halves = [0, 1].map(|_| self.make_segment(old.bits(), depth + 1));

@@ -1,7 +1,5 @@
 //! All rows, key group by key group. `unsafe`: see `table.rs`.
 
-use std::ops::ControlFlow;
-
 use super::*;
 use crate::segment::ROWS;
 
@@ -62,56 +60,6 @@ impl Table {
         }
         let first = u64::from(group.0 - self.range.first) << 32;
         self.rows_between(first, first + (1 << 32))
-    }
-
-    /// Calls `act` for the rows of a key group, in the order of [`Table::group`] and without the first `skip`, until it
-    /// breaks.
-    ///
-    /// # Errors
-    ///
-    /// If it broke: how many rows of the group are done, the skipped ones too.
-    #[inline]
-    pub fn visit_group(
-        &self,
-        group: KeyGroup,
-        skip: usize,
-        mut act: impl FnMut(Row<'_>) -> ControlFlow<()>,
-    ) -> Result<(), usize> {
-        if !self.range.contains(group) {
-            return Ok(());
-        }
-        let mut spot = u64::from(group.0 - self.range.first) << 32;
-        let (end, mut index) = (spot + (1 << 32), 0);
-        let mut visit = |segment: Segment, is_odd: bool| {
-            for at in 0..segment.groups() {
-                let group = segment.group(self.shape, at);
-                for row in 0..ROWS as u32 {
-                    let place = Place { group, at, row, found: true };
-                    // SAFETY: a row of a segment of the table, which is borrowed.
-                    let word = unsafe { place.word() };
-                    if word == EMPTY {
-                        continue;
-                    }
-                    index += 1;
-                    if index <= skip {
-                        continue;
-                    }
-                    let word = if is_odd { EMPTY } else { word };
-                    // SAFETY: as above; the row is there.
-                    let row = unsafe { Row::new(&self.layout, word, place.area(self.shape)) };
-                    if act(row).is_break() {
-                        return Err(index);
-                    }
-                }
-            }
-            Ok(())
-        };
-        while spot < end {
-            let (segment, next) = self.segment_and_next(spot);
-            visit(segment, false)?;
-            spot = next;
-        }
-        self.odd_of(end).map_or(Ok(()), |odd| visit(odd, true))
     }
 
     fn rows_between(&self, first: u64, end: u64) -> Rows<'_> {
