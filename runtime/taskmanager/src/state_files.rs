@@ -17,7 +17,7 @@ use wiesel_core::KeyGroup;
 use wiesel_storage::{FileEntry, PartEntry};
 
 /// Parts of earlier files that are gone through in one step.
-const STEP_PARTS: usize = 256;
+const STEP_PARTS: usize = 64;
 
 /// What a part is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -238,9 +238,9 @@ mod tests {
         let begun = vec![(table, KeyGroup(7))];
         let contents = Contents { parts: groups(7..8), tables: vec![table], begun };
         let mut last = Advance::new(Some(file("10", &groups(7..8))), contents);
-        let steps: Vec<_> = (0..4).map(|_| files.step(&mut last)).collect();
+        let steps: Vec<_> = (0..10).map(|_| files.step(&mut last)).collect();
         let needed = steps.iter().flatten().next().expect("at the last step");
-        assert_eq!(steps.iter().position(Option::is_some), Some(3), "300 parts in one step");
+        assert_eq!(steps.iter().position(Option::is_some), Some(9), "a file of 100 parts a step");
         let parts: Vec<_> = needed.iter().map(|file| file.parts.len()).collect();
         assert_eq!(parts, [[99; 10].as_slice(), &[1]].concat());
     }

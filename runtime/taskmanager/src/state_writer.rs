@@ -30,8 +30,9 @@ use crate::state_files::{Advance, Contents, PartOf, StateFiles};
 /// What waits for the disk before a walk does.
 const QUEUED_BYTES: u64 = 1 << 20;
 
-/// Bytes that are hashed and handed to the ring at once.
-const HAND_OVER_BYTES: usize = 64 << 10;
+/// Bytes that are hashed and handed to the ring at once. The kernel copies them to its cache within the turn that submits
+/// them, a page at a time: so few that nobody waits long for it, and that their memory is used again by the next ones.
+const HAND_OVER_BYTES: usize = 16 << 10;
 
 enum Step {
     /// Tables are walked.
