@@ -42,13 +42,24 @@ pub struct TaskDeployment {
     pub max_parallelism: u32,
     /// Its own.
     pub key_groups: KeyGroupRange,
-    /// The state that it continues from: that of all subtasks of its vertex, whatever their number was. Empty at a
-    /// fresh start.
-    pub restore: Vec<FileEntry>,
+    /// Its pipelined region: tasks that exchange records, which are deployed together, with one number of attempts.
+    pub region: u32,
+    /// The state that it continues from.
+    pub restore: RestoredState,
     /// One per input of the head, in order.
     pub gates: Vec<GateDeployment>,
     /// One per output of the chain, in order.
     pub partitions: Vec<PartitionDeployment>,
+}
+
+/// What a task continues from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RestoredState {
+    /// That of all subtasks of its vertex, whatever their number was. Empty at a fresh start.
+    pub files: Vec<FileEntry>,
+    /// The subtask goes on with its own, which so many of the files are, from the first: others run on with theirs. None: what
+    /// all of them had is dealt out.
+    pub own: Option<usize>,
 }
 
 /// The state of one task, or of one enumerator, as of one checkpoint.

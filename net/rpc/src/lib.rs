@@ -34,8 +34,8 @@ mod failure_report;
 mod messages;
 
 pub use deployment::{
-    Attempt, ChannelDeployment, GateDeployment, Location, PartitionDeployment, StateHandle,
-    TaskDeployment, TaskManagerId,
+    Attempt, ChannelDeployment, GateDeployment, Location, PartitionDeployment, RestoredState,
+    StateHandle, TaskDeployment, TaskManagerId,
 };
 pub use failure_report::FailureReport;
 pub use messages::{

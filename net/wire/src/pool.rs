@@ -1,7 +1,7 @@
-//! The frames of a shard: all allocated at start, some promised to each partition, the rest floating.
+//! Frames of a shard: all allocated at start, some promised to each partition, the rest floating.
 //!
 //! ```text
-//!   FramePool (one a shard)   total = promised to A + promised to B + … + floating
+//!   FramePool (of a region)   total = promised to A + promised to B + … + floating
 //!      ▲ reserve(n)
 //!   LocalPool (one a partition)   takes: its own n first, then floating ones, then overdraft
 //! ```

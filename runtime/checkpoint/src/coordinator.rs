@@ -102,8 +102,10 @@ pub struct CheckpointCoordinator<H> {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Status {
-    /// Tasks do not run, or not all.
+    /// No task runs, or none will soon.
     Down,
+    /// Some tasks are started again, while the others run.
+    Paused,
     /// Checkpoints may begin.
     Up,
     /// The job is told to fail, or is stopping: nothing begins any more.
@@ -148,7 +150,8 @@ impl<H: Clone> CheckpointCoordinator<H> {
         match event {
             Event::Tick => {}
             Event::Running { finished } => self.start(now, finished),
-            Event::Restart => self.stop(),
+            Event::Restart => self.stop(Status::Down),
+            Event::Pause => self.stop(Status::Paused),
             Event::Enumerators { checkpoint, states } => {
                 if let Some(pending) = self.in_phase(checkpoint, Phase::Enumerators) {
                     pending.enumerators = states;
@@ -216,6 +219,11 @@ impl<H: Clone> CheckpointCoordinator<H> {
         self.pending.values().any(|pending| pending.phase == Phase::Storing)
     }
 
+    /// Whether a savepoint is under way with which the job stops: tasks behind its barrier read nothing more.
+    pub fn is_stopping(&self) -> bool {
+        self.pending.values().any(|pending| pending.kind.is_terminal())
+    }
+
     /// How many are pending.
     pub fn pending_count(&self) -> usize {
         self.pending.len()
@@ -242,9 +250,9 @@ impl<H: Clone> CheckpointCoordinator<H> {
         self.next_trigger = self.config.interval.map(|interval| now + interval);
     }
 
-    /// No task runs any more.
-    fn stop(&mut self) {
-        self.status = Status::Down;
+    /// Not all tasks run any more: nothing begins until they do.
+    fn stop(&mut self, status: Status) {
+        self.status = status;
         if let Some((request, _)) = self.waiting.take() {
             self.effects.push(Effect::SavepointFailed { request, reason: AbortReason::Restart });
         }
@@ -336,7 +344,7 @@ impl<H: Clone> CheckpointCoordinator<H> {
             });
             // Behind it the tasks go.
             let is_final = self.final_from.is_some_and(|first| first <= checkpoint);
-            if kind.is_terminal() || kind.commits() && is_final {
+            if (kind.is_terminal() || kind.commits() && is_final) && self.status == Status::Up {
                 self.status = Status::Closing;
             }
         }

@@ -180,11 +180,14 @@ pub enum Event<H> {
     Tick,
     /// All tasks run, after the first deployment or after a restart.
     Running {
-        /// Those that were restored as finished: they take no part.
+        /// Those that are over and are not started again: they take no part.
         finished: Vec<TaskId>,
     },
     /// The job restarts, is cancelled or fails: its tasks are being stopped.
     Restart,
+    /// Some tasks are stopped and started again, while the others run: these hear what becomes of a manifest that is
+    /// being written. Behind it comes [`Event::Running`] once more.
+    Pause,
     /// The enumerators' states as of this checkpoint, in answer to [`Effect::SnapshotEnumerators`].
     Enumerators {
         /// Which.

@@ -24,6 +24,7 @@ fn event(words: &[&str]) -> Event<String> {
             Event::Running { finished: finished.iter().map(|t| task(t)).collect() }
         }
         ["restart"] => Event::Restart,
+        ["pause"] => Event::Pause,
         ["enumerators", n] => Event::Enumerators {
             checkpoint: id(n),
             states: BTreeMap::from([(VertexId(0), format!("e{n}"))]),
@@ -195,6 +196,36 @@ fn failures_in_a_row_fail_the_job_when_they_are_too_many() {
             "100 tick              => enumerators 5 Checkpoint",
             "101 no-enumerators 5  => abort 5: an enumerator could not be snapshotted: lost",
             "200 tick              => enumerators 6 Checkpoint",
+        ],
+    );
+}
+
+#[test]
+fn while_some_tasks_start_again_nothing_begins_and_the_others_hear_what_is_stored() {
+    check(
+        CheckpointConfig { max_concurrent: 2, ..config() },
+        &[
+            "0   running",
+            "100 tick              => enumerators 5 Checkpoint",
+            "100 enumerators 5     => trigger 5 0/0,0/1",
+            "101 ack 5 0/0",
+            "101 ack 5 0/1",
+            "101 ack 5 1/0         => store 5 5:0/0,5:0/1,5:1/0",
+            "200 tick              => enumerators 6 Checkpoint",
+            "200 enumerators 6     => trigger 6 0/0,0/1",
+            "201 ack 6 0/0",
+            "210 pause             => abort 6: the job restarts or ends; discard 6:0/0,e6",
+            "220 stored 5          => complete 5 30 B 120 ms; discard 4",
+            "221 ack 6 0/1         => discard 6:0/1",
+            "222 savepoint 1       => no savepoint 1: the job does not run now: ask again when it is RUNNING",
+            "230 finished 0/1",
+            "400 tick",
+            "410 running 0/1",
+            "509 tick",
+            "510 tick              => enumerators 7 Checkpoint",
+            "510 enumerators 7     => trigger 7 0/0",
+            "511 ack 7 0/0",
+            "511 ack 7 1/0         => store 7 7:0/0,7:1/0 without 0/1",
         ],
     );
 }

@@ -23,7 +23,10 @@ use wiesel_checkpoint::{CheckpointConfig, CheckpointKind, RestartConfig};
 use wiesel_connectors::MachineDiscovery;
 use wiesel_core::{
     CheckpointId, JobId, SubtaskIndex, TaskFailure, TaskId, Timestamp, VertexId,
-    config::{CheckpointRetention, CheckpointingMode, Configuration, RecoveryClaimMode, options},
+    config::{
+        CheckpointRetention, CheckpointingMode, Configuration, FailoverStrategy, RecoveryClaimMode,
+        options,
+    },
 };
 use wiesel_datastream::{SinkPreparation, VertexCode};
 use wiesel_graph::JobGraph;
@@ -47,6 +50,8 @@ pub struct CheckpointSettings {
     pub config: CheckpointConfig,
     /// What follows a failure.
     pub restart: RestartConfig,
+    /// For whom.
+    pub failover: FailoverStrategy,
     /// Begin without what is there, which is removed.
     pub fresh: bool,
     /// State that no operator takes is dropped.
@@ -67,6 +72,7 @@ impl CheckpointSettings {
             folder: None,
             config,
             restart: RestartConfig::None,
+            failover: FailoverStrategy::Region,
             fresh: false,
             allow_non_restored: false,
             savepoints: None,
@@ -81,6 +87,7 @@ impl CheckpointSettings {
         restarts.then(|| CheckpointPlan {
             config: CheckpointConfig { interval: None, ..self.config.clone() },
             restart: self.restart,
+            failover: self.failover,
             first_id: CheckpointId(1),
             retained: Vec::new(),
             restored: None,
@@ -115,6 +122,7 @@ impl CheckpointSettings {
             recovery,
             claim_mode: config.get(&options::STATE_RECOVERY_CLAIM_MODE),
             restart: RestartConfig::of(config),
+            failover: config.get(&options::FAILOVER_STRATEGY),
             config: checkpoints,
             fresh: false,
             allow_non_restored: false,
@@ -145,6 +153,8 @@ pub(crate) struct JobCheckpoints {
     /// When barriers were sent, by the wall clock.
     begun: BTreeMap<CheckpointId, Timestamp>,
     retention: CheckpointRetention,
+    /// Sinks whose last commit has failed.
+    uncommitted: BTreeSet<VertexId>,
     _owner: OwnerLock,
 }
 
@@ -194,6 +204,7 @@ impl JobCheckpoints {
             vertices: vertices.collect(),
             begun: BTreeMap::new(),
             retention: settings.config.retention,
+            uncommitted: BTreeSet::new(),
             _owner: owner,
         };
         let visible = checkpoints.of_sinks(|sink| sink.newest_visible(&MachineDiscovery))?;
@@ -210,6 +221,7 @@ impl JobCheckpoints {
         let plan = CheckpointPlan {
             config: settings.config.clone(),
             restart: settings.restart,
+            failover: settings.failover,
             first_id,
             retained: retained.into_iter().map(CheckpointId).collect(),
             restored,
@@ -249,8 +261,12 @@ impl JobCheckpoints {
                 None
             }
             CheckpointEffect::Commit(vertex, committables) => {
-                let vertex = &self.vertices[vertex.index()];
+                let (id, vertex) = (vertex, &self.vertices[vertex.index()]);
                 let committed = vertex.sink.as_ref()?.commit(&committables, &MachineDiscovery);
+                match committed {
+                    Ok(()) => self.uncommitted.remove(&id),
+                    Err(_) => self.uncommitted.insert(id),
+                };
                 committed.err().map(|failure: TaskFailure| {
                     Event::CommitFailed((&failure.uid(&vertex.uid)).into())
                 })
@@ -286,16 +302,32 @@ impl JobCheckpoints {
                 }
                 None
             }
-            CheckpointEffect::Rewire => {
-                for vertex in &self.vertices {
-                    let cleaned = vertex.sink.as_ref().map(|sink| sink.clean_up(&MachineDiscovery));
-                    if let Some(Err(failure)) = cleaned {
-                        return Some(Event::CommitFailed((&failure.uid(&vertex.uid)).into()));
-                    }
-                }
-                None
+            CheckpointEffect::Rewire(tasks) => {
+                let failed = self.clean_up(&tasks).err();
+                failed.map(|failure| Event::CommitFailed((&failure).into()))
             }
         }
+    }
+
+    /// Removes what the writers of these tasks have left. Not that of a sink whose last commit has failed: it is tried again
+    /// with the next restart, which that failure leads to.
+    fn clean_up(&self, tasks: &[TaskId]) -> Result<(), TaskFailure> {
+        for (index, vertex) in (0..).zip(&self.vertices) {
+            let of_vertex = tasks.iter().filter(|task| task.vertex == VertexId(index));
+            let subtasks: Vec<_> = of_vertex.map(|task| task.subtask).collect();
+            let Some(sink) = vertex.sink.as_ref().filter(|_| !subtasks.is_empty()) else {
+                continue;
+            };
+            if self.uncommitted.contains(&VertexId(index)) {
+                continue;
+            }
+            // Nobody writes there: what others have left as well goes with it.
+            let are_all = subtasks.len() == vertex.parallelism as usize;
+            let subtasks = (!are_all).then_some(subtasks.as_slice());
+            sink.clean_up(subtasks, &MachineDiscovery)
+                .map_err(|failure| failure.uid(&vertex.uid))?;
+        }
+        Ok(())
     }
 
     /// The job is over: what is to be deleted then goes.

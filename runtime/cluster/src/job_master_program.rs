@@ -1,8 +1,12 @@
 //! The shell around the JobMaster: carries its messages and sleeps until its next deadline.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
-use wiesel_core::{Nanos, ShardId};
+use wiesel_core::{Nanos, ShardId, TaskId};
 use wiesel_graph::ExecutionGraph;
 use wiesel_jobmanager::{CheckpointEffect, Effect, Event, JobMaster};
 use wiesel_rpc::{Envelope, Location, ToJobMaster, ToTaskManager};
@@ -24,14 +28,14 @@ use crate::{
 /// What is called with the progress of the job.
 pub(crate) type Observer = Box<dyn FnMut(&JobProgress) + Send>;
 
-/// Makes all channels of a job and sorts their ends by shard.
-pub(crate) type Connect = Box<dyn Fn(&ExecutionGraph) -> Vec<ChannelEnds> + Send>;
+/// Makes the channels of these tasks of a job and sorts their ends by shard.
+pub(crate) type Connect = Box<dyn Fn(&ExecutionGraph, &[TaskId]) -> Vec<ChannelEnds> + Send>;
 
 /// One shard, seen from the JobMaster.
 pub(crate) struct Peer {
     pub(crate) door: Door,
     pub(crate) to: Producer<Envelope<ToTaskManager>>,
-    /// For its channels after a restart.
+    /// For its channels after a restart, of all regions or some.
     pub(crate) rewired: Producer<ChannelEnds>,
     pub(crate) from: Consumer<Envelope<ToJobMaster>>,
     /// What the ring did not take.
@@ -52,7 +56,7 @@ pub(crate) struct JobMasterProgram {
     pub(crate) handle_signals: bool,
     /// There if the job takes checkpoints.
     pub(crate) checkpoints: Option<JobCheckpoints>,
-    /// Makes all channels of the job.
+    /// Makes channels of the job.
     pub(crate) connect: Connect,
 }
 
@@ -70,13 +74,8 @@ impl JobMasterProgram {
         for effect in effects {
             match effect {
                 Effect::Checkpoint(effect) => {
-                    if effect == CheckpointEffect::Rewire {
-                        let ends = (self.connect)(self.brain.graph());
-                        for (peer, ends) in self.peers.iter_mut().zip(ends) {
-                            // One slot, and the worker has emptied it when all its tasks were deployed before.
-                            let full = peer.rewired.push(ends).is_err();
-                            debug_assert!(!full, "a restart is over before the next begins");
-                        }
+                    if let CheckpointEffect::Rewire(tasks) = &effect {
+                        self.rewire(tasks);
                     }
                     let wall = shard.wall_time();
                     let checkpoints = self.checkpoints.as_mut();
@@ -94,6 +93,22 @@ impl JobMasterProgram {
                     self.shared.set_status(status);
                 }
             }
+        }
+    }
+
+    /// New channels for these tasks, to the shards that have one of them.
+    fn rewire(&mut self, tasks: &[TaskId]) {
+        let graph = self.brain.graph();
+        let mut ends = (self.connect)(graph, tasks);
+        let slots = tasks.iter().map(|task| graph.subtask(*task).slot.0 as usize);
+        for shard in slots.collect::<BTreeSet<_>>() {
+            let peer = &mut self.peers[shard];
+            // One slot a region, and the worker has emptied it when the region was deployed before.
+            let full = peer.rewired.push(std::mem::take(&mut ends[shard])).is_err();
+            debug_assert!(
+                !full || peer.rewired.is_closed(),
+                "a region is deployed before it fails again"
+            );
         }
     }
 

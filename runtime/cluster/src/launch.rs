@@ -2,12 +2,17 @@
 //!
 //! # What is always true
 //!
-//! 1. A shard's pool holds what its partitions reserve, and one frame more for every credit: `channels + 1` each that
-//!    nobody else can take, and enough that every channel can be full at once.
+//! 1. The pools of a shard, one for each region, hold what their partitions reserve, and one frame more for every credit:
+//!    `channels + 1` each that nobody else can take, and enough that every channel can be full at once.
 //! 2. A job whose tasks start futures has one place more than shards: the helper's, behind them.
 //! 3. Everything that can be wrong is found here, before a thread runs.
 
-use std::{collections::VecDeque, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use wiesel_connectors::MachineDiscovery;
 use wiesel_core::{
@@ -239,8 +244,14 @@ pub fn assemble(
     }
     let (edges, credits) =
         (graph.edges.iter().map(|edge| edge.source).collect::<Vec<_>>(), cluster.credits);
-    let connect = move |execution: &ExecutionGraph| connect(execution, &edges, credits, &doors);
-    let channels = connect(brain.graph());
+    let connect = move |execution: &ExecutionGraph, tasks: &[TaskId]| {
+        connect(execution, tasks, &edges, credits, &doors)
+    };
+    let tasks: Vec<_> = brain.graph().subtasks().iter().map(|subtask| subtask.task).collect();
+    let channels = connect(brain.graph(), &tasks);
+    // Each is rewired at most once before its tasks are deployed, and then the ring is empty.
+    let regions = brain.graph().subtasks().iter().map(|subtask| subtask.region as usize + 1);
+    let regions = regions.max().unwrap_or(1);
     let frames = frames_by_shard(brain.graph(), &graph, cluster);
     let graph = tasks_only(graph);
     let pools: Vec<_> = cluster.shards.iter().map(|_| Arc::new(PoolMetrics::default())).collect();
@@ -250,7 +261,7 @@ pub fn assemble(
     for (id, ((channels, frames), pool)) in shards.into_iter().zip(ends) {
         let (to, mailbox) = ring(MAILBOX_SLOTS);
         let (outbox, from) = ring(MAILBOX_SLOTS);
-        let (rewires, rewired) = ring(1);
+        let (rewires, rewired) = ring(regions);
         let spec = WorkerSpec {
             task_manager: TaskManagerId(0),
             job,
@@ -301,9 +312,11 @@ fn helper_spec(shards: usize) -> ShardSpec {
     }
 }
 
-/// All channels of the job, by shard. `edges`: the source of each edge.
+/// The channels of these tasks, which are whole regions, sorted as the graph has them; by shard. `edges`: the source of each
+/// edge.
 fn connect(
     execution: &ExecutionGraph,
+    tasks: &[TaskId],
     edges: &[VertexId],
     credits: usize,
     doors: &[Door],
@@ -311,8 +324,8 @@ fn connect(
     let mut channels = LocalChannels::new(credits, doors.to_vec());
     let slot_of = |task| execution.subtask(task).slot.0 as usize;
     for (edge, source) in (0..).zip(edges) {
-        for subtask in execution.subtasks().iter().filter(|s| s.task.vertex == *source) {
-            for channel in execution.channels_from(EdgeId(edge), subtask.task) {
+        for task in tasks.iter().filter(|task| task.vertex == *source) {
+            for channel in execution.channels_from(EdgeId(edge), *task) {
                 let (producer, consumer) = (channel.producer, channel.consumer);
                 let id = ChannelId { edge, producer, consumer };
                 channels.connect(id, slot_of(producer), slot_of(consumer));
@@ -322,17 +335,19 @@ fn connect(
     channels.into_ends()
 }
 
-/// Frames per shard; invariant 1 has the sum.
+/// Frames per shard and region; invariant 1 has the sum.
 fn frames_by_shard<F>(
     execution: &ExecutionGraph,
     graph: &JobGraph<F>,
     cluster: &ClusterOptions,
-) -> Vec<usize> {
-    let mut frames = vec![0; cluster.shards.len()];
+) -> Vec<BTreeMap<u32, usize>> {
+    let mut frames = vec![BTreeMap::new(); cluster.shards.len()];
     for (edge, job_edge) in (0..).zip(&graph.edges) {
         for subtask in execution.subtasks().iter().filter(|s| s.task.vertex == job_edge.source) {
             let channels = execution.channels_from(EdgeId(edge), subtask.task).count();
-            frames[subtask.slot.0 as usize] += channels + 1 + channels * cluster.credits;
+            let of_shard = &mut frames[subtask.slot.0 as usize];
+            *of_shard.entry(subtask.region).or_default() +=
+                channels + 1 + channels * cluster.credits;
         }
     }
     frames

@@ -156,7 +156,7 @@ impl JobCheckpoints {
                         true => Ok(()),
                         false => sink.commit(&committables, &MachineDiscovery),
                     };
-                    committed.and_then(|()| sink.clean_up(&MachineDiscovery))
+                    committed.and_then(|()| sink.clean_up(None, &MachineDiscovery))
                 }
             };
             prepared.map_err(|failure| ClusterError::Prepare(failure.uid(&vertex.uid)))?;

@@ -93,7 +93,7 @@ pub trait SplitEnumerator: Send {
     /// A reader has nothing to read.
     fn request_split(&mut self, subtask: SubtaskIndex) -> Assignment;
 
-    /// A reader is gone; these splits of it are unread.
+    /// A reader is gone; these splits of it are unread. Not called where a reader starts again: it gets them itself.
     fn add_splits_back(&mut self, subtask: SubtaskIndex, splits: Vec<SplitPayload>);
 
     /// What has not been handed out, as bytes.

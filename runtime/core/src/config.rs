@@ -27,7 +27,10 @@ mod value;
 
 use std::{collections::BTreeMap, fmt};
 
-pub use choice::{CheckpointRetention, CheckpointingMode, RecoveryClaimMode, RestartStrategyType};
+pub use choice::{
+    CheckpointRetention, CheckpointingMode, FailoverStrategy, RecoveryClaimMode,
+    RestartStrategyType,
+};
 pub use error::ConfigError;
 pub use option::{ConfigOption, OptionInfo};
 pub use value::{ConfigValue, Folders, MemorySize};

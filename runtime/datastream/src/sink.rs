@@ -11,7 +11,7 @@ use wiesel_connectors::{
     AsJson, AsLines, CollectSink, CollectedRecords, Discovery, Encode, EncodeError, FileSink, Sink,
     SinkWriter, StdoutSink, WriterContext, WriterStatus,
 };
-use wiesel_core::{Blame, CheckpointId, Meta, Nanos, TaskFailure, Timestamp};
+use wiesel_core::{Blame, CheckpointId, Meta, Nanos, SubtaskIndex, TaskFailure, Timestamp};
 use wiesel_operators::{
     COMMITTABLES, Chain, Control, Link, OutputPort, Progress, Snapshot, Start, Status, TaskContext,
 };
@@ -55,7 +55,11 @@ pub trait SinkPreparation: Send {
     /// # Errors
     ///
     /// If something cannot be removed.
-    fn clean_up(&self, discovery: &dyn Discovery) -> Result<(), TaskFailure>;
+    fn clean_up(
+        &self,
+        subtasks: Option<&[SubtaskIndex]>,
+        discovery: &dyn Discovery,
+    ) -> Result<(), TaskFailure>;
 
     /// See [`Sink::newest_visible`].
     ///
@@ -111,8 +115,12 @@ impl<S: Sink> SinkPreparation for Preparation<S> {
         self.0.pin(committables, discovery)
     }
 
-    fn clean_up(&self, discovery: &dyn Discovery) -> Result<(), TaskFailure> {
-        self.0.clean_up(discovery)
+    fn clean_up(
+        &self,
+        subtasks: Option<&[SubtaskIndex]>,
+        discovery: &dyn Discovery,
+    ) -> Result<(), TaskFailure> {
+        self.0.clean_up(subtasks, discovery)
     }
 
     fn newest_visible(

@@ -257,14 +257,13 @@ impl<T: Record, R: SourceReader<T>, D: Link<T>> Head for SourceHead<T, R, D> {
     }
 
     /// Splits are dealt out round robin, in order: which reader had them does not matter, but each has to read them in
-    /// the order of their event times.
+    /// the order of their event times. If the other readers run on, each goes on with its own.
     fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {
-        let parallelism = self.context.parallelism().max(1) as usize;
-        let mine = self.context.id().subtask.index();
+        let (first, step) = snapshot.share(&self.context);
         let splits = snapshot.operator(SPLITS).map(|split| SplitPayload(split.to_vec()));
         let mut splits: Vec<_> = splits.collect();
         R::sort(&mut splits);
-        for split in splits.into_iter().skip(mine).step_by(parallelism) {
+        for split in splits.into_iter().skip(first).step_by(step) {
             self.reader
                 .add_split(split)
                 .map_err(|failure| TaskFailure { blame: Blame::Environment, ..failure })?;

@@ -3,7 +3,8 @@
 use wiesel_core::TaskId;
 use wiesel_graph::{EdgeId, ExecutionGraph};
 use wiesel_rpc::{
-    Attempt, ChannelDeployment, GateDeployment, Location, PartitionDeployment, TaskDeployment,
+    Attempt, ChannelDeployment, GateDeployment, Location, PartitionDeployment, RestoredState,
+    TaskDeployment,
 };
 
 /// The order to run `task`. `attempts` is indexed like the subtasks of the graph, `locations` by slot.
@@ -39,7 +40,8 @@ pub(crate) fn deployment_of(
         parallelism: vertex.parallelism,
         max_parallelism: vertex.max_parallelism,
         key_groups: subtask.key_groups,
-        restore: Vec::new(),
+        region: subtask.region,
+        restore: RestoredState::default(),
         gates: graph.inputs(task.vertex).into_iter().map(gate).collect(),
         partitions: graph.outputs(task.vertex).into_iter().map(partition).collect(),
     }

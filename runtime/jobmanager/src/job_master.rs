@@ -3,21 +3,24 @@
 //! ```text
 //!   Start ──▶ Deploy to all ──▶ every Deployed is in ──▶ Start to all ──▶ Running … Finished ──▶ job Finished
 //!        ▲        │                                                          │
-//!        │        └────────────── the first Failed, or Cancel ───────────────┘
+//!        │        └─────────────────── a Failed, or Cancel ──────────────────┘
 //!        │                          └──▶ Cancel to all ──▶ all are over ──▶ job Failed, or Canceled
-//!        └── Restarting, if the restart strategy allows ──────┘
+//!        └── Restarting: the same for the region of the task that failed, if the restart strategy allows (`failover`)
 //! ```
 //!
 //! # What is always true
 //!
-//! 1. No task runs before all are deployed: what is wrong with one is known before any has read or written.
+//! 1. No task runs before all are deployed: what is wrong with one is known before any has read or written. Of those that start
+//!    again none runs before its region is deployed.
 //! 2. A job is over when, and only when, all its tasks are; then there are no more effects.
-//! 3. The first failure is the job's. What happens while it is stopped is a consequence, and is not reported over it.
+//! 3. The first failure is the job's, or its region's. What happens while that is stopped is a consequence, and is not reported
+//!    over it.
 //! 4. A message about another job or attempt changes nothing; one that crossed a `Cancel` does neither. Any other
 //!    that does not fit the state of its task fails the job, and the blame is ours.
 
 mod checkpointing;
 mod event;
+mod failover;
 #[cfg(test)]
 mod random;
 mod splits;
@@ -34,14 +37,14 @@ use wiesel_rpc::{
 };
 
 use crate::{
-    JobMasterError, JobStatus, SourceEnumerator, alignment::Alignment, deployment::deployment_of,
-    source_desk::SourceDesk,
+    JobMasterError, JobStatus, SourceEnumerator, alignment::Alignment, source_desk::SourceDesk,
 };
 
 pub use checkpointing::{CheckpointEffect, CheckpointPlan, CheckpointStats, CompletedCheckpoint};
 pub use event::{Effect, Event};
 
 use checkpointing::Checkpointing;
+use failover::Failover;
 
 /// How long tasks may take to stop. Flink's `task.cancellation.timeout`; a turn is microseconds, so only a user
 /// function that never returns gets there.
@@ -59,8 +62,7 @@ pub struct JobMaster {
     desks: BTreeMap<VertexId, SourceDesk>,
     alignment: Alignment,
     status: JobStatus,
-    /// All tasks were told to run.
-    is_started: bool,
+    failover: Failover,
     failure: Option<FailureReport>,
     cancel_deadline: Option<Nanos>,
     retry_deadline: Option<Nanos>,
@@ -76,6 +78,7 @@ struct Task {
     attempt: Attempt,
     state: TaskState,
     is_deployed: bool,
+    is_told_to_run: bool,
     /// It has processed all its data.
     has_ended: bool,
     metrics: Option<TaskMetricsReport>,
@@ -113,9 +116,11 @@ impl JobMaster {
             attempt: Attempt { task: subtask.task, number: 0 },
             state: TaskState::Created,
             is_deployed: false,
+            is_told_to_run: false,
             has_ended: false,
             metrics: None,
         });
+        let regions = graph.subtasks().iter().map(|subtask| subtask.region + 1).max();
         Ok(Self {
             job,
             tasks: tasks.collect(),
@@ -124,7 +129,7 @@ impl JobMaster {
             desks,
             alignment: Alignment::default(),
             status: JobStatus::Created,
-            is_started: false,
+            failover: Failover::new(regions.unwrap_or(0)),
             failure: None,
             cancel_deadline: None,
             retry_deadline: None,
@@ -168,7 +173,7 @@ impl JobMaster {
     pub fn next_deadline(&self) -> Option<Nanos> {
         let of_checkpoints = self.checkpointing.as_ref().and_then(Checkpointing::next_deadline);
         let ours = self.cancel_deadline.into_iter().chain(self.retry_deadline);
-        let ours = ours.chain(self.alignment.next_deadline());
+        let ours = ours.chain(self.alignment.next_deadline()).chain(self.failover.next_deadline());
         ours.chain(of_checkpoints.filter(|_| !self.status.is_terminal())).min()
     }
 
@@ -199,22 +204,7 @@ impl JobMaster {
 
     fn start(&mut self) {
         self.become_status(JobStatus::Running);
-        self.deploy_all();
-    }
-
-    fn deploy_all(&mut self) {
-        self.note_restored();
-        for index in 0..self.tasks.len() {
-            let task = self.tasks[index].attempt.task;
-            let attempts = |task| {
-                let index = self.graph.task_index(task).expect("channels end at tasks of the job");
-                self.tasks[index].attempt
-            };
-            let mut deployment = deployment_of(&self.graph, task, &attempts, &self.locations);
-            deployment.restore = self.state_of(task.vertex);
-            self.become_state(index, TaskState::Deploying);
-            self.send(index, ToTaskManager::Deploy(Box::new(deployment)));
-        }
+        self.deploy(&Vec::from_iter(0..self.tasks.len()));
     }
 
     fn cancel(&mut self, now: Nanos) {
@@ -223,9 +213,10 @@ impl JobMaster {
             if self.status == JobStatus::Restarting {
                 self.failure = None; // Whoever cancels knows better than to wait for another try.
             }
+            self.failover.forget();
             self.coordinate(now, wiesel_checkpoint::Event::Restart);
             self.become_status(JobStatus::Cancelling);
-            self.stop_all(now);
+            self.stop(now, |_| true);
         }
     }
 
@@ -237,7 +228,7 @@ impl JobMaster {
             self.send(index, message);
         }
         if self.cancel_deadline.is_some_and(|deadline| deadline <= now) {
-            self.give_up_on_stopping();
+            self.give_up_on_stopping(now);
         }
         self.coordinate(now, wiesel_checkpoint::Event::Tick);
     }
@@ -283,12 +274,7 @@ impl JobMaster {
             return self.does_not_fit(now, index, "DEPLOYED");
         }
         self.tasks[index].is_deployed = true;
-        if self.tasks.iter().all(|task| task.is_deployed) {
-            self.is_started = true;
-            for index in 0..self.tasks.len() {
-                self.send(index, ToTaskManager::Start(self.tasks[index].attempt));
-            }
-        }
+        self.start_deployed();
     }
 
     fn on_state(&mut self, now: Nanos, attempt: Attempt, state: TaskState) {
@@ -298,7 +284,9 @@ impl JobMaster {
             return; // It crossed a `Cancel`, or was given up on.
         }
         let fits = match state {
-            TaskState::Running => current == TaskState::Deploying && self.is_started,
+            TaskState::Running => {
+                current == TaskState::Deploying && self.tasks[index].is_told_to_run
+            }
             TaskState::Finished => current.may_become(state),
             TaskState::Canceled => current == TaskState::Canceling,
             // A failure comes with its reason, and the others are for us to decide.
@@ -328,7 +316,7 @@ impl JobMaster {
         let current = self.tasks[index].state;
         if current.may_become(TaskState::Failed) {
             self.become_state(index, TaskState::Failed);
-            self.fail(now, failure);
+            self.fail(now, failure, Some(&[index]));
         } else if !current.is_terminal() {
             self.does_not_fit(now, index, "FAILED");
         }
@@ -337,26 +325,11 @@ impl JobMaster {
     fn shard_lost(&mut self, now: Nanos, location: Location, failure: FailureReport) {
         let lost = |index: &usize| self.location(*index) == location;
         let lost: Vec<_> = (0..self.tasks.len()).filter(lost).collect();
-        let mut has_lost = false;
-        for index in lost {
-            if self.tasks[index].state.may_become(TaskState::Failed) {
-                self.become_state(index, TaskState::Failed);
-                has_lost = true;
-            }
-        }
-        if has_lost {
-            self.fail(now, failure);
-        }
-    }
-
-    /// The failure of the job, unless it is stopping already.
-    fn fail(&mut self, now: Nanos, failure: FailureReport) {
-        if self.status == JobStatus::Running && !self.is_stopping {
-            let again = self.plan_restart(now, &failure);
-            self.coordinate(now, wiesel_checkpoint::Event::Restart);
-            self.failure = Some(failure);
-            self.become_status(if again { JobStatus::Restarting } else { JobStatus::Failing });
-            self.stop_all(now);
+        let is_on = |index: &usize| self.tasks[*index].state.may_become(TaskState::Failed);
+        let lost: Vec<_> = lost.into_iter().filter(is_on).collect();
+        lost.iter().for_each(|index| self.become_state(*index, TaskState::Failed));
+        if !lost.is_empty() {
+            self.fail(now, failure, Some(&lost));
         }
     }
 
@@ -365,29 +338,7 @@ impl JobMaster {
         let Task { attempt, state, .. } = self.tasks[index];
         let name = self.graph.task_name(attempt.task);
         let cause = format!("{name} reported {what} while it was {state}");
-        self.fail(now, self.ours("follow a task", cause, attempt.task));
-    }
-
-    fn give_up_on_stopping(&mut self) {
-        self.cancel_deadline = None;
-        if self.status == JobStatus::Restarting || self.is_stopping {
-            self.become_status(JobStatus::Failing);
-        }
-        for index in 0..self.tasks.len() {
-            let Task { attempt, state, .. } = self.tasks[index];
-            if state.is_terminal() {
-                continue;
-            }
-            if self.failure.is_none() {
-                let name = self.graph.task_name(attempt.task);
-                let limit = CANCEL_TIMEOUT.as_secs();
-                let cause = format!(
-                    "{name} did not stop within {limit} s: does a function of it ever return?"
-                );
-                self.failure = Some(self.ours("stop a task", cause, attempt.task));
-            }
-            self.become_state(index, TaskState::Failed);
-        }
+        self.fail(now, self.ours("follow a task", cause, attempt.task), Some(&[index]));
     }
 
     fn ours(&self, doing: &str, cause: String, task: TaskId) -> FailureReport {
@@ -396,31 +347,11 @@ impl JobMaster {
         FailureReport::from(&failure)
     }
 
-    /// Asks every task to stop that is not over.
-    fn stop_all(&mut self, now: Nanos) {
-        self.cancel_deadline = Some(now + CANCEL_TIMEOUT);
-        self.retry_deadline = None;
-        for index in 0..self.tasks.len() {
-            match self.tasks[index].state {
-                TaskState::Created => self.become_state(index, TaskState::Canceled),
-                TaskState::Deploying | TaskState::Running => {
-                    self.become_state(index, TaskState::Canceling);
-                    self.send(index, ToTaskManager::Cancel(self.tasks[index].attempt));
-                }
-                _ => {}
-            }
-        }
-    }
-
     fn end_if_all_are_over(&mut self, now: Nanos) {
-        if self.status.is_terminal() || !self.tasks.iter().all(|task| task.state.is_terminal()) {
-            return;
-        }
         if self.status == JobStatus::Restarting {
-            self.cancel_deadline = None;
-            if self.is_restart_due(now) {
-                self.restart(now);
-            }
+            return self.restart_if_due(now);
+        }
+        if self.status.is_terminal() || !self.tasks.iter().all(|task| task.state.is_terminal()) {
             return;
         }
         let end = match self.status {

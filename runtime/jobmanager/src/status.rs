@@ -19,7 +19,7 @@ pub enum JobStatus {
     Created,
     /// Tasks are being deployed or run.
     Running,
-    /// A task failed; the others are stopped, and all will be deployed again.
+    /// A task failed; its region is stopped and will be deployed again, while others run. Or all of the job.
     Restarting,
     /// A task failed; the others are stopped.
     Failing,

@@ -303,10 +303,8 @@ impl<T: Record, F: AsyncFunction<T>, D: Link<F::Out>> Control for AsyncWait<T, F
 
     /// Elements are dealt out round robin: which subtask had them does not matter.
     fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {
-        let parallelism = self.context.parallelism().max(1) as usize;
-        let mine = self.context.id().subtask.index();
-        let name = self.name.clone();
-        for bytes in snapshot.operator(&name).skip(mine).step_by(parallelism) {
+        let (name, context) = (self.name.clone(), self.context.clone());
+        for bytes in snapshot.dealt(&name, &context) {
             let (record, meta) = decode::<T>(bytes)?;
             self.take(record, meta);
         }

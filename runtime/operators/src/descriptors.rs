@@ -94,7 +94,7 @@ pub(crate) fn check<K: Key>(
     snapshot: &Snapshot,
 ) -> Result<(), TaskFailure> {
     let Some(types) = types::<K>(task, keeps)? else { return Ok(()) };
-    for bytes in snapshot.operator(PART) {
+    for bytes in snapshot.everyones(PART) {
         let old = OperatorStateSchema::read(task.uid(), bytes).map_err(table_failure)?;
         types.check_restore_with(&old, |_| Err(FIX)).map_err(table_failure)?;
     }

@@ -210,7 +210,7 @@ impl OperatorStates {
             return Ok(());
         }
         let ours = self.schema(task)?;
-        for bytes in snapshot.operator(STATES) {
+        for bytes in snapshot.everyones(STATES) {
             let old = OperatorStateSchema::read(task.uid(), bytes).map_err(table_failure)?;
             // What another function of the chain has is for that one to check.
             let concerns_us = |state: &&StateDescriptor| {
@@ -223,7 +223,7 @@ impl OperatorStates {
         }
         for (state, store) in &mut self.states {
             let mut copies = Vec::new();
-            for bytes in snapshot.operator(&part_of(state.name)) {
+            for bytes in snapshot.everyones(&part_of(state.name)) {
                 copies.push(Copy::read(state.name, bytes)?);
             }
             restore_state(state, store.as_mut(), copies, task)?;

@@ -327,9 +327,7 @@ where
         let damaged = |what: &str| {
             TaskFailure::new(Blame::Environment, "restore combined records", what.to_owned())
         };
-        let parallelism = self.context.parallelism().max(1) as usize;
-        let mine = self.context.id().subtask.index();
-        for part in snapshot.operator(STATE).skip(mine).step_by(parallelism) {
+        for part in snapshot.dealt(STATE, &self.context) {
             let Some((start, rows)) = part.split_first_chunk::<8>() else {
                 return Err(damaged("it ends within its header"));
             };

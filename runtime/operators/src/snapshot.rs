@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 
 use wiesel_core::{KeyGroup, KeyGroupRange};
 
+use crate::TaskContext;
+
 /// The parts that say what the sinks of a chain have pre-committed. The JobMaster reads them too: it commits.
 pub const COMMITTABLES: &str = "committables";
 
@@ -26,6 +28,8 @@ pub const COMMITTABLES: &str = "committables";
 pub struct Snapshot {
     parts: BTreeMap<(String, Option<u16>), Vec<Vec<u8>>>,
     is_without_tables: bool,
+    /// What other subtasks have, and go on with. There if the parts are those of one subtask, which continues with them.
+    others: Option<BTreeMap<String, Vec<Vec<u8>>>>,
 }
 
 impl Snapshot {
@@ -36,6 +40,17 @@ impl Snapshot {
 
     pub(crate) fn is_without_tables(&self) -> bool {
         self.is_without_tables
+    }
+
+    /// One of a subtask alone, which goes on where it was while the others run on: nothing of it is dealt out.
+    pub fn of_one() -> Self {
+        Self { others: Some(BTreeMap::new()), ..Self::default() }
+    }
+
+    /// Adds an operator part that another subtask has, which runs on with it: the snapshot is [`of_one`](Self::of_one).
+    pub fn put_of_another(&mut self, name: &str, bytes: Vec<u8>) {
+        let others = self.others.get_or_insert_default();
+        others.entry(name.to_owned()).or_default().push(bytes);
     }
 
     /// Adds a part. Operator state that several subtasks write under one name is kept as a list.
@@ -65,9 +80,30 @@ impl Snapshot {
         names
     }
 
-    /// The operator parts of `name`.
+    /// The operator parts of `name`: of all subtasks or, of one that goes on where it was, its own.
     pub fn operator(&self, name: &str) -> impl Iterator<Item = &[u8]> {
         self.parts.get(&(name.to_owned(), None)).into_iter().flatten().map(Vec::as_slice)
+    }
+
+    /// The operator parts of `name` of all subtasks, also of those that run on.
+    pub fn everyones(&self, name: &str) -> impl Iterator<Item = &[u8]> {
+        let of_others = self.others.as_ref().and_then(|others| others.get(name));
+        self.operator(name).chain(of_others.into_iter().flatten().map(Vec::as_slice))
+    }
+
+    /// The operator parts of `name` that are for this subtask, where it does not matter who had them: each n-th one or, if
+    /// the others run on, its own.
+    pub fn dealt(&self, name: &str, task: &TaskContext) -> impl Iterator<Item = &[u8]> {
+        let (first, step) = self.share(task);
+        self.operator(name).skip(first).step_by(step)
+    }
+
+    /// Which of the parts of a name are for this subtask: the first of them, and from one to the next.
+    pub fn share(&self, task: &TaskContext) -> (usize, usize) {
+        match self.others {
+            Some(_) => (0, 1),
+            None => (task.id().subtask.index(), task.parallelism().max(1) as usize),
+        }
     }
 
     /// Adds all parts of another subtask's snapshot.

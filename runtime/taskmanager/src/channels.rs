@@ -26,6 +26,12 @@ pub struct ChannelEnds {
 }
 
 impl ChannelEnds {
+    /// Adds others, for those of the same channels that are left from before.
+    pub(crate) fn replace(&mut self, others: Self) {
+        self.senders.extend(others.senders);
+        self.receivers.extend(others.receivers);
+    }
+
     /// Takes the producer's end.
     pub fn sender(&mut self, id: ChannelId) -> Option<ChannelSender> {
         self.senders.remove(&id)

@@ -1,14 +1,16 @@
 //! The state that a task continues from: of all files of its vertex, the parts that it may need.
 //!
-//! These reads wait. They happen while a task is deployed, when nothing runs.
+//! These reads wait. They happen while a task is deployed, when nothing runs or, where one region starts again, while tasks of
+//! others that are on the same shard have no turns.
 
 use std::path::Path;
 
 use wiesel_core::{Blame, KeyGroupRange, TaskFailure};
 use wiesel_operators::{COMMITTABLES, Snapshot};
-use wiesel_storage::{CheckpointDirectory, FileEntry, LocalStorage, PartKind, StorageError};
+use wiesel_rpc::RestoredState;
+use wiesel_storage::{CheckpointDirectory, LocalStorage, PartKind, StorageError};
 
-/// Reads the parts of `files`, below the job's folder of checkpoints: keyed ones of `groups`, and all others. What was
+/// Reads the parts of what is restored, below the job's folder of checkpoints: keyed ones of `groups`, and all others. What was
 /// pre-committed is the JobMaster's to commit.
 ///
 /// # Errors
@@ -16,13 +18,15 @@ use wiesel_storage::{CheckpointDirectory, FileEntry, LocalStorage, PartKind, Sto
 /// If a file is not there, or a bit of it is not what was written.
 pub(crate) fn read_state(
     folder: &Path,
-    files: &[FileEntry],
+    state: &RestoredState,
     groups: KeyGroupRange,
 ) -> Result<Snapshot, TaskFailure> {
     let read = || -> Result<Snapshot, StorageError> {
         let directory = CheckpointDirectory::new(LocalStorage::open(folder)?);
-        let mut snapshot = Snapshot::default();
-        for file in files {
+        let mut snapshot =
+            if state.own.is_some() { Snapshot::of_one() } else { Snapshot::default() };
+        for (at, file) in state.files.iter().enumerate() {
+            let is_of_another = state.own.is_some_and(|own| at >= own);
             for part in &file.parts {
                 let group = match part.kind {
                     PartKind::Keyed(group) if !groups.contains(group) => continue,
@@ -30,7 +34,10 @@ pub(crate) fn read_state(
                     _ if *part.name == *COMMITTABLES => continue,
                     _ => None,
                 };
-                snapshot.put(&part.name, group, directory.read(file, part)?);
+                match is_of_another && group.is_none() {
+                    true => snapshot.put_of_another(&part.name, directory.read(file, part)?),
+                    false => snapshot.put(&part.name, group, directory.read(file, part)?),
+                }
             }
         }
         Ok(snapshot)

@@ -6,10 +6,15 @@
 //! 2. Messages for another job, or for an attempt that is not here, are dropped (fencing).
 //! 3. The worker is done when the JobMaster's end of its mailbox is gone, and what was written for tasks that are gone
 //!    is removed.
-//! 4. Tasks of two attempts are never here at once: with the first deployment of a newer attempt come new channels
-//!    and new frames.
+//! 4. Tasks of two attempts of a region are never here at once: with the first deployment of a newer attempt come new channels
+//!    and new frames, for this region alone.
 
-use std::{collections::VecDeque, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use wiesel_core::{
     Blame, JobId, Nanos, TaskFailure, TaskId, config::Folders, metrics::TaskMetrics,
@@ -60,12 +65,12 @@ pub struct WorkerSpec {
     pub graph: JobGraph<Box<dyn TaskFactory>>,
     /// The channel ends of this shard, for the first attempts of its tasks.
     pub channels: ChannelEnds,
-    /// Those for later attempts: a set for each restart of the job.
+    /// Those for later attempts: a set for each restart of regions that have tasks here.
     pub rewired: Consumer<ChannelEnds>,
     /// The folder of the job's checkpoints, if it takes any.
     pub checkpoints: Option<PathBuf>,
-    /// Frames of this shard's pool: the sum of what its partitions reserve, and what floats.
-    pub frames: usize,
+    /// Frames of this shard's pools, by region: the sum of what its partitions reserve, and what floats.
+    pub frames: BTreeMap<u32, usize>,
     /// From the JobMaster.
     pub mailbox: Consumer<Envelope<ToTaskManager>>,
     /// To the JobMaster.
@@ -86,31 +91,45 @@ pub struct WorkerSpec {
 pub struct Worker {
     spec: WorkerSpec,
     shard: Shard,
-    pool: FramePool,
+    /// By region, if a task of it was ever here.
+    regions: BTreeMap<u32, Region>,
     helper: Option<HelperClient>,
     slots: Vec<Slot>,
     /// State on its way to the disk.
     writes: Writes,
-    /// Of the tasks that are here.
-    attempt: u32,
     reports: VecDeque<ToJobMaster>,
     heartbeat_at: Nanos,
     precedence: Precedence,
 }
 
+/// The tasks of a region that are here.
+struct Region {
+    /// How often they were deployed before.
+    attempt: u32,
+    /// Theirs alone: regions that start again do not take frames from those that run.
+    pool: FramePool,
+}
+
+impl Region {
+    fn new(attempt: u32, frames: usize, record_bytes_max: usize) -> Self {
+        Self { attempt, pool: FramePool::new(frames, record_bytes_max) }
+    }
+}
+
 impl Worker {
     /// A worker on `shard`. Allocates all frames.
     pub fn new(mut spec: WorkerSpec, shard: Shard) -> Self {
-        let pool = FramePool::new(spec.frames, spec.options.record_bytes_max);
+        let record_bytes_max = spec.options.record_bytes_max;
+        let region =
+            |(id, frames): (&u32, &usize)| (*id, Region::new(0, *frames, record_bytes_max));
         let heartbeat_at = shard.now() + spec.options.heartbeat_every;
         Self {
             helper: spec.helper.take().map(HelperClient::new),
+            regions: spec.frames.iter().map(region).collect(),
             spec,
             shard,
-            pool,
             slots: Vec::new(),
             writes: Writes::default(),
-            attempt: 0,
             reports: VecDeque::new(),
             heartbeat_at,
             precedence: Precedence::default(),
@@ -187,7 +206,7 @@ impl Worker {
         if deployment.fingerprint != self.spec.graph.fingerprint().0 {
             return Err(named("this worker was built from another program".to_owned()));
         }
-        self.become_attempt(attempt.number);
+        let pool = self.become_attempt(deployment.region, attempt);
         let vertex = self.spec.graph.vertex(attempt.task.vertex);
         let metrics = Arc::new(TaskMetrics::default());
         let context = TaskContext::new(
@@ -235,7 +254,7 @@ impl Worker {
             });
             let channels: Vec<_> = senders.collect::<Result<_, _>>()?;
             let frames = PartitionOptions::frames_reserved(&partitioner, channels.len());
-            let frames = self.pool.reserve(frames).map_err(|error| {
+            let frames = pool.reserve(frames).map_err(|error| {
                 TaskFailure::new(Blame::Job, "reserve the frames of a partition", error)
             })?;
             plans.push(PartitionPlan {
@@ -255,7 +274,7 @@ impl Worker {
             .map_err(|failure| failure.uid(context.uid()).subtask(attempt.task.subtask))?;
         let mut task = Task::new(context, head, gates, self.spec.options.task);
         if let Some(folder) =
-            self.spec.checkpoints.as_ref().filter(|_| !deployment.restore.is_empty())
+            self.spec.checkpoints.as_ref().filter(|_| !deployment.restore.files.is_empty())
         {
             let state = read_state(folder, &deployment.restore, deployment.key_groups)?;
             // What cannot be read as it was written cannot be read the next time either.
@@ -265,18 +284,25 @@ impl Worker {
         Ok(Slot::new(attempt, metrics, task))
     }
 
-    /// Makes room for the tasks of another attempt. Invariant 4.
-    fn become_attempt(&mut self, number: u32) {
-        if number == self.attempt {
-            return;
+    /// Makes room for the tasks of another attempt of a region, and gives the region's frames. Invariant 4.
+    fn become_attempt(&mut self, region: u32, Attempt { task, number }: Attempt) -> FramePool {
+        debug_assert!(
+            self.slots.iter().all(|slot| slot.attempt.task != task),
+            "a task is over before it is deployed again"
+        );
+        if let Some(known) = self.regions.get(&region).filter(|known| known.attempt == number) {
+            return known.pool.clone();
         }
-        debug_assert!(self.slots.is_empty(), "all tasks are over before one is deployed again");
-        self.attempt = number;
+        // Also those of other regions that come next: each replaces its own.
         while let Some(ends) = self.spec.rewired.pop() {
-            self.spec.channels = ends;
+            self.spec.channels.replace(ends);
         }
         // What is left of the old channels holds frames of the old pool, and they keep each other.
-        self.pool = FramePool::new(self.spec.frames, self.spec.options.record_bytes_max);
+        let frames = self.spec.frames.get(&region).copied().unwrap_or(0);
+        let region_of = Region::new(number, frames, self.spec.options.record_bytes_max);
+        let pool = region_of.pool.clone();
+        self.regions.insert(region, region_of);
+        pool
     }
 
     /// Gives each task a turn; says whether one worked, and if none did when the next wants one at the latest.
@@ -364,7 +390,7 @@ impl Worker {
             return;
         }
         self.heartbeat_at = now + self.spec.options.heartbeat_every;
-        self.spec.pool.note(&self.pool);
+        self.spec.pool.note(self.regions.values().map(|region| &region.pool));
         if self.reports.is_empty() && !self.slots.is_empty() {
             let read = |slot: &Slot| TaskMetricsReport::read(slot.attempt, &slot.metrics);
             let metrics = self.slots.iter().map(read).collect();
@@ -433,7 +459,7 @@ impl Program for Worker {
 impl Drop for Worker {
     fn drop(&mut self) {
         std::mem::take(&mut self.slots).into_iter().for_each(Slot::dispose);
-        self.spec.pool.note(&self.pool);
+        self.spec.pool.note(self.regions.values().map(|region| &region.pool));
     }
 }
 

@@ -111,7 +111,7 @@ fn choose(random: &mut Random, model: &mut Model, now: Nanos) -> (&'static str, 
             model.up = false;
             model.running.clear();
             model.ended.clear();
-            ("restart", Event::Restart)
+            ("restart", if random.one_in(2) { Event::Pause } else { Event::Restart })
         }
         _ if !model.up && random.one_in(2) => {
             if !model.running.is_empty() {

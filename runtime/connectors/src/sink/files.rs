@@ -19,7 +19,7 @@ use std::{
 };
 
 use serde::Serialize;
-use wiesel_core::{Blame, CheckpointId, TaskFailure};
+use wiesel_core::{Blame, CheckpointId, SubtaskIndex, TaskFailure};
 use wiesel_record::{Item, Record};
 use wiesel_shard::Shard;
 
@@ -110,7 +110,7 @@ impl<T: Record, E: Encode<T>> Sink for FileSink<T, E> {
             }
             Err(error) => return Err(system(error)),
         }
-        transaction::clean_up(folder, discovery)?;
+        transaction::clean_up(folder, None, discovery)?;
         let mut held = discovery.read_dir(folder).map_err(system)?;
         held.retain(|path| transaction::name_of(path).and_then(transaction::kept_name).is_none());
         if !held.is_empty() && !self.overwrite {
@@ -157,8 +157,12 @@ impl<T: Record, E: Encode<T>> Sink for FileSink<T, E> {
         transaction::pin(&self.folder, committables, discovery)
     }
 
-    fn clean_up(&self, discovery: &dyn Discovery) -> Result<(), TaskFailure> {
-        transaction::clean_up(&self.folder, discovery)
+    fn clean_up(
+        &self,
+        subtasks: Option<&[SubtaskIndex]>,
+        discovery: &dyn Discovery,
+    ) -> Result<(), TaskFailure> {
+        transaction::clean_up(&self.folder, subtasks, discovery)
     }
 
     fn newest_visible(
@@ -310,7 +314,6 @@ impl<T: Record, E: Encode<T>> SinkWriter<T> for FileWriter<E> {
 mod tests {
     use std::fs;
 
-    use wiesel_core::SubtaskIndex;
     use wiesel_record::Viewed;
 
     use super::*;

@@ -84,14 +84,19 @@ pub trait Sink: Clone + Send + 'static {
         Ok(())
     }
 
-    /// Removes what writers that are gone have left and nobody will commit. Called in the JobMaster before writers
-    /// are made that continue from a checkpoint, behind its commits; then instead of `prepare`.
+    /// Removes what writers that are gone have left and nobody will commit: those of these subtasks, while others write on, or
+    /// (`None`) of all that ever were. Called in the JobMaster before writers are made that continue from a checkpoint, behind
+    /// its commits; then instead of `prepare`.
     ///
     /// # Errors
     ///
     /// If something that was left cannot be removed.
-    fn clean_up(&self, discovery: &dyn Discovery) -> Result<(), TaskFailure> {
-        let _ = discovery;
+    fn clean_up(
+        &self,
+        subtasks: Option<&[SubtaskIndex]>,
+        discovery: &dyn Discovery,
+    ) -> Result<(), TaskFailure> {
+        let _ = (subtasks, discovery);
         Ok(())
     }
 

@@ -11,7 +11,8 @@
 //!
 //! 1. A visible file is whole, and no record of it is in another one: it is what subtask 0 wrote between two barriers.
 //! 2. A commit may be made again, also after it was interrupted: a file that has its visible name is committed.
-//! 3. What is cleaned up are hidden files with names of this form, and nothing else.
+//! 3. What is cleaned up are hidden files with names of this form, and nothing else; where only some subtasks start again,
+//!    those of these subtasks.
 //! 4. What is taken back (its checkpoint is damaged, the job continues from an older one) is not removed but renamed:
 //!    `part-0-7 → .part-0-7.undone`. Nobody reads it or cleans it up.
 //! 5. What a savepoint has pending has a second name, `.part-0-7.pending`, until it is committed: a job that is restarted
@@ -23,7 +24,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use wiesel_core::{Blame, CheckpointId, TaskFailure};
+use wiesel_core::{Blame, CheckpointId, SubtaskIndex, TaskFailure};
 
 use crate::Discovery;
 
@@ -58,6 +59,12 @@ pub(super) fn is_visible(name: &str) -> bool {
 pub(super) fn is_hidden(name: &str) -> bool {
     let name = name.strip_prefix('.').and_then(|name| name.strip_suffix(IN_PROGRESS));
     name.is_some_and(|name| is_numbered(name, 2))
+}
+
+/// Which subtask has written a hidden file.
+fn subtask_of(hidden: &str) -> Option<SubtaskIndex> {
+    let numbers = hidden.strip_prefix(".part-").filter(|_| is_hidden(hidden))?;
+    numbers.split('-').next()?.parse().ok().map(SubtaskIndex)
 }
 
 /// The visible name of a hidden file that is kept: taken back, or pending for a savepoint.
@@ -207,14 +214,22 @@ pub(super) fn pin(
     if is_pinned { discovery.sync_dir(folder).map_err(system) } else { Ok(()) }
 }
 
-/// Removes hidden files that nobody will commit.
-pub(super) fn clean_up(folder: &Path, discovery: &dyn Discovery) -> Result<(), TaskFailure> {
+/// Removes hidden files that nobody will commit: of these subtasks, or all.
+pub(super) fn clean_up(
+    folder: &Path,
+    subtasks: Option<&[SubtaskIndex]>,
+    discovery: &dyn Discovery,
+) -> Result<(), TaskFailure> {
     let system = |error: io::Error| failure(folder, Blame::Environment, error.to_string());
     if !exists(discovery, folder).map_err(system)? {
         return discovery.create_dir_all(folder).map_err(system);
     }
     let held = discovery.read_dir(folder).map_err(system)?;
-    let hidden = held.iter().filter(|path| name_of(path).is_some_and(is_hidden));
+    let is_meant = |name: &str| match subtasks {
+        None => is_hidden(name),
+        Some(subtasks) => subtask_of(name).is_some_and(|of| subtasks.contains(&of)),
+    };
+    let hidden = held.iter().filter(|path| name_of(path).is_some_and(is_meant));
     hidden.into_iter().try_for_each(|path| discovery.remove_file(path)).map_err(system)
 }
 
@@ -289,6 +304,8 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let (hidden, path) = (hidden_name(0, 2), |name: &str| folder.path().join(name));
         let committables = [committable(folder.path(), &hidden, 0, CheckpointId(7))];
+        let of_others = [hidden_name(10, 2), hidden_name(1, 0)];
+        of_others.iter().for_each(|name| write(path(name), "being written").expect("a disk"));
         let commit = || commit(folder.path(), &committables, &crate::MachineDiscovery);
         let lost = commit().expect_err("nothing is there").source.to_string();
         assert!(lost.contains(&hidden) && lost.contains("part-0-7"), "{lost}");
@@ -298,8 +315,11 @@ mod tests {
         write(path(&hidden), "half").expect("a disk");
         commit().expect("again");
         assert_eq!(read_to_string(path("part-0-7")).ok().as_deref(), Some("first"));
-        clean_up(folder.path(), &crate::MachineDiscovery).expect("a folder");
-        assert!(!path(&hidden).exists());
+        let of = [SubtaskIndex(0), SubtaskIndex(2)];
+        clean_up(folder.path(), Some(&of), &crate::MachineDiscovery).expect("a folder");
+        assert!(!path(&hidden).exists() && of_others.iter().all(|name| path(name).exists()));
+        clean_up(folder.path(), None, &crate::MachineDiscovery).expect("a folder");
+        assert!(of_others.iter().all(|name| !path(name).exists()));
     }
 
     #[test]
@@ -318,7 +338,7 @@ mod tests {
         assert_eq!(newest(folder.path()), Some(CheckpointId(12)));
         take_back(folder.path(), CheckpointId(7), &disk).expect("a folder");
         assert_eq!(newest(folder.path()), Some(CheckpointId(12)), "its number is not used again");
-        clean_up(folder.path(), &disk).expect("a folder");
+        clean_up(folder.path(), None, &disk).expect("a folder");
         let undone = read_to_string(folder.path().join(".part-1-12.undone"));
         assert_eq!(undone.ok().as_deref(), Some("part-1-12"));
     }
@@ -352,7 +372,7 @@ mod tests {
         pin(folder.path(), &committables, &disk).expect("a disk");
         pin(folder.path(), &committables, &disk).expect("once more");
         // The job is restarted from an older checkpoint, and goes on.
-        clean_up(folder.path(), &disk).expect("a folder");
+        clean_up(folder.path(), None, &disk).expect("a folder");
         write(path(&hidden), "another").expect("a disk");
         commit();
         assert_eq!(read_to_string(path("part-0-7")).ok().as_deref(), Some("first"));

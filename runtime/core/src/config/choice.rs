@@ -78,6 +78,16 @@ choice! {
     }
 }
 
+choice! {
+    /// Which tasks are started again behind the failure of one.
+    FailoverStrategy, "`region` or `full`" {
+        /// Those that exchange records with it, however indirectly.
+        Region: "region",
+        /// All tasks of the job.
+        Full: "full",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,8 +9,8 @@
 use std::time::Duration;
 
 use super::{
-    CheckpointRetention, CheckpointingMode, ConfigOption, ConfigValue, Folders, MemorySize,
-    OptionInfo, RecoveryClaimMode, RestartStrategyType,
+    CheckpointRetention, CheckpointingMode, ConfigOption, ConfigValue, FailoverStrategy, Folders,
+    MemorySize, OptionInfo, RecoveryClaimMode, RestartStrategyType,
 };
 use crate::{MAX_PARALLELISM_LIMIT, RuntimeExecutionMode};
 
@@ -142,6 +142,11 @@ options! {
     /// What follows a failure: `none`, `fixed-delay`, `exponential-delay` or `failure-rate`. `auto` is `exponential-delay`
     /// with checkpoints and `none` without.
     RESTART_STRATEGY: Option<RestartStrategyType> = "restart-strategy.type", default "auto", example "fixed-delay",
+        |_| Ok(());
+
+    /// Which tasks are started again behind the failure of one: its pipelined region, which are those that it exchanges records
+    /// with, however indirectly (`region`), or all of the job (`full`).
+    FAILOVER_STRATEGY: FailoverStrategy = "jobmanager.execution.failover-strategy", default "region", example "full",
         |_| Ok(());
 
     /// Restarts in the life of a job.
@@ -327,6 +332,7 @@ execution.checkpointing.savepoint-dir = auto
 execution.state-recovery.path = auto
 execution.state-recovery.claim-mode = NO_CLAIM
 restart-strategy.type = auto
+jobmanager.execution.failover-strategy = region
 restart-strategy.fixed-delay.attempts = 1
 restart-strategy.fixed-delay.delay = 1 s
 restart-strategy.exponential-delay.initial-backoff = 1 s

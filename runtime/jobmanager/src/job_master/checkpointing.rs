@@ -1,11 +1,9 @@
-//! Checkpoints and restarts: the JobMaster between its coordinator, its tasks and the storage.
+//! Checkpoints: the JobMaster between its coordinator, its tasks and the storage. Restarts from them are in `failover`.
 //!
 //! ```text
 //!   coordinator ──Trigger──▶ enumerators are read, then barriers go to the sources
 //!               ◀─Acknowledge── every task
 //!               ──Store────▶ shell writes the manifest ──Stored──▶ coordinator ──▶ Commit, then all tasks are told
-//!
-//!   a failure ──▶ restart strategy ──delay──▶ Rewire, enumerators as of the latest checkpoint, Commit, Deploy again
 //! ```
 //!
 //! # What is always true
@@ -14,11 +12,10 @@
 //!    channel, because messages to a shard arrive in order.
 //! 2. What a complete checkpoint holds is committed before a task hears that it is complete, and again before anything is
 //!    cleaned up for tasks that continue from it. Committers bear that.
-//! 3. A restart begins when every task is over and no manifest is being written: so it knows what is the latest.
-//! 4. A plain savepoint changes nothing for the job: nothing is committed, no task hears of it, nothing is restored from
+//! 3. A plain savepoint changes nothing for the job: nothing is committed, no task hears of it, nothing is restored from
 //!    it. So what its sinks have pre-committed is also in the next checkpoint, and that one is no increment on it.
-//! 5. A savepoint that stops the job is a checkpoint as well: it is committed, and continued from.
-//! 6. Without a restart strategy's leave a failure is the end of the job, as without checkpoints.
+//! 4. A savepoint that stops the job is a checkpoint as well: it is committed, and continued from.
+//! 5. What was handed to a reader before the latest checkpoint is in its state, or read; what was handed to it since is known.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -28,11 +25,12 @@ use std::{
 
 use wiesel_checkpoint::{
     CheckpointConfig, CheckpointCoordinator, CheckpointKind, DeclineReason, Effect as ToDo,
-    Event as Happened, RequestId, RestartConfig, RestartStrategy, Topology,
+    Event as Happened, RequestId, RestartConfig, Topology,
 };
-use wiesel_core::{Blame, CheckpointId, Nanos, Pause, TaskFailure, TaskId, VertexId};
+use wiesel_core::{
+    Blame, CheckpointId, Nanos, Pause, TaskFailure, TaskId, VertexId, config::FailoverStrategy,
+};
 use wiesel_rpc::{Attempt, Declined, FailureReport, StateHandle, TaskState, ToTaskManager};
-use wiesel_storage::FileEntry;
 
 use super::{Effect, JobMaster};
 use crate::JobStatus;
@@ -68,6 +66,8 @@ pub struct CheckpointPlan {
     pub config: CheckpointConfig,
     /// What follows a failure.
     pub restart: RestartConfig,
+    /// For whom.
+    pub failover: FailoverStrategy,
     /// Above every id that was ever given out for the job.
     pub first_id: CheckpointId,
     /// Completed ones of earlier runs that are there, oldest first.
@@ -117,8 +117,9 @@ pub enum CheckpointEffect {
     Discard(CheckpointId),
     /// One that will not be complete has left this state: remove the files.
     DiscardState(CheckpointId, Vec<StateHandle>),
-    /// All tasks are over and will be deployed again: new channels, and what their sinks have left behind goes.
-    Rewire,
+    /// These tasks are over and will be deployed again, in this order: new channels, and what their sinks have left behind
+    /// goes.
+    Rewire(Vec<TaskId>),
 }
 
 /// What a job's checkpoints have come to.
@@ -151,28 +152,19 @@ pub struct CheckpointStats {
 /// The part of a JobMaster that is there if its job takes checkpoints or restarts.
 #[derive(Debug)]
 pub(super) struct Checkpointing {
-    coordinator: CheckpointCoordinator<StateHandle>,
-    strategy: RestartStrategy,
+    pub(super) coordinator: CheckpointCoordinator<StateHandle>,
     /// The enumerators before anything was handed out.
-    pristine: BTreeMap<VertexId, Vec<u8>>,
+    pub(super) pristine: BTreeMap<VertexId, Vec<u8>>,
     storing: BTreeMap<CheckpointId, (CheckpointKind, Arc<CompletedCheckpoint>)>,
-    latest: Option<Arc<CompletedCheckpoint>>,
-    restart_at: Option<Nanos>,
-    random: u64,
-    stats: CheckpointStats,
+    pub(super) latest: Option<Arc<CompletedCheckpoint>>,
+    /// It is of the subtasks as they run now: all of them were deployed before it began.
+    pub(super) is_latest_of_these: bool,
+    pub(super) stats: CheckpointStats,
 }
 
 impl Checkpointing {
     pub(super) fn next_deadline(&self) -> Option<Nanos> {
-        self.coordinator.next_deadline().into_iter().chain(self.restart_at).min()
-    }
-
-    /// splitmix64, as a number in `0..1`.
-    fn random(&mut self) -> f64 {
-        self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let z = (self.random ^ (self.random >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        ((z ^ (z >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
+        self.coordinator.next_deadline()
     }
 }
 
@@ -185,16 +177,15 @@ impl JobMaster {
     pub fn with_checkpoints(mut self, plan: CheckpointPlan) -> Result<Self, TaskFailure> {
         let topology = Topology::of(&self.graph);
         let pristine = self.desks.iter().map(|(vertex, desk)| (*vertex, desk.snapshot())).collect();
-        let CheckpointPlan { config, restart, first_id, retained, restored, seed } = plan;
+        let CheckpointPlan { config, restart, failover, first_id, retained, restored, seed } = plan;
+        self.failover.may_restart(failover, restart, seed);
         let coordinator = CheckpointCoordinator::new(config, topology, first_id, retained);
         self.checkpointing = Some(Checkpointing {
             coordinator,
-            strategy: RestartStrategy::new(restart),
             pristine,
             storing: BTreeMap::new(),
             latest: restored.map(Arc::new),
-            restart_at: None,
-            random: seed,
+            is_latest_of_these: false,
             stats: CheckpointStats::default(),
         });
         self.restore_enumerators()?;
@@ -219,8 +210,8 @@ impl JobMaster {
             ToDo::SnapshotEnumerators { checkpoint, .. } => {
                 self.emit(CheckpointEffect::Begin(checkpoint));
                 let handle = |bytes| StateHandle { inline: bytes, ..StateHandle::default() };
-                let states =
-                    self.desks.iter().map(|(vertex, desk)| (*vertex, handle(desk.snapshot())));
+                let desks = self.desks.iter_mut();
+                let states = desks.map(|(vertex, desk)| (*vertex, handle(desk.cut(checkpoint))));
                 let states = states.collect();
                 self.coordinate(now, Happened::Enumerators { checkpoint, states });
             }
@@ -265,7 +256,7 @@ impl JobMaster {
                     stats.last_duration = Duration::from_nanos(duration_ns);
                 }
                 if kind.commits() {
-                    self.commit_latest();
+                    self.commit_latest(|_| true);
                     self.tell_all(|attempt| {
                         ToTaskManager::CheckpointCompleted(attempt, checkpoint)
                     });
@@ -273,7 +264,7 @@ impl JobMaster {
                 self.emit(CheckpointEffect::Completed(checkpoint));
                 if kind.is_terminal() {
                     self.is_stopping = true;
-                    self.stop_all(now);
+                    self.stop(now, |_| true);
                 }
             }
             ToDo::NotifyAbort { checkpoint, reason, .. } => {
@@ -301,12 +292,12 @@ impl JobMaster {
                 let cause = format!("checkpoint {checkpoint}: {reason}");
                 let doing = format!("complete a checkpoint, {failures} times in a row");
                 let failure = TaskFailure::new(Blame::Environment, doing, cause);
-                self.fail(now, FailureReport::from(&failure));
+                self.fail(now, FailureReport::from(&failure), None);
             }
         }
     }
 
-    fn emit(&mut self, effect: CheckpointEffect) {
+    pub(super) fn emit(&mut self, effect: CheckpointEffect) {
         self.effects.push(Effect::Checkpoint(effect));
     }
 
@@ -319,14 +310,14 @@ impl JobMaster {
         }
     }
 
-    /// Commits what the latest checkpoint holds. Invariant 2.
-    pub(super) fn commit_latest(&mut self) {
+    /// Commits what the latest checkpoint holds of these tasks. Invariant 2.
+    pub(super) fn commit_latest(&mut self, of: impl Fn(TaskId) -> bool) {
         let latest =
             self.checkpointing.as_ref().and_then(|checkpointing| checkpointing.latest.clone());
         let Some(latest) = latest else { return };
         let mut by_vertex = BTreeMap::<VertexId, Vec<Vec<u8>>>::new();
         for (task, handle) in &latest.tasks {
-            if !handle.committables.is_empty() {
+            if !handle.committables.is_empty() && of(*task) {
                 by_vertex
                     .entry(task.vertex)
                     .or_default()
@@ -345,6 +336,8 @@ impl JobMaster {
             && kind.commits()
         {
             checkpointing.latest = Some(stored);
+            checkpointing.is_latest_of_these = true;
+            self.desks.values_mut().for_each(|desk| desk.completed(checkpoint));
         }
         self.coordinate(now, Happened::Stored { checkpoint });
     }
@@ -375,7 +368,7 @@ impl JobMaster {
             self.failure = Some(failure);
             return self.become_status(JobStatus::Failing);
         }
-        self.fail(now, failure);
+        self.fail(now, failure, None);
     }
 
     pub(super) fn on_acknowledge(
@@ -404,92 +397,6 @@ impl JobMaster {
                 Declined::Io(cause) => DeclineReason::Io(cause),
             };
             self.coordinate(now, Happened::Decline { checkpoint, task: attempt.task, reason });
-        }
-    }
-
-    /// A task has changed its state, or said that its data has ended.
-    pub(super) fn on_all_running(&mut self, now: Nanos) {
-        if self.tasks.iter().all(|task| task.state == TaskState::Running) {
-            self.coordinate(now, Happened::Running { finished: Vec::new() });
-            // One that was through before the last one ran.
-            let ended = self.tasks.iter().filter(|task| task.has_ended);
-            let ended: Vec<_> = ended.map(|task| task.attempt.task).collect();
-            for task in ended {
-                self.coordinate(now, Happened::EndOfData { task });
-            }
-        }
-    }
-
-    /// Whether this failure leads to another try; then it is prepared.
-    pub(super) fn plan_restart(&mut self, now: Nanos, failure: &FailureReport) -> bool {
-        let Some(checkpointing) = self.checkpointing.as_mut().filter(|_| failure.retryable) else {
-            return false;
-        };
-        let random = checkpointing.random();
-        let Some(delay) = checkpointing.strategy.on_failure(now, random) else { return false };
-        checkpointing.restart_at = Some(now + delay);
-        true
-    }
-
-    /// Whether the time of a planned restart has come. Invariant 3, but for the tasks.
-    pub(super) fn is_restart_due(&self, now: Nanos) -> bool {
-        self.checkpointing.as_ref().is_some_and(|checkpointing| {
-            checkpointing.restart_at.is_some_and(|at| at <= now)
-                && !checkpointing.coordinator.is_storing()
-        })
-    }
-
-    /// All tasks anew, from the latest checkpoint.
-    pub(super) fn restart(&mut self, now: Nanos) {
-        if let Some(checkpointing) = &mut self.checkpointing {
-            checkpointing.restart_at = None;
-            checkpointing.stats.restarts += 1;
-        }
-        self.failure = None;
-        self.is_started = false;
-        self.cancel_deadline = None;
-        for task in &mut self.tasks {
-            task.attempt.number += 1;
-            task.state = TaskState::Created;
-            task.is_deployed = false;
-            task.has_ended = false;
-        }
-        self.commit_latest(); // It may have been stored when nobody ran any more.
-        self.emit(CheckpointEffect::Rewire);
-        self.become_status(JobStatus::Running);
-        match self.restore_enumerators() {
-            Ok(()) => self.deploy_all(),
-            Err(failure) => self.fail(now, FailureReport::from(&failure)),
-        }
-    }
-
-    fn restore_enumerators(&mut self) -> Result<(), TaskFailure> {
-        let Some(checkpointing) = &self.checkpointing else { return Ok(()) };
-        for (vertex, desk) in &mut self.desks {
-            let latest = checkpointing.latest.as_ref();
-            let bytes = latest.and_then(|latest| latest.enumerators.get(vertex));
-            let Some(bytes) = bytes.or_else(|| checkpointing.pristine.get(vertex)) else {
-                continue;
-            };
-            let uid = &self.graph.vertices()[vertex.index()].uid;
-            desk.restore(bytes).map_err(|failure| failure.uid(uid))?;
-        }
-        Ok(())
-    }
-
-    /// The state that a task continues from: that of all subtasks of its vertex.
-    pub(super) fn state_of(&self, vertex: VertexId) -> Vec<FileEntry> {
-        let latest =
-            self.checkpointing.as_ref().and_then(|checkpointing| checkpointing.latest.as_ref());
-        let of_vertex = latest.into_iter().flat_map(|latest| &latest.tasks);
-        let of_vertex = of_vertex.filter(|(task, _)| task.vertex == vertex);
-        of_vertex.flat_map(|(_, handle)| handle.files.iter().cloned()).collect()
-    }
-
-    /// Notes what the tasks that start now continue from.
-    pub(super) fn note_restored(&mut self) {
-        if let Some(checkpointing) = &mut self.checkpointing {
-            checkpointing.stats.restored = checkpointing.latest.as_ref().map(|latest| latest.id);
         }
     }
 }

@@ -69,7 +69,7 @@ pub(super) fn master() -> JobMaster {
 }
 
 /// `0/1` as an attempt.
-fn attempt(text: &str) -> Attempt {
+pub(super) fn attempt(text: &str) -> Attempt {
     let (vertex, subtask) = text.split_once('/').unwrap();
     let (vertex, subtask) =
         (VertexId(vertex.parse().unwrap()), SubtaskIndex(subtask.parse().unwrap()));
@@ -77,10 +77,11 @@ fn attempt(text: &str) -> Attempt {
 }
 
 pub(super) fn failure(cause: &str) -> FailureReport {
-    FailureReport::from(&TaskFailure::new(Blame::Job, "map a record", cause.to_owned()))
+    let failure = TaskFailure::new(Blame::Job, "map a record", cause.to_owned());
+    FailureReport::from(&TaskFailure { retryable: true, ..failure })
 }
 
-fn event(step: &str, now: &mut Nanos) -> Event {
+pub(super) fn event(step: &str, now: &mut Nanos) -> Event {
     let (verb, object) = step.split_once(' ').unwrap_or((step, ""));
     let state = |state| ToJobMaster::State(attempt(object), state);
     let message = match verb {
@@ -119,7 +120,7 @@ fn event(step: &str, now: &mut Nanos) -> Event {
     Event::Message(Envelope { job: JOB, message })
 }
 
-fn show(effect: &Effect) -> String {
+pub(super) fn show(effect: &Effect) -> String {
     match effect {
         Effect::Checkpoint(effect) => format!("{effect:?}"),
         Effect::Job(status) => format!("job {status}"),

@@ -81,7 +81,7 @@ impl Keep {
     ) -> Result<(), TaskFailure> {
         let (groups, now) = (task.key_groups(), now_of(task));
         let mut old = None;
-        for bytes in snapshot.operator(&self.part("states")) {
+        for bytes in snapshot.everyones(&self.part("states")) {
             let states = OperatorStateSchema::read(task.uid(), bytes).map_err(table_failure)?;
             let migrates = |state: &StateDescriptor| match self.older(state) {
                 Some(_) => Ok(()),

@@ -2,7 +2,7 @@
 
 use wiesel_operators::{
     AggregateError, CoProcessFunction, CoStart, FrameStart, Head, Nothing, OperatorListState,
-    OperatorStateRegistry, ProcessContext, ProcessFunction, ProcessTo, TaskContext,
+    OperatorStateRegistry, ProcessContext, ProcessFunction, ProcessTo, Snapshot, TaskContext,
 };
 use wiesel_record::Out;
 
@@ -124,6 +124,49 @@ fn interpret(script: &str) -> String {
         }
     }
     out.join(" ")
+}
+
+/// Where the others run on, a subtask goes on with the list that it had, and with the union of all.
+#[test]
+fn a_subtask_that_starts_alone_has_its_own_list_and_the_union() {
+    let head = |subtask| {
+        let context = harness::context(subtask, 3, &Default::default());
+        let probe = Probe::new(context.stop(), 0);
+        (in_fours(&context, &probe), context, probe)
+    };
+    let snapshots = [0, 1, 2].map(|subtask| {
+        let (mut head, context, _) = head(subtask);
+        let mut frames = harness::Frames::<Word>::new();
+        let words: Vec<Word> =
+            (0..=subtask).map(|word| (format!("s{subtask}w"), i64::from(word))).collect();
+        let frame = frames.frame(words.iter().map(|word| (word, wiesel_core::Meta::NONE)));
+        let _ = head.frame(0, &frame, &mut 0, &mut harness::pace(&context, Mode::Plain));
+        frames.give(frame);
+        let mut snapshot = Snapshot::default();
+        head.snapshot(&mut snapshot);
+        snapshot
+    });
+    for subtask in 0..3 {
+        let mut alone = Snapshot::of_one();
+        for (other, snapshot) in snapshots.iter().enumerate() {
+            for (name, group, bytes) in snapshot.parts() {
+                match other == subtask as usize {
+                    true => alone.put(name, group, bytes.to_vec()),
+                    false => alone.put_of_another(name, bytes.to_vec()),
+                }
+            }
+        }
+        let (mut head, _, _) = head(subtask);
+        head.restore(&alone).unwrap();
+        let mut again = Snapshot::default();
+        head.snapshot(&mut again);
+        let part = |snapshot: &Snapshot, name: &str| {
+            snapshot.operator(&format!("operator.state/{name}")).next().unwrap().to_vec()
+        };
+        assert_eq!(part(&again, "held"), part(&snapshots[subtask as usize], "held"));
+        let len = u64::from_le_bytes(*part(&again, "seen")[8..].first_chunk().unwrap());
+        assert_eq!(len, 1 + 2 + 3, "the union of all");
+    }
 }
 
 pub fn lists_of_subtasks_are_what_the_definition_says(seed: u64) {
