@@ -28,6 +28,7 @@ mod fallbacks;
 mod floods;
 mod memory;
 mod migrations;
+mod regions;
 mod savepoints;
 mod sessions;
 mod shapes;

@@ -24,7 +24,7 @@ use std::{
 use wiesel_checkpoint::{CheckpointConfig, RestartConfig};
 use wiesel_cluster::{CheckpointSettings, ClusterError, ClusterOptions, SubmitOptions, assemble};
 use wiesel_connectors::Collection;
-use wiesel_core::{RuntimeExecutionMode, Timestamp, millis};
+use wiesel_core::{RuntimeExecutionMode, Timestamp, config::FailoverStrategy, millis};
 use wiesel_datastream::{Environment, VertexCode};
 use wiesel_graph::{ExecutionGraph, GraphDefaults, JobGraph};
 use wiesel_jobmanager::JobStatus;
@@ -37,6 +37,7 @@ use wiesel_taskmanager::WorkerOptions;
 use crate::{
     asks::Asks,
     case::Draw,
+    copies::Copies,
     crash_work::Work,
     run::{Faults, Ran},
     saves::{self, Place},
@@ -71,6 +72,10 @@ pub(crate) struct Crash {
     num_retained: u32,
     /// At one record in so many somebody wants a savepoint, from which the job may go on in other folders.
     saves_one_in: Option<u64>,
+    /// Beside it, in the same job, numbers are copied: in regions of their own.
+    copies: Option<Copies>,
+    /// What starts again behind a failure.
+    failover: FailoverStrategy,
 }
 
 thread_local! {
@@ -100,6 +105,11 @@ impl Crash {
             flips_one_in: if draw.one_in(2) { Some(draw.within(1, 4)) } else { None },
             num_retained: draw.within(1, 4) as u32,
             saves_one_in: if draw.one_in(2) { Some(draw.within(20, 600)) } else { None },
+            copies: if draw.one_in(2) { Some(Copies::of(draw)) } else { None },
+            failover: match draw.one_in(4) {
+                true => FailoverStrategy::Full,
+                false => FailoverStrategy::Region,
+            },
         }
     }
 
@@ -115,7 +125,10 @@ impl Crash {
 
     /// The lines that must be there, each once.
     fn expected(&self) -> Vec<String> {
-        self.work.expected(&self.input())
+        let mut lines = self.work.expected(&self.input());
+        lines.extend(self.copies.into_iter().flat_map(Copies::expected));
+        lines.sort();
+        lines
     }
 
     /// The job, and how many slots it needs.
@@ -170,6 +183,7 @@ impl Crash {
                     attempts: 100,
                     delay: Duration::from_micros(100),
                 },
+                failover: self.failover,
                 ..CheckpointSettings::off()
             },
         }
@@ -177,7 +191,11 @@ impl Crash {
 
     fn environment(&self, place: &Place) -> Environment {
         let env = Environment::new();
-        let (one_in, saves_one_in) = (self.fails_one_in, self.saves_one_in);
+        let saves_one_in = self.saves_one_in;
+        let fail = failing(self.fails_one_in);
+        if let Some(copies) = self.copies {
+            copies.run(&env, &place.copies(), fail.clone());
+        }
         let records = env
             .source(Collection::new(self.input()))
             .uid("source")
@@ -185,13 +203,7 @@ impl Crash {
                 Timestamp::from_millis(record.1)
             })
             .map(move |record| {
-                if let Some(one_in) = one_in
-                    && FAILURES.get() > 0
-                    && DRAW.with_borrow_mut(|draw| draw.one_in(one_in))
-                {
-                    FAILURES.set(FAILURES.get() - 1);
-                    panic!("{ON_PURPOSE}");
-                }
+                fail();
                 if let Some(one_in) = saves_one_in
                     && DRAW.with_borrow_mut(|draw| draw.one_in(one_in))
                 {
@@ -206,6 +218,19 @@ impl Crash {
         };
         self.work.run(records, &place.out());
         env
+    }
+}
+
+/// Fails one call in so many, as long as failures are left.
+fn failing(one_in: Option<u64>) -> impl Fn() + Clone + Send + 'static {
+    move || {
+        if let Some(one_in) = one_in
+            && FAILURES.get() > 0
+            && DRAW.with_borrow_mut(|draw| draw.one_in(one_in))
+        {
+            FAILURES.set(FAILURES.get() - 1);
+            panic!("{ON_PURPOSE}");
+        }
     }
 }
 
@@ -429,6 +454,10 @@ fn one_run(
     total.steps += ran.steps;
     total.trace_hash = total.trace_hash.rotate_left(7) ^ ran.trace_hash;
     let result = handle.get();
+    let attempts = result.progress.tasks.iter().filter_map(|task| task.metrics.as_ref());
+    let attempts = attempts.map(|metrics| u64::from(metrics.attempt.number));
+    let (least, most) = (attempts.clone().min().unwrap_or(0), attempts.max().unwrap_or(0));
+    total.faults.regions += most - least;
     if result.status != JobStatus::Finished {
         let failure = result.failure.map_or_else(|| "no failure".to_owned(), |f| f.to_string());
         if steps_max < STEPS_MAX && says_that_it_was_the_disk(&failure) {

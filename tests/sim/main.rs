@@ -27,6 +27,8 @@ mod asks;
 #[cfg(sim)]
 mod case;
 #[cfg(sim)]
+mod copies;
+#[cfg(sim)]
 mod crash;
 #[cfg(sim)]
 mod crash_work;

@@ -68,6 +68,11 @@ impl Place {
         format!("/out-{}", self.number())
     }
 
+    /// For the second sink of a job.
+    pub(crate) fn copies(&self) -> String {
+        copies_beside(&self.out())
+    }
+
     pub(crate) fn checkpoints(&self) -> PathBuf {
         PathBuf::from(format!("/checkpoints-{}", self.number()))
     }
@@ -92,7 +97,10 @@ impl Place {
         let last = (PathBuf::from(self.out()), u64::MAX);
         let mut lines = Vec::new();
         for (at, (folder, savepoint)) in self.before.iter().chain([&last]).enumerate() {
-            for path in disk.files().iter().filter(|path| path.parent() == Some(folder)) {
+            let folders = [folder.clone(), copies_beside(&folder.to_string_lossy()).into()];
+            let is_in =
+                |path: &&PathBuf| folders.iter().any(|folder| path.parent() == Some(folder));
+            for path in disk.files().iter().filter(is_in) {
                 let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
                 let is_kept = [".undone", ".pending"].iter().any(|end| name.ends_with(end));
                 if is_kept || at < self.number() && name.starts_with('.') {
@@ -110,6 +118,10 @@ impl Place {
         }
         Ok(lines)
     }
+}
+
+fn copies_beside(out: &str) -> String {
+    out.replace("/out", "/copies")
 }
 
 /// The number at the end of a name.

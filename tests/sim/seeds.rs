@@ -95,12 +95,13 @@ fn check(args: &Args, other: Option<Other>) -> bool {
         }
     };
     println!(
-        "sim: {} seeds ({floods} floods, {crashes} crashed jobs, {steps} turns), {} faults ({} crashes, {} failed tasks, {} of \
-         the disk, {} flipped bits), {violations} violations, {compared}, first seed {}",
+        "sim: {} seeds ({floods} floods, {crashes} crashed jobs, {steps} turns), {} faults ({} crashes, {} failed tasks, \
+         others ran on after {}, {} of the disk, {} flipped bits), {violations} violations, {compared}, first seed {}",
         args.seeds,
         faults.total(),
         faults.crashes,
         faults.failures,
+        faults.regions,
         faults.disk,
         faults.flips,
         args.first
