@@ -1,5 +1,6 @@
 //! Batch mode gives the final results of streaming mode, key after key, in memory that does not grow with the keys.
 
+mod broadcast_first;
 mod in_order;
 
 use std::{path::Path, time::Instant};
@@ -205,7 +206,7 @@ fn a_source_that_does_not_end_is_named() {
     }
 }
 
-/// A job whose keyed task cannot sort fails by the environment's fault, and says what to do.
+/// A job whose task `counts` cannot sort, or let records wait, fails by the environment's fault, and says what to do.
 fn assert_cannot_sort(result: &JobResult, words: &[&str]) {
     assert_eq!((result.status, &result.panics[..]), (JobStatus::Failed, &[][..]));
     let failure = result.failure.as_ref().expect("a job that failed says why");

@@ -12,9 +12,9 @@ use wiesel_connectors::CollectedRecords;
 use wiesel_core::{Timestamp, hours};
 use wiesel_datastream::{DataStream, SharedStream};
 use wiesel_operators::{
-    AggregateError, BroadcastState, BroadcastStates, Chain, KeyedBroadcastContext,
-    KeyedBroadcastProcessFunction, KeyedCoProcessFunction, KeyedContext, Sliding, Start,
-    StateRegistry, TimeDomain, Tumbling, ValueState, after, before,
+    AggregateError, BroadcastProcessFunction, BroadcastState, BroadcastStates, Chain,
+    KeyedBroadcastContext, KeyedBroadcastProcessFunction, KeyedCoProcessFunction, KeyedContext,
+    ProcessContext, Sliding, Start, StateRegistry, TimeDomain, Tumbling, ValueState, after, before,
 };
 use wiesel_record::Out;
 
@@ -32,6 +32,8 @@ pub(crate) enum Meeting {
     Windows(i64, i64),
     /// How many of each side are in a window of so many milliseconds, by key.
     Groups(i64),
+    /// The right side is counted in broadcast state; in batch mode each record of the left sees all of it.
+    Broadcast,
 }
 
 /// What two keyed streams do.
@@ -53,7 +55,7 @@ pub(crate) enum Keyed {
 
 impl Meeting {
     /// All kinds.
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::Keyed(Keyed::Process),
         Self::Keyed(Keyed::Join),
         Self::Keyed(Keyed::JoinForATime),
@@ -67,6 +69,7 @@ impl Meeting {
         Self::Windows(25, 10),
         Self::Windows(3, 8),
         Self::Groups(100),
+        Self::Broadcast,
     ];
 }
 
@@ -125,6 +128,11 @@ pub(crate) fn build(
                 right.for_each(|(of_right, ..)| key = of_right);
                 out.emit((key, left.count() as i64, right.count() as i64, 0));
             }));
+        }
+        Meeting::Broadcast => {
+            let seen = Seen { is_batch: case.batch_kib.is_some() };
+            let both = left.connect_broadcast(right.broadcast_state(&RIGHT));
+            return probed(both.set_parallelism(width).process(seen));
         }
     };
     let left = left.key_by::<u32>(|(key, _)| key).set_parallelism(width);
@@ -230,6 +238,11 @@ pub(crate) fn expected(case: &Case, meeting: Meeting) -> Vec<Met> {
         Meeting::Groups(size_ms) => counts(&|at_ms| at_ms.div_euclid(size_ms))
             .map(|(key, left, right)| (key, left, right, 0))
             .collect(),
+        Meeting::Broadcast => {
+            let of_key = |key: u32| right.iter().filter(|(other, _)| *other == key).count();
+            let seen = |key: u32| if case.batch_kib.is_some() { of_key(key) as i64 } else { 0 };
+            left.iter().map(|(key, at_ms)| (*key, *at_ms, seen(*key), 0)).collect()
+        }
     };
     met.sort_unstable();
     met
@@ -292,6 +305,45 @@ impl KeyedCoProcessFunction<u32, Left, Right> for Count {
 /// Records of the right side by key, in every subtask.
 const RIGHT: BroadcastState<u32, i64> = BroadcastState::new("right");
 
+/// Each record of the left with how many of its key are on the right; in streaming mode that depends on what came first.
+#[derive(Clone)]
+struct Seen {
+    is_batch: bool,
+}
+
+impl BroadcastProcessFunction<Left, Right> for Seen {
+    type Out = Met;
+    type Side = ();
+
+    fn process(
+        &mut self,
+        (key, at_ms): (u32, i64),
+        states: &BroadcastStates,
+        _context: &mut ProcessContext<'_, ()>,
+        out: &mut dyn Out<Met>,
+    ) -> Result<(), AggregateError> {
+        let seen = states.map(&RIGHT).get(key).unwrap_or(0);
+        out.emit((key, at_ms, if self.is_batch { seen } else { 0 }, 0));
+        Ok(())
+    }
+
+    fn process_broadcast(
+        &mut self,
+        (key, ..): (u32, i64, &str),
+        states: &mut BroadcastStates,
+        _context: &mut ProcessContext<'_, ()>,
+        _out: &mut dyn Out<Met>,
+    ) -> Result<(), AggregateError> {
+        count_right(key, states);
+        Ok(())
+    }
+}
+
+fn count_right(key: u32, states: &mut BroadcastStates) {
+    let count = states.map(&RIGHT).get(key).unwrap_or(0) + 1;
+    states.put(&RIGHT, key, count);
+}
+
 /// Counts the left side by key, and the right one everywhere.
 #[derive(Clone)]
 struct CountOfAll {
@@ -325,8 +377,7 @@ impl KeyedBroadcastProcessFunction<u32, Left, Right> for CountOfAll {
         _context: &mut KeyedBroadcastContext<'_, u32, ()>,
         _out: &mut dyn Out<Met>,
     ) -> Result<(), AggregateError> {
-        let count = states.map(&RIGHT).get(key).unwrap_or(0) + 1;
-        states.put(&RIGHT, key, count);
+        count_right(key, states);
         Ok(())
     }
 

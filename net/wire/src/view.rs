@@ -17,7 +17,7 @@ use wiesel_record::{InFrame, Record};
 use crate::{
     Frame,
     frame::flag,
-    layout::{BLOCK_RECORDS, BlockLayout, HEADER_BYTES, align_up},
+    layout::{BLOCK_RECORDS, BlockLayout, FrameShape, HEADER_BYTES, align_up},
 };
 
 /// The records of a frame.
@@ -62,6 +62,11 @@ impl<'f, T: Record> FrameView<'f, T> {
             has_hash,
             record: PhantomData,
         }
+    }
+
+    /// What all frames of its edge look like.
+    pub fn shape(&self) -> FrameShape {
+        FrameShape::of::<T>(self.has_time, self.has_hash)
     }
 
     /// How many records there are.

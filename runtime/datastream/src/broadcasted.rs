@@ -8,23 +8,28 @@
 //!
 //! # What is always true
 //!
-//! 1. Between the records of both streams there is no order. In batch mode a keyed stream comes behind all that is
-//!    broadcast; one without keys does not.
+//! 1. Between the records of both streams there is no order. In batch mode all that is broadcast comes first.
 //! 2. A checkpoint has the maps of every subtask. A restore gives new subtask `i` the copy of old subtask `i` modulo
 //!    their number.
 
 use std::marker::PhantomData;
 
 use wiesel_operators::{
-    BroadcastProcess, BroadcastProcessFunction, BroadcastState, Chain,
-    KeyedBroadcastProcessFunction, KeyedBroadcastStart, Nothing, OperatorStateRegistry, Start,
+    BroadcastProcessFunction, BroadcastStart, BroadcastState, Chain, KeyedBroadcastProcessFunction,
+    KeyedBroadcastStart, Nothing, OperatorStateRegistry, Start,
 };
 use wiesel_record::{FnView, Key, Record};
 
 use crate::{
-    CoStream, ConnectedStreams, DataStream, KeyedStream, OutputTag, builder::Exchange,
-    keyed::KeyedInput,
+    ConnectedStreams, DataStream, KeyedStream, OutputTag, builder::Exchange, keyed::KeyedInput,
 };
+
+/// What comes out of a function over a stream without keys and a broadcast one.
+pub type BroadcastProcessStream<T, B, F> = DataStream<
+    <F as BroadcastProcessFunction<T, B>>::Out,
+    BroadcastStart<T, B, F>,
+    Nothing<<F as BroadcastProcessFunction<T, B>>::Out>,
+>;
 
 /// What comes out of a function over a keyed stream and a broadcast one.
 pub type KeyedBroadcastStream<T, B, K, F, P> = DataStream<
@@ -133,13 +138,23 @@ pub struct BroadcastConnectedStream<T: Record, B: Record> {
 }
 
 impl<T: Record, B: Record> BroadcastConnectedStream<T, B> {
+    fn start<F: BroadcastProcessFunction<T, B>>(
+        self,
+        function: F,
+        side_slot: Option<usize>,
+    ) -> BroadcastProcessStream<T, B, F> {
+        let Self { streams, states } = self;
+        let is_stateful = !states.is_empty();
+        let start = BroadcastStart::new(function, states, side_slot);
+        streams.start_with("BroadcastProcess", is_stateful, true, start)
+    }
+
     /// Processes the records of both streams, by a method for each.
     pub fn process<F: BroadcastProcessFunction<T, B>>(
         self,
         function: F,
-    ) -> CoStream<T, B, BroadcastProcess<F, T, B>> {
-        let function = BroadcastProcess::new(function, self.states);
-        self.streams.start("BroadcastProcess", function, None, true)
+    ) -> BroadcastProcessStream<T, B, F> {
+        self.start(function, None)
     }
 
     /// As [`process`](Self::process); what the function puts aside is in
@@ -148,10 +163,9 @@ impl<T: Record, B: Record> BroadcastConnectedStream<T, B> {
         self,
         function: F,
         tag: &OutputTag<F::Side>,
-    ) -> CoStream<T, B, BroadcastProcess<F, T, B>> {
+    ) -> BroadcastProcessStream<T, B, F> {
         let slot = self.streams.builder.declare_side::<F::Side>(self.streams.vertex, tag.id());
-        let function = BroadcastProcess::new(function, self.states);
-        self.streams.start("BroadcastProcess", function, Some(slot), true)
+        self.start(function, Some(slot))
     }
 
     /// How many subtasks run the operator.

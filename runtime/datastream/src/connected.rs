@@ -90,7 +90,7 @@ impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
 }
 
 impl<T1: Record, T2: Record> ConnectedStreams<T1, T2> {
-    pub(crate) fn start<F: CoProcessFunction<T1, T2>>(
+    fn start<F: CoProcessFunction<T1, T2>>(
         self,
         name: &str,
         function: F,
@@ -99,15 +99,26 @@ impl<T1: Record, T2: Record> ConnectedStreams<T1, T2> {
     ) -> CoStream<T1, T2, F> {
         let mut states = OperatorStateRegistry::default();
         function.initialize_state(&mut states);
+        self.start_with(name, !states.is_empty(), reads_time, CoStart::new(function, side_slot))
+    }
+
+    /// Starts the chain behind both exchanges.
+    pub(crate) fn start_with<S: Start>(
+        self,
+        name: &str,
+        is_stateful: bool,
+        reads_time: bool,
+        start: S,
+    ) -> DataStream<S::Out, S, Nothing<S::Out>> {
         self.builder.name_first(self.vertex, name);
         self.builder.vertex(self.vertex, |vertex| {
-            vertex.is_stateful |= !states.is_empty();
+            vertex.is_stateful |= is_stateful;
             vertex.reads_time |= reads_time;
         });
         DataStream {
             builder: self.builder,
             vertex: self.vertex,
-            start: CoStart::new(function, side_slot),
+            start,
             chain: Nothing::new(),
             has_time: self.has_time,
             types: PhantomData,

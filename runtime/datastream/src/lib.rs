@@ -35,7 +35,8 @@ mod windowed;
 mod windowing;
 
 pub use broadcasted::{
-    BroadcastConnectedStream, BroadcastStream, KeyedBroadcastConnectedStream, KeyedBroadcastStream,
+    BroadcastConnectedStream, BroadcastProcessStream, BroadcastStream,
+    KeyedBroadcastConnectedStream, KeyedBroadcastStream,
 };
 pub use builder::{EdgeParts, Exchange, GraphBuilder, GraphParts, OperatorParts, VertexParts};
 pub use connected::{CoOperatedStream, CoStream, ConnectedKeyedStreams, ConnectedStreams};

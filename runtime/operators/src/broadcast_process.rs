@@ -9,15 +9,18 @@
 //! # What is always true
 //!
 //! 1. Only a broadcast record writes broadcast state; that is in the types.
-//! 2. Between data and broadcast records there is no order: which rules a record sees depends on what came first.
+//! 2. Between data and broadcast records there is no order: which rules a record sees depends on what came first. In batch
+//!    mode each sees all of them.
 //! 3. What it is otherwise is a [`CoProcessFunction`]: the watermark is the least of both inputs.
 
 use std::marker::PhantomData;
 
+use wiesel_core::TaskFailure;
 use wiesel_record::{Out, Record};
 
 use crate::{
-    AggregateError, BroadcastStates, CoProcessFunction, OperatorStateRegistry, ProcessContext,
+    AggregateError, BroadcastStates, CoHead, CoProcessFunction, CoStart, Either, Link,
+    OperatorStateRegistry, ProcessContext, Start, TaskContext, spooled::SpooledHead,
 };
 
 /// A function over the records of a stream, and over those of a broadcast stream, which every subtask gets.
@@ -126,8 +129,7 @@ pub struct BroadcastProcess<F, T, B> {
 }
 
 impl<F, T, B> BroadcastProcess<F, T, B> {
-    /// Processes with `function` and these states, which are broadcast ones.
-    pub fn new(function: F, states: OperatorStateRegistry) -> Self {
+    fn new(function: F, states: OperatorStateRegistry) -> Self {
         Self { function, states, types: PhantomData }
     }
 }
@@ -183,6 +185,43 @@ where
     ) -> Result<(), AggregateError> {
         with_states(context, |states, context| {
             self.function.process_broadcast(value, states, context, out)
+        })
+    }
+}
+
+/// A chain that starts at a gate with data and one with what is broadcast.
+pub struct BroadcastStart<T, B, F>(CoStart<T, B, BroadcastProcess<F, T, B>>);
+
+impl<T, B, F> BroadcastStart<T, B, F> {
+    /// Processes with `function` and these states, which are broadcast ones; what it puts aside goes to the output in
+    /// `side_slot`.
+    pub fn new(function: F, states: OperatorStateRegistry, side_slot: Option<usize>) -> Self {
+        Self(CoStart::new(BroadcastProcess::new(function, states), side_slot))
+    }
+}
+
+impl<T, B, F: Clone> Clone for BroadcastStart<T, B, F> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+type BroadcastHead<T, B, F, D> = CoHead<T, B, BroadcastProcess<F, T, B>, D>;
+
+impl<T: Record, B: Record, F: BroadcastProcessFunction<T, B>> Start for BroadcastStart<T, B, F> {
+    type Out = F::Out;
+    type Head<D: Link<F::Out>> =
+        Either<BroadcastHead<T, B, F, D>, SpooledHead<T, BroadcastHead<T, B, F, D>>>;
+
+    fn head<D: Link<F::Out>>(
+        self,
+        next: D,
+        context: &TaskContext,
+    ) -> Result<Self::Head<D>, TaskFailure> {
+        let head = self.0.head(next, context)?;
+        Ok(match context.batch() {
+            Some(options) => Either::Second(SpooledHead::new(head, options, context)?),
+            None => Either::First(head),
         })
     }
 }

@@ -30,7 +30,7 @@ pub struct TaskContext {
 /// What a task in batch mode works with.
 #[derive(Clone, Debug)]
 pub struct BatchOptions {
-    /// Memory to sort the inputs of a keyed operator in.
+    /// Memory to sort the inputs of a keyed operator in, or for what waits until all that is broadcast was read.
     pub sort_bytes_max: usize,
     /// The folder for what is more.
     pub folder: PathBuf,

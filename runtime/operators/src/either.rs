@@ -63,6 +63,10 @@ impl<A: Head, B: Head> Head for Either<A, B> {
         of_chosen!(self, head => head.frame(input, frame, cursor, pace))
     }
 
+    fn end_input(&mut self, input: usize) {
+        of_chosen!(self, head => head.end_input(input));
+    }
+
     fn watermark(&mut self, watermark: Timestamp, pace: &mut Pace) -> Progress {
         of_chosen!(self, head => head.watermark(watermark, pace))
     }

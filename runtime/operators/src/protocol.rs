@@ -231,6 +231,11 @@ pub trait Head {
         pace: &mut Pace,
     ) -> Progress;
 
+    /// Input `input` has ended: no frame of it follows. Others may be open.
+    fn end_input(&mut self, input: usize) {
+        let _ = input;
+    }
+
     /// The merged watermark of all inputs has reached `watermark`.
     fn watermark(&mut self, watermark: Timestamp, pace: &mut Pace) -> Progress;
 
@@ -265,7 +270,7 @@ pub trait Head {
     /// Shows every output.
     fn ports(&mut self, visit: &mut dyn FnMut(&mut dyn OutputPort));
 
-    /// Whether records wait for rows that are not resident; they hold back watermarks and the end.
+    /// Whether records wait for rows that are not resident, or for a file; they hold back watermarks and the end.
     fn has_parked(&self) -> bool {
         false
     }

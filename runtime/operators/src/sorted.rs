@@ -19,15 +19,14 @@
 mod merge;
 mod record;
 mod sorter;
-mod spill;
-
-use std::time::Duration;
 
 use wiesel_core::{Blame, Meta, Nanos, TaskFailure, Timestamp};
 use wiesel_record::{FnView, InFrame, Invalid, Key, Record, Region};
 use wiesel_wire::{Frame, FrameView};
 
-use crate::{Head, OutputPort, Pace, Polled, Progress, Snapshot, Status, TaskContext};
+use crate::{
+    Head, OutputPort, Pace, Polled, Progress, Snapshot, Status, TaskContext, spill::FilePort,
+};
 
 pub use record::SortedRecord;
 pub use sorter::Sorter;
@@ -149,7 +148,7 @@ impl CurrentKey {
 /// Sorts the inputs of a keyed head, then drives it key after key.
 pub struct SortedHead<H> {
     head: H,
-    port: SortPort,
+    port: FilePort<Sorter>,
     key: CurrentKey,
     place: AlignedBytes,
     /// All keys are done.
@@ -168,11 +167,7 @@ impl<H: BatchHead> SortedHead<H> {
         };
         Ok(Self {
             head,
-            port: SortPort {
-                sorter: Sorter::new(options, context)?,
-                is_waiting: false,
-                failure: None,
-            },
+            port: FilePort::new(Sorter::new(options, context)?),
             key: CurrentKey::default(),
             place: AlignedBytes::default(),
             is_drained: false,
@@ -183,26 +178,23 @@ impl<H: BatchHead> SortedHead<H> {
 
     /// Lets the sorter work. If it is not done, the turn is over.
     fn work(&mut self, pace: &mut Pace) -> Progress {
-        let worked = self.port.sorter.work(pace).unwrap_or_else(|failure| {
+        let worked = self.port.inner.work(pace).unwrap_or_else(|failure| {
             self.context.fail(failure);
             Worked::Stopped
         });
         match worked {
             Worked::Done => return Progress::Done,
             Worked::Stopped => {}
-            Worked::Waiting => {
-                self.port.is_waiting = true;
-                self.context.stop().set();
-            }
+            Worked::Waiting => self.port.wait(&self.context),
         }
         Progress::Stopped
     }
 
     /// Gives the head its records.
     fn drain(&mut self, pace: &mut Pace) -> Progress {
-        self.port.sorter.end();
+        self.port.inner.end();
         while self.work(pace) == Progress::Done {
-            let Self { head, port: SortPort { sorter, .. }, key, place, .. } = self;
+            let Self { head, port: FilePort { inner: sorter, .. }, key, place, .. } = self;
             let record = sorter.head();
             if key.is_open && !record.is_some_and(|record| key.is_of(&record)) {
                 if head.end_key(pace) == Progress::Stopped {
@@ -245,7 +237,7 @@ impl<H: BatchHead> Head for SortedHead<H> {
         pace: &mut Pace,
     ) -> Progress {
         let from = *cursor;
-        let progress = self.head.sort_frame(input, frame, cursor, &mut self.port.sorter, pace);
+        let progress = self.head.sort_frame(input, frame, cursor, &mut self.port.inner, pace);
         self.context.metrics().records_in.add((*cursor - from) as u64);
         progress
     }
@@ -292,7 +284,7 @@ impl<H: BatchHead> Head for SortedHead<H> {
 
     /// Whether records have to wait until there is room for them.
     fn has_parked(&self) -> bool {
-        !self.is_drained && !self.port.sorter.takes()
+        !self.is_drained && !self.port.inner.takes()
     }
 
     fn unpark(&mut self, pace: &mut Pace) -> bool {
@@ -306,42 +298,5 @@ impl<H: BatchHead> Head for SortedHead<H> {
 
     fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {
         self.head.restore(snapshot)
-    }
-}
-
-/// The sorter as the task sees it: while a file has to answer, the task gets no turn.
-struct SortPort {
-    sorter: Sorter,
-    is_waiting: bool,
-    failure: Option<TaskFailure>,
-}
-
-impl OutputPort for SortPort {
-    fn poll(&mut self, _now: Nanos) -> bool {
-        if self.is_waiting {
-            let polled = self.sorter.poll();
-            self.is_waiting = matches!(polled, Ok(false));
-            self.failure = polled.err();
-            return !self.is_waiting;
-        }
-        false
-    }
-
-    fn is_ready(&self) -> bool {
-        !self.is_waiting
-    }
-
-    fn flush(&mut self) {}
-
-    fn flush_aged(&mut self, _now: Nanos, _age: Duration) {}
-
-    fn end(&mut self) {}
-
-    fn is_drained(&self) -> bool {
-        true
-    }
-
-    fn take_failure(&mut self) -> Option<TaskFailure> {
-        self.failure.take()
     }
 }

@@ -14,7 +14,7 @@
 //!
 //! 1. At most one frame and one watermark are at hand; each is finished before the next is taken.
 //! 2. A stopped call is made again with the same argument, in a later turn.
-//! 3. A watermark waits while records are parked for rows that are not resident.
+//! 3. A watermark waits while records are parked, for rows that are not resident or for a file.
 //! 4. After a failure the chain is never called again.
 //! 5. While a link of the chain wants no records, barriers go by, and nothing else that could make one.
 //!
@@ -408,6 +408,7 @@ impl Task {
                 GateEvent::Barrier { channel, id } => self.take_barrier(input, channel, id),
                 GateEvent::End => {
                     self.ended[input] = true;
+                    self.head.end_input(input);
                 }
                 // It failed, and said so to the JobMaster, who will cancel this task: there is nothing to add.
                 GateEvent::ProducerGone(_) => self.phase = Phase::Orphaned,

@@ -67,8 +67,8 @@ options! {
         |_| Ok(());
 
     // 128 mb: Flink's. The least holds some blocks of 4 KiB to merge.
-    /// Batch mode: memory of one subtask of a keyed operator to sort its inputs in. What is more goes to files in
-    /// `io.tmp.dirs`.
+    /// Batch mode: memory of one subtask of a keyed operator to sort its inputs in, and of one with a broadcast input for
+    /// what has to wait until that has ended. What is more goes to files in `io.tmp.dirs`.
     SORTED_INPUTS_MEMORY: MemorySize = "execution.sorted-inputs.memory", default "128 mb", example "512 mb",
         |size| within(size, MemorySize::from_kb(64), MemorySize::from_mb(1_024 * 1_024));
 

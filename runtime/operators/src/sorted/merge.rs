@@ -17,7 +17,8 @@ use std::io;
 
 use wiesel_shard::Io;
 
-use super::{record::SortedRecord, spill::RunReader};
+use super::record::SortedRecord;
+use crate::spill::RunReader;
 
 /// In the tree before there was a first game: it wins.
 const NOBODY: u32 = u32::MAX;

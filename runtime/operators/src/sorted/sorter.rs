@@ -15,23 +15,25 @@
 
 use std::{collections::VecDeque, io};
 
-use wiesel_core::{Blame, TaskFailure};
-use wiesel_shard::{File, Io, fs};
+use wiesel_core::TaskFailure;
+use wiesel_shard::{File, Io};
 
 use super::{
     merge::Merge,
     record::{Chunk, SortedRecord},
-    spill::{Run, RunReader, RunWriter},
 };
-use crate::{BatchOptions, Pace, TaskContext};
+use crate::{
+    BatchOptions, Pace, TaskContext,
+    spill::{self, BLOCK_BYTES_MIN, OverFiles, Run, RunReader, RunWriter, block_bytes_for},
+};
 
 /// Records that are sorted in one go: some tens of microseconds.
 const CHUNK_RECORDS: usize = 1_024;
 /// Bytes of them, or an eighth of the memory. A record that is larger is a chunk of its own.
 const CHUNK_BYTES_MAX: usize = 64 << 10;
 
-/// Blocks of files: the least that a disk likes, and what no longer gains.
-const BLOCK_BYTES: (usize, usize) = (4 << 10, 128 << 10);
+/// What a task does with a sorter.
+const DOING: &str = "sort the input of a keyed operator by key";
 
 /// What the sorter does next.
 enum State {
@@ -82,9 +84,9 @@ impl Sorter {
     ///
     /// If no file can be made there.
     pub(super) fn new(options: &BatchOptions, context: &TaskContext) -> Result<Self, TaskFailure> {
-        let file = || fs::unnamed_file(&options.folder).map_err(failure);
-        let bytes_max = options.sort_bytes_max.max(2 * BLOCK_BYTES.0);
-        let block_bytes = (bytes_max / 1_024).clamp(BLOCK_BYTES.0, BLOCK_BYTES.1);
+        let file = || spill::file_in(options, DOING);
+        let bytes_max = options.sort_bytes_max.max(2 * BLOCK_BYTES_MIN);
+        let block_bytes = block_bytes_for(bytes_max);
         Ok(Self {
             io: context.shard().io(),
             files: [file()?, file()?],
@@ -216,21 +218,6 @@ impl Sorter {
         }
     }
 
-    /// Whether what was waited for has come.
-    ///
-    /// # Errors
-    ///
-    /// If a file cannot be written or read.
-    pub(super) fn poll(&mut self) -> Result<bool, TaskFailure> {
-        let io = &self.io;
-        let polled = match &mut self.state {
-            State::Taking => Ok(true),
-            State::Giving(merge) => merge.settle(io),
-            State::Spilling(copying) | State::Passing { copying, .. } => copying.poll(io),
-        };
-        polled.map_err(failure)
-    }
-
     /// The next record in order, when [`work`](Self::work) is done; none at the end.
     #[inline]
     pub(super) fn head(&self) -> Option<SortedRecord<'_>> {
@@ -247,6 +234,18 @@ impl Sorter {
     pub(super) fn pop(&mut self) -> Result<(), TaskFailure> {
         let State::Giving(merge) = &mut self.state else { return Ok(()) };
         merge.pop(&self.io).map_err(failure)
+    }
+}
+
+impl OverFiles for Sorter {
+    fn poll(&mut self) -> Result<bool, TaskFailure> {
+        let io = &self.io;
+        let polled = match &mut self.state {
+            State::Taking => Ok(true),
+            State::Giving(merge) => merge.settle(io),
+            State::Spilling(copying) | State::Passing { copying, .. } => copying.poll(io),
+        };
+        polled.map_err(failure)
     }
 }
 
@@ -284,13 +283,8 @@ impl Copying {
     }
 }
 
-/// An error of a file as one of the task.
 fn failure(error: io::Error) -> TaskFailure {
-    let cause = format!(
-        "{error}; make room there, name another folder with `io.tmp.dirs`, or raise `execution.sorted-inputs.memory`"
-    );
-    let error = io::Error::new(error.kind(), cause);
-    TaskFailure::new(Blame::Environment, "sort the input of a keyed operator by key", error)
+    spill::failure(DOING, &error)
 }
 
 #[cfg(all(test, not(sim)))]
@@ -298,7 +292,7 @@ mod tests {
     use std::{path::Path, sync::Arc, time::Duration};
 
     use wiesel_core::{StopFlag, SubtaskIndex, TaskId, VertexId};
-    use wiesel_shard::Shard;
+    use wiesel_shard::{Shard, fs};
 
     use super::*;
 

@@ -1,10 +1,10 @@
 //! Batch mode: heads that see one key after the other, its records in order of time, and its timers and windows behind them.
 //!
-//! A script has the records of all inputs, in the order in which they come; then both inputs have ended. Keys are told in
-//! the order of their hashes, which a table should not know: what comes of a key is put in the order of the keys, once it is
-//! seen that it comes in one piece.
+//! A script has the records of all inputs, in the order in which they come; then both inputs have ended, the second one at
+//! `end2` if there is one. Keys are told in the order of their hashes, which a table should not know: what comes of a key is
+//! put in the order of the keys, once it is seen that it comes in one piece.
 
-use wiesel_core::{Timestamp, millis};
+use wiesel_core::{Meta, Timestamp, millis};
 use wiesel_operators::{
     AggregatingStart, AssignWindows, BatchOptions, ContentsStart, ContinuousEventTimeTrigger,
     ContinuousProcessingTimeTrigger, Count, CountEvictor, CountTrigger, EventTimeTrigger, Global,
@@ -16,7 +16,7 @@ use wiesel_record::Key;
 use wiesel_shard::{ManualClock, Shard};
 
 use crate::{
-    broadcast::ledger,
+    broadcast::{ledger, scale},
     harness::{self, Build, Event, Frames, Mode, Probe, Show, Word, key, show_time},
     window_functions::Print,
     words::parse_word,
@@ -26,40 +26,14 @@ const MODES: [Mode; 4] = [Mode::Plain, Mode::Stopped(1), Mode::Stopped(2), Mode:
 
 /// Runs a script of records, and gives what comes of each key, and what comes behind them.
 fn run(build: Build<'_>, mode: Mode, script: &str) -> String {
-    let folder = tempfile::tempdir().expect("a folder");
-    let clock = ManualClock::new(Timestamp::from_millis(0));
-    let context = harness::context_on(Shard::on(&clock), 0, 1, &Default::default());
-    let memory = 1 << 20; // All of it fits.
-    context.set_batch(BatchOptions { sort_bytes_max: memory, folder: folder.path().into() });
-    let every = if let Mode::Stopped(every) = mode { every } else { 0 };
-    let probe = Probe::new(context.stop(), every);
-    let mut head = build(&context, &probe);
-    head.open().expect("it opens");
-    let mut frames = Frames::<Word>::new();
-    for step in script.split_whitespace() {
-        let hash_of = |word: &Word| <String as Key>::key_hash(&word.0);
-        let (input, word, meta) = parse_word(step, hash_of).expect("a record");
-        let frame = frames.frame([(&word, meta)].into_iter());
-        let mut cursor = 0;
-        let _ = head.frame(input, &frame, &mut cursor, &mut harness::pace(&context, mode));
-        assert_eq!(cursor, 1, "a record is always taken");
-        frames.give(frame);
-    }
-    let finished = (0..100_000).any(|_| {
-        let progress = head.finish(&mut harness::pace(&context, mode));
-        progress == wiesel_operators::Progress::Done || context.has_failed()
-    });
-    assert!(finished, "an end that never comes");
-    assert!(context.take_failure().is_none());
-    assert_eq!(context.metrics().records_in.get(), script.split_whitespace().count() as u64);
     let (mut of_keys, mut behind) = (Vec::<(String, String)>::new(), Vec::new());
-    for event in probe.take() {
+    for event in run_in_order(build, mode, script) {
         match event {
             Event::Record(text, meta) => {
                 assert!(behind.is_empty(), "{text}: behind {behind:?}");
                 let is_of_key = |c: &char| c.is_alphabetic();
                 let key: String = text.chars().take_while(is_of_key).collect();
-                let text = meta.time.map_or(text.clone(), |at| format!("{text}@{}", show_time(at)));
+                let text = show_record(text, meta);
                 match of_keys.last_mut() {
                     Some((last, texts)) if *last == key => texts.extend([" ", &text]),
                     _ => of_keys.push((key, text)),
@@ -72,6 +46,70 @@ fn run(build: Build<'_>, mode: Mode, script: &str) -> String {
     let is_once = of_keys.windows(2).all(|keys| keys[0].0 != keys[1].0);
     assert!(is_once, "a key comes again: {of_keys:?}");
     of_keys.into_iter().map(|(_, texts)| texts).chain(behind).collect::<Vec<_>>().join(" ")
+}
+
+fn show_record(text: String, meta: Meta) -> String {
+    meta.time.map_or(text.clone(), |at| format!("{text}@{}", show_time(at)))
+}
+
+/// Runs a script of records, and gives what comes of it in the order in which it comes.
+fn run_in_order(build: Build<'_>, mode: Mode, script: &str) -> Vec<Event> {
+    let folder = tempfile::tempdir().expect("a folder");
+    let clock = ManualClock::new(Timestamp::from_millis(0));
+    let context = harness::context_on(Shard::on(&clock), 0, 1, &Default::default());
+    let memory = 1 << 20; // All of it fits.
+    context.set_batch(BatchOptions { sort_bytes_max: memory, folder: folder.path().into() });
+    let every = if let Mode::Stopped(every) = mode { every } else { 0 };
+    let probe = Probe::new(context.stop(), every);
+    let mut head = build(&context, &probe);
+    head.open().expect("it opens");
+    let mut frames = Frames::<Word>::new();
+    let (mut records, mut has_second_ended) = (0, false);
+    for step in script.split_whitespace() {
+        if step == "end2" {
+            has_second_ended = true;
+            head.end_input(1);
+            continue;
+        }
+        let hash_of = |word: &Word| <String as Key>::key_hash(&word.0);
+        let (input, word, meta) = parse_word(step, hash_of).expect("a record");
+        let frame = frames.frame([(&word, meta)].into_iter());
+        let mut cursor = 0;
+        for _ in 0..1_000 {
+            let _ = head.frame(input, &frame, &mut cursor, &mut harness::pace(&context, mode));
+            if cursor == 1 {
+                break;
+            }
+            assert!(head.has_parked(), "a record is taken, or there are others before it");
+            let _ = head.unpark(&mut harness::pace(&context, mode));
+        }
+        assert_eq!(cursor, 1, "a record is taken in the end");
+        frames.give(frame);
+        records += 1;
+    }
+    head.end_input(0);
+    if !has_second_ended {
+        // Told as soon as it has come on all inputs, and at the end again.
+        let _ = head.watermark(Timestamp::MAX, &mut harness::pace(&context, mode));
+        head.end_input(1);
+    }
+    let drained = (0..1_000).any(|_| {
+        let has_parked = head.has_parked();
+        if has_parked {
+            let _ = head.unpark(&mut harness::pace(&context, mode));
+        }
+        !has_parked
+    });
+    assert!(drained, "records that wait for ever");
+    let _ = head.watermark(Timestamp::MAX, &mut harness::pace(&context, mode));
+    let finished = (0..100_000).any(|_| {
+        let progress = head.finish(&mut harness::pace(&context, mode));
+        progress == wiesel_operators::Progress::Done || context.has_failed()
+    });
+    assert!(finished, "an end that never comes");
+    assert!(context.take_failure().is_none());
+    assert_eq!(context.metrics().records_in.get(), records);
+    probe.take()
 }
 
 #[track_caller]
@@ -121,6 +159,33 @@ fn keyed_records_see_all_that_was_broadcast_whenever_it_came() {
     // A broadcast record finds no key to add five to. What is left of a key is not the next one's.
     check(&ledger, "1:a1@1 2:x5 1:b1@1 1:a1@2", "a=1,x*5#1@1 a=2,x*5#1@2 b=1,x*5#1@1 side:w+ w+");
     check(&ledger, "2:a2 2:b3", "side:w+ w+");
+}
+
+/// What comes of a function without keys.
+#[track_caller]
+fn check_unkeyed(script: &str, expected: &str) {
+    for mode in MODES {
+        let told = run_in_order(&scale, mode, script).into_iter().map(|event| match event {
+            Event::Record(text, meta) => show_record(text, meta),
+            Event::Other(text) => text,
+        });
+        let told: Vec<String> = told.collect();
+        assert_eq!(told.join(" "), expected, "{script}, {mode:?}");
+    }
+}
+
+#[test]
+fn records_without_keys_see_all_that_was_broadcast_whenever_it_came() {
+    check_unkeyed("1:a5@3 2:a2@9 1:b1@1 2:b3", "10,a*2,b*3#2@3 3,a*2,b*3#2@1 side:w+ w+");
+    // What waits comes first, what comes behind the end goes by when nothing waits any more.
+    check_unkeyed(
+        "2:a2 1:a1 1:b2 1:a3@7 end2 1:c4 1:a5",
+        "2,a*2#1 2,a*2#1 6,a*2#1@7 4,a*2#1 10,a*2#1 side:w+ w+",
+    );
+    check_unkeyed("2:a2 end2 1:a1 1:a0 1:a2", "2,a*2#1 side:a/w- 4,a*2#1 side:w+ w+");
+    check_unkeyed("1:a1 1:b2 1:a3", "1#0 2#0 3#0 side:w+ w+");
+    check_unkeyed("2:a2 2:b3", "side:w+ w+");
+    check_unkeyed("end2", "side:w+ w+");
 }
 
 #[test]

@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use wiesel_core::{Timestamp, millis};
 use wiesel_operators::{
-    AggregateError, BroadcastProcess, BroadcastProcessFunction, BroadcastState, BroadcastStates,
-    CoStart, Head, KeyedBroadcastContext, KeyedBroadcastProcessFunction, KeyedBroadcastStart,
-    KeyedContext, Nothing, OperatorStateRegistry, ProcessContext, Snapshot, StateRegistry,
-    TaskContext, TimeDomain, ValueState, side_output,
+    AggregateError, BroadcastProcessFunction, BroadcastStart, BroadcastState, BroadcastStates,
+    Head, KeyedBroadcastContext, KeyedBroadcastProcessFunction, KeyedBroadcastStart, KeyedContext,
+    Nothing, OperatorStateRegistry, ProcessContext, Snapshot, StateRegistry, TaskContext,
+    TimeDomain, ValueState, side_output,
 };
 use wiesel_record::Out;
 
@@ -282,10 +282,9 @@ impl BroadcastProcessFunction<Word, Word> for Scale {
     }
 }
 
-fn scale(context: &TaskContext, probe: &Probe) -> Box<dyn Head> {
+pub fn scale(context: &TaskContext, probe: &Probe) -> Box<dyn Head> {
     context.put_side(0, side_output::<String>(probe.output("side:")));
-    let scale = BroadcastProcess::<_, Word, Word>::new(Scale, registry());
-    let start = CoStart::<Word, Word, _>::new(scale, Some(0));
+    let start = BroadcastStart::<Word, Word, _>::new(Scale, registry(), Some(0));
     harness::head_of(start, Nothing::new(), context, probe)
 }
 
@@ -329,8 +328,8 @@ const OTHER: BroadcastState<String, u8> = BroadcastState::new("factors");
 fn head_with(states: &OperatorStateRegistry, subtask: u32, parallelism: u32) -> Box<dyn Head> {
     let context = harness::context(subtask, parallelism, &Default::default());
     let probe = Probe::new(context.stop(), 0);
-    let scale = BroadcastProcess::<_, Word, Word>::new(Scale, states.clone());
-    harness::head_of(CoStart::new(scale, None), Nothing::new(), &context, &probe)
+    let start = BroadcastStart::<Word, Word, _>::new(Scale, states.clone(), None);
+    harness::head_of(start, Nothing::new(), &context, &probe)
 }
 
 /// Of each of two subtasks: with factors whose number is that of the subtask.
@@ -421,8 +420,8 @@ fn states_of_other_types_and_damage_are_errors() {
 fn a_state_that_was_not_given_panics() {
     let build = |context: &TaskContext, probe: &Probe| {
         let states = OperatorStateRegistry::default();
-        let scale = BroadcastProcess::<_, Word, Word>::new(Scale, states);
-        harness::head_of(CoStart::new(scale, None), Nothing::new(), context, probe)
+        let start = BroadcastStart::<Word, Word, _>::new(Scale, states, None);
+        harness::head_of(start, Nothing::new(), context, probe)
     };
     harness::run(&build, Mode::Plain, "1:a1");
 }

@@ -1,23 +1,114 @@
-//! Sorted runs in files without names, written and read a block at a time, with one operation on its way for each.
+//! Runs of records or frames in files without names, written and read a block at a time, with one operation on its way for
+//! each; and what the task sees of it.
 //!
 //! # What is always true
 //!
 //! 1. A run is a piece of a file. It is read only when all of it is written.
 //! 2. While a block is written the next one is filled; while one is used up the next one is read.
+//! 3. While a file has to answer, the task gets no turn.
 
-use std::io;
+use std::{io, time::Duration};
 
-use wiesel_shard::{File, Io, Token};
+use wiesel_core::{Blame, Nanos, TaskFailure};
+use wiesel_shard::{File, Io, Token, fs};
+
+use crate::{BatchOptions, OutputPort, TaskContext};
+
+/// The smallest block: the least that a disk likes.
+pub(crate) const BLOCK_BYTES_MIN: usize = 4 << 10;
+/// The largest one: more no longer gains.
+const BLOCK_BYTES_MAX: usize = 128 << 10;
+
+/// The size of a block for whoever has so much memory: each of many runs may need two.
+pub(crate) fn block_bytes_for(memory_bytes: usize) -> usize {
+    (memory_bytes / 1_024).clamp(BLOCK_BYTES_MIN, BLOCK_BYTES_MAX)
+}
+
+/// A file in the folder of the options, for a task that does this.
+///
+/// # Errors
+///
+/// If none can be made there.
+pub(crate) fn file_in(options: &BatchOptions, doing: &str) -> Result<File, TaskFailure> {
+    fs::unnamed_file(&options.folder).map_err(|error| failure(doing, &error))
+}
+
+/// An error of a file as one of the task that does this.
+pub(crate) fn failure(doing: &str, error: &io::Error) -> TaskFailure {
+    let cause = format!(
+        "{error}; make room there, name another folder with `io.tmp.dirs`, or raise `execution.sorted-inputs.memory`"
+    );
+    TaskFailure::new(Blame::Environment, doing, io::Error::new(error.kind(), cause))
+}
+
+/// What works with files.
+pub(crate) trait OverFiles {
+    /// Whether what was waited for has come.
+    ///
+    /// # Errors
+    ///
+    /// If a file cannot be written or read.
+    fn poll(&mut self) -> Result<bool, TaskFailure>;
+}
+
+/// What works with files, as the task sees it.
+pub(crate) struct FilePort<W> {
+    pub(crate) inner: W,
+    is_waiting: bool,
+    failure: Option<TaskFailure>,
+}
+
+impl<W: OverFiles> FilePort<W> {
+    pub(crate) fn new(inner: W) -> Self {
+        Self { inner, is_waiting: false, failure: None }
+    }
+
+    /// Ends the turn: there is no other one before a file has answered.
+    pub(crate) fn wait(&mut self, context: &TaskContext) {
+        self.is_waiting = true;
+        context.stop().set();
+    }
+}
+
+impl<W: OverFiles> OutputPort for FilePort<W> {
+    fn poll(&mut self, _now: Nanos) -> bool {
+        if self.is_waiting {
+            let polled = self.inner.poll();
+            self.is_waiting = matches!(polled, Ok(false));
+            self.failure = polled.err();
+            return !self.is_waiting;
+        }
+        false
+    }
+
+    fn is_ready(&self) -> bool {
+        !self.is_waiting
+    }
+
+    fn flush(&mut self) {}
+
+    fn flush_aged(&mut self, _now: Nanos, _age: Duration) {}
+
+    fn end(&mut self) {}
+
+    fn is_drained(&self) -> bool {
+        true
+    }
+
+    fn take_failure(&mut self) -> Option<TaskFailure> {
+        self.failure.take()
+    }
+}
 
 /// A piece of a file.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Run {
+pub(crate) struct Run {
     start: u64,
     end: u64,
 }
 
 /// Appends one run to a file.
-pub(super) struct RunWriter {
+pub(crate) struct RunWriter {
     io: Io,
     file: File,
     start: u64,
@@ -30,7 +121,7 @@ pub(super) struct RunWriter {
 }
 
 impl RunWriter {
-    pub(super) fn new(io: &Io, file: &File, start: u64, block_bytes: usize) -> Self {
+    pub(crate) fn new(io: &Io, file: &File, start: u64, block_bytes: usize) -> Self {
         Self {
             io: io.clone(),
             file: file.clone(),
@@ -45,13 +136,18 @@ impl RunWriter {
 
     /// Takes a record.
     #[inline]
-    pub(super) fn append(&mut self, record: &[u8]) {
+    pub(crate) fn append(&mut self, record: &[u8]) {
         self.open.extend_from_slice(record);
+    }
+
+    /// Takes what `write` appends.
+    pub(crate) fn append_by(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        write(&mut self.open);
     }
 
     /// Whether it has room. If not, a write has to end first.
     #[inline]
-    pub(super) fn has_room(&mut self) -> io::Result<bool> {
+    pub(crate) fn has_room(&mut self) -> io::Result<bool> {
         if self.open.len() < self.block_bytes {
             return Ok(true);
         }
@@ -76,7 +172,7 @@ impl RunWriter {
     }
 
     /// Writes what is left. Gives the run when all of it is in the file.
-    pub(super) fn finish(&mut self) -> io::Result<Option<Run>> {
+    pub(crate) fn finish(&mut self) -> io::Result<Option<Run>> {
         while self.writing.is_some() || !self.open.is_empty() {
             if !self.write()? {
                 return Ok(None);
@@ -96,13 +192,13 @@ impl Drop for RunWriter {
 
 impl Run {
     /// Where the next run may start.
-    pub(super) fn end(self) -> u64 {
+    pub(crate) fn end(self) -> u64 {
         self.end
     }
 }
 
 /// Reads one run.
-pub(super) struct RunReader {
+pub(crate) struct RunReader {
     io: Io,
     file: File,
     /// What has been handed out ends here.
@@ -114,7 +210,7 @@ pub(super) struct RunReader {
 }
 
 impl RunReader {
-    pub(super) fn new(io: &Io, file: &File, run: Run, block_bytes: usize) -> Self {
+    pub(crate) fn new(io: &Io, file: &File, run: Run, block_bytes: usize) -> Self {
         let mut reader = Self {
             io: io.clone(),
             file: file.clone(),
@@ -129,7 +225,7 @@ impl RunReader {
     }
 
     /// Whether all of it has been handed out.
-    pub(super) fn is_read(&self) -> bool {
+    pub(crate) fn is_read(&self) -> bool {
         self.offset == self.end
     }
 
@@ -143,7 +239,7 @@ impl RunReader {
     }
 
     /// Appends the next block to `bytes`, if it has come, and says whether it has.
-    pub(super) fn poll(&mut self, io: &Io, bytes: &mut Vec<u8>) -> io::Result<bool> {
+    pub(crate) fn poll(&mut self, io: &Io, bytes: &mut Vec<u8>) -> io::Result<bool> {
         let Some(token) = self.reading else { return Ok(false) };
         let Some(read) = io.take(token) else { return Ok(false) };
         self.reading = None;
