@@ -141,6 +141,48 @@ fn one_at_a_time_is_enough() {
     });
 }
 
+/// In batch mode a keyed operator gives all its results when the input has ended.
+#[test]
+fn a_job_in_batch_mode_holds_no_more_than_may_wait() {
+    watched(|| {
+        const CAPACITY: usize = 5;
+        let folder = tempfile::tempdir().expect("a folder");
+        let (held, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let (taken, seen) = (Arc::clone(&held), Arc::clone(&most));
+        let environment = Environment::new();
+        let answers = environment
+            .source(DataGen::new(|tick| tick.number).count(300))
+            .key_by::<u64>(|number| number)
+            .count()
+            .map(move |counted| {
+                seen.fetch_max(taken.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                counted.key
+            })
+            .ordered_wait(AsyncOptions::within(minutes(2)).capacity(CAPACITY), move |number| {
+                let (held, mut looks) = (Arc::clone(&held), 0);
+                async move {
+                    poll_fn(|context| {
+                        looks += 1;
+                        context.waker().wake_by_ref();
+                        if looks < 50 { Poll::Pending } else { Poll::Ready(()) }
+                    })
+                    .await;
+                    held.fetch_sub(1, Ordering::SeqCst);
+                    Ok::<_, AggregateError>([number])
+                }
+            })
+            .collect();
+        let folder = folder.path().to_str().expect("a plain path");
+        let batch = [("execution.runtime-mode", "batch"), ("io.tmp.dirs", folder)];
+        assert_sound(&run(&environment, 1, &config(&batch)));
+        let mut answers = answers.take();
+        answers.sort_unstable();
+        assert_eq!(answers, (0..300).collect::<Vec<_>>());
+        let most = most.load(Ordering::SeqCst);
+        assert!(most <= CAPACITY, "{most} records wait");
+    });
+}
+
 #[test]
 fn an_error_fails_the_job_with_one_message() {
     watched(|| {

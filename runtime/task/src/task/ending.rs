@@ -29,6 +29,9 @@ impl Task {
             }
             return Step::Progressed;
         }
+        if self.is_full {
+            return Step::Nothing(None); // What a head in batch mode has sorted is more than a link may hold.
+        }
         if self.head.finish(pace) == Progress::Done && !self.context.has_failed() {
             self.head.ports(&mut |port| {
                 port.flush();
