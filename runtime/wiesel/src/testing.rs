@@ -361,8 +361,8 @@ impl<T: Record, O: Record> Harness<T, O> {
         HarnessSnapshot { state: self.tasks.snapshot(), at: self.clock.wall_time() }
     }
 
-    /// Goes back to a snapshot, or forth to it from a fresh harness, with another number of subtasks. Watermarks are in no
-    /// snapshot: the pipeline has seen none. The clock goes on from the later of both times, as that of a machine would.
+    /// Goes back to a snapshot, or forth to it from a fresh harness, with another number of subtasks. Event time is where it
+    /// was: what was late stays late. The clock goes on from the later of both times, as that of a machine would.
     ///
     /// # Errors
     ///

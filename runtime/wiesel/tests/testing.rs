@@ -272,6 +272,38 @@ fn windows_of_the_time_of_day_follow_the_clock_at_every_parallelism() {
 }
 
 #[test]
+fn what_was_late_stays_late_at_every_parallelism() {
+    for parallelism in [1, 2, 3] {
+        let tag = OutputTag::<(u64, u64)>::new("late");
+        let mut late = None;
+        let mut harness = Harness::new(|reads: FrameStream<(u64, u64)>| {
+            let keyed = reads.key_by::<u64>(|(sensor, _)| sensor);
+            let windows = keyed.window(Tumbling::event_time(seconds(10)));
+            let counts = windows.side_output_late_data(&tag).count();
+            late = Some(counts.get_side_output(&tag).collect());
+            counts.map(|counted| (counted.key, counted.count))
+        });
+        (0..9).for_each(|sensor| harness.push((sensor, 0), at(1_000)).unwrap());
+        harness.watermark(at(15_000)).unwrap();
+        assert_eq!(harness.take().len(), 9);
+        let snapshot = harness.snapshot();
+        harness.restore(&snapshot, parallelism).unwrap();
+        for sensor in 0..9 {
+            harness.push((sensor, 1), at(2_000)).unwrap();
+            harness.push((sensor, 2), at(12_000)).unwrap();
+        }
+        harness.watermark(at(30_000)).unwrap();
+        let mut counts = harness.take();
+        counts.sort_unstable();
+        assert_eq!(counts, (0..9).map(|sensor| (sensor, 1)).collect::<Vec<_>>());
+        let mut late = late.expect("it was asked for").take();
+        late.sort_unstable();
+        let expected: Vec<_> = (0..9).map(|sensor| (sensor, 1)).collect();
+        assert_eq!(late, expected, "at {parallelism}");
+    }
+}
+
+#[test]
 fn sessions_of_the_time_of_day_end_with_silence() {
     let mut harness = Harness::new(|words: FrameStream<(u64, String)>| {
         words.window_all(Session::processing_time(seconds(10))).count()
