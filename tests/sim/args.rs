@@ -2,7 +2,7 @@
 
 use std::env;
 
-use wiesel_task::Mutant;
+use wiesel_core::Mutant;
 
 /// What to run.
 pub(crate) struct Args {

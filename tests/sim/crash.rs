@@ -113,6 +113,11 @@ impl Crash {
         }
     }
 
+    /// Whether somebody wants savepoints.
+    pub(crate) fn has_savepoints(&self) -> bool {
+        self.saves_one_in.is_some()
+    }
+
     /// Key and event time of each record.
     fn input(&self) -> Vec<(u64, i64)> {
         let draw = &mut Draw::new(self.seed ^ 0x1234);
@@ -293,6 +298,9 @@ pub(crate) fn run(seed: u64) -> Result<Ran, String> {
     total.faults.disk = disk.faults();
     total.faults.failures =
         if crash.fails_one_in.is_some() { FAILURES_MAX - FAILURES.get() } else { 0 };
+    // What it said it had done survives the machine.
+    disk.crash(draw.next());
+    compare(&crash, &place, &disk, false)?;
     // Started again it says that it has finished. A disk that could not be read has kept it from removing some files; that
     // is made up for then.
     let (graph, slots) = crash.graph(&place, 1)?;
@@ -301,7 +309,15 @@ pub(crate) fn run(seed: u64) -> Result<Ran, String> {
         Err(error) => return Err(format!("started again behind its end: {error}")),
         Ok(_) => return Err("it had finished and would begin again".to_owned()),
     }
-    let mut found = place.lines(&disk)?;
+    compare(&crash, &place, &disk, true)?;
+    let retained = if disk.faults() == 0 { Some(crash.num_retained) } else { None };
+    only_the_last_checkpoints_are_left(&disk, &place.checkpoints(), retained)?;
+    Ok(total)
+}
+
+/// Each line is there once; and no hidden file, if everything was cleaned up.
+fn compare(crash: &Crash, place: &Place, disk: &SimDisk, is_clean: bool) -> Result<(), String> {
+    let mut found = place.lines(disk, is_clean)?;
     found.sort();
     let expected = crash.expected();
     if found != expected {
@@ -312,9 +328,7 @@ pub(crate) fn run(seed: u64) -> Result<Ran, String> {
             expected.len()
         ));
     }
-    let retained = if disk.faults() == 0 { Some(crash.num_retained) } else { None };
-    only_the_last_checkpoints_are_left(&disk, &place.checkpoints(), retained)?;
-    Ok(total)
+    Ok(())
 }
 
 /// The manifests of the checkpoints, oldest first.

@@ -10,7 +10,7 @@
 //!
 //! 1. Seeds are fresh in every run, and the first is printed; `SEED=x` replays one. A seed says everything.
 //! 2. Each seed is run again in another process, whose trace hash must be the same.
-//! 3. A run that finds nothing has first found every seeded fault ([`wiesel_task::Mutant`]).
+//! 3. A run that finds nothing has first found every seeded fault ([`wiesel_core::Mutant`]).
 //! 4. Nearly one seed in two is a crash: a job with checkpoints, on a machine that goes down at random, with a disk that fails.
 //! 5. The exit code is 1 if anything was violated, and the last line sums up.
 //!

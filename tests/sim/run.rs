@@ -112,6 +112,11 @@ pub(crate) fn is_crash(seed: u64) -> bool {
     !is_flood(seed) && Draw::new(seed ^ 0x5EED).one_in(CRASH_ONE_IN)
 }
 
+/// Whether this seed is a case of this kind, neither a flood nor a crash.
+pub(crate) fn is_of_case(seed: u64, is_meant: impl Fn(&Case) -> bool) -> bool {
+    !is_flood(seed) && !is_crash(seed) && is_meant(&Case::of(seed))
+}
+
 /// What a seed draws, for people.
 pub(crate) fn describe(seed: u64) -> String {
     match (is_flood(seed), is_crash(seed)) {

@@ -93,7 +93,7 @@ impl Place {
     }
 
     /// The lines of all that counts.
-    pub(crate) fn lines(&self, disk: &SimDisk) -> Result<Vec<String>, String> {
+    pub(crate) fn lines(&self, disk: &SimDisk, is_clean: bool) -> Result<Vec<String>, String> {
         let last = (PathBuf::from(self.out()), u64::MAX);
         let mut lines = Vec::new();
         for (at, (folder, savepoint)) in self.before.iter().chain([&last]).enumerate() {
@@ -103,7 +103,8 @@ impl Place {
             for path in disk.files().iter().filter(is_in) {
                 let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
                 let is_kept = [".undone", ".pending"].iter().any(|end| name.ends_with(end));
-                if is_kept || at < self.number() && name.starts_with('.') {
+                let may_be_left = at < self.number() || !is_clean;
+                if is_kept || may_be_left && name.starts_with('.') {
                     continue; // Taken back, of a savepoint that nobody used, or left by a process that was killed.
                 }
                 if !name.starts_with("part-") {

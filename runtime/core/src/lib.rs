@@ -9,6 +9,7 @@
 //!   config     typed options and their layers failure    who can fix it, may a restart help
 //!   runtime_mode  record by record, or key after key
 //!   metrics    single-writer counter cells   stop     "end your turn", from the end of a chain to its head
+//!   mutants    faults that the simulator must find
 //!   alignment  which sources wait for each other             pause    how long a shard stood still
 //! ```
 
@@ -19,6 +20,7 @@ mod ids;
 mod key_group;
 mod meta;
 pub mod metrics;
+mod mutants;
 mod pause;
 mod runtime_mode;
 mod stop;
@@ -36,6 +38,7 @@ pub use key_group::{
     default_max_parallelism, key_group_of,
 };
 pub use meta::Meta;
+pub use mutants::Mutant;
 pub use pause::Pause;
 pub use runtime_mode::RuntimeExecutionMode;
 pub use stop::StopFlag;

@@ -17,7 +17,7 @@
 
 mod spool;
 
-use wiesel_core::{Nanos, TaskFailure, Timestamp};
+use wiesel_core::{Mutant, Nanos, TaskFailure, Timestamp};
 use wiesel_record::Record;
 use wiesel_wire::Frame;
 
@@ -117,7 +117,9 @@ impl<T: Record, H: Head> Head for SpooledHead<T, H> {
         pace: &mut Pace,
     ) -> Progress {
         match self.phase {
-            Phase::Spooling if input == DATA => self.spool(frame, cursor),
+            Phase::Spooling if input == DATA && !Mutant::RulesUnread.is_chosen() => {
+                self.spool(frame, cursor)
+            }
             Phase::Replaying(_) if input == DATA => Progress::Stopped,
             _ => self.head.frame(input, frame, cursor, pace),
         }

@@ -17,13 +17,11 @@
 
 mod alignment;
 mod factory;
-mod mutants;
 mod output;
 mod task;
 mod turn;
 
 pub use factory::{BuildContext, PartitionPlan, TaskFactory, TaskWiring};
-pub use mutants::Mutant;
 pub use output::PartitionOutput;
 pub use task::{Cut, Task, Walked};
 pub use turn::{Checkpoints, TaskOptions, Turn};

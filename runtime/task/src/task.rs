@@ -26,7 +26,7 @@ mod walks;
 
 use std::time::Duration;
 
-use wiesel_core::{Blame, Nanos, TaskFailure, Timestamp};
+use wiesel_core::{Blame, Mutant, Nanos, TaskFailure, Timestamp};
 use wiesel_exchange::{
     GateElement, GateEvent, InputGate, ValveOutput, WatermarkStatus, WatermarkValve,
 };
@@ -37,7 +37,7 @@ pub use barriers::Cut;
 pub use walks::Walked;
 use walks::Walks;
 
-use crate::{Checkpoints, Mutant, TaskOptions, Turn};
+use crate::{Checkpoints, TaskOptions, Turn};
 
 /// A frame that the chain has not finished.
 struct AtHand {

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use wiesel_core::Mutant;
 use wiesel_core::TaskId;
 use wiesel_exchange::{ChannelReceiver, ChannelSender, channel};
 use wiesel_shard::Door;
-use wiesel_task::Mutant;
 
 /// Which channel: the edge's position in the job graph and the two tasks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

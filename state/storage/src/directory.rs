@@ -21,6 +21,8 @@ use std::{
     io,
 };
 
+use wiesel_core::Mutant;
+
 use crate::{
     CheckpointStorage, Damage, FileEntry, Kind, Manifest, PartEntry, PutMode, StorageError,
     read_part, storage::TEMPORARY, verify_file,
@@ -207,7 +209,7 @@ impl<S: CheckpointStorage> CheckpointDirectory<S> {
                 Err(other) => return Err(other),
             }
         }
-        if damaged.is_empty() {
+        if damaged.is_empty() || Mutant::StartedAnew.is_chosen() {
             return Ok(Found::default());
         }
         let (folder, damaged) =
@@ -262,7 +264,8 @@ impl<S: CheckpointStorage> CheckpointDirectory<S> {
         let (referenced, unreadable) = self.referenced()?;
         let mut leftovers = Leftovers { unreadable, ..Leftovers::default() };
         if leftovers.unreadable.is_empty() {
-            let is_free = |path: &&str| !referenced.contains(*path) && !in_use.contains(*path);
+            let is_needed = |path: &str| referenced.contains(path) || in_use.contains(path);
+            let is_free = |path: &&str| !is_needed(path) || Mutant::SharedDeleted.is_chosen();
             let free: BTreeSet<&str> = files.into_iter().filter(is_free).collect();
             self.delete(&free, &mut leftovers)?;
         }

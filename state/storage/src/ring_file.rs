@@ -18,6 +18,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use wiesel_core::Mutant;
 use wiesel_shard::{Completion, CreateMode, File, Io, Outcome, Token};
 
 /// How far a file is.
@@ -157,7 +158,8 @@ impl RingFile {
     /// Submits the next operation. Whether there was one.
     fn submit(&mut self, io: &Io) -> bool {
         if self.step == Step::Write && self.queue.is_empty() && self.is_finished {
-            self.step = Step::Sync;
+            let is_unsynced = Mutant::FileUnsynced.is_chosen();
+            self.step = if is_unsynced { Step::SyncFolder } else { Step::Sync };
         }
         let token = match (self.step, &self.file) {
             (Step::Write, Some(file)) => {

@@ -24,7 +24,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use wiesel_core::{Blame, CheckpointId, SubtaskIndex, TaskFailure};
+use wiesel_core::{Blame, CheckpointId, Mutant, SubtaskIndex, TaskFailure};
 
 use crate::Discovery;
 
@@ -115,7 +115,7 @@ impl<'a> Committable<'a> {
         let pinned = self.pinned(folder);
         let is_pinned = exists(discovery, &pinned)?;
         // The visible name first: a later process gives its files the hidden names of those that are committed.
-        if exists(discovery, &to)? {
+        if exists(discovery, &to)? && !Mutant::CommitReplaced.is_chosen() {
             if is_pinned {
                 discovery.remove_file(&pinned)?;
             }
@@ -185,6 +185,9 @@ pub(super) fn commit(
             return Err(TaskFailure { retryable: false, ..lost });
         }
         folders.insert(place);
+    }
+    if Mutant::CommitUnsynced.is_chosen() {
+        return Ok(());
     }
     folders.into_iter().try_for_each(|folder| {
         let synced = discovery.sync_dir(folder);

@@ -11,11 +11,11 @@
 //!    come by then.
 //! 2. Only waiting may take long, and barriers go by while a task waits.
 
-use wiesel_core::Timestamp;
+use wiesel_core::{Mutant, Timestamp};
 use wiesel_operators::{Pace, Progress};
 
 use super::{Phase, Step, Task};
-use crate::{Checkpoints, Mutant, Turn};
+use crate::{Checkpoints, Turn};
 
 impl Task {
     /// The end of the input: the last watermark, then `finish`, then `end` on every output.

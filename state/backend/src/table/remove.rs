@@ -7,6 +7,8 @@
 //!
 //! No tombstone stays in the segment, so probes do not grow longer with time. `unsafe`: see `table.rs`.
 
+use wiesel_core::Mutant;
+
 use super::*;
 use crate::segment::ROWS;
 
@@ -44,6 +46,9 @@ impl Table {
 
     /// The next increment says that the key is gone.
     pub(super) fn remember_removed(&mut self, hash: u64, key: &[u8]) {
+        if Mutant::TombstoneLost.is_chosen() {
+            return;
+        }
         if self.removed.is_none() {
             let layout = RowLayout::keys_of(&self.layout);
             self.removed = Some(Box::new(Table::new(layout, self.range, self.max_parallelism)));

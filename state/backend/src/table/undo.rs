@@ -3,6 +3,8 @@
 
 use std::mem::MaybeUninit;
 
+use wiesel_core::Mutant;
+
 use super::*;
 
 /// The old rows of one key group: entries of `[was dirty, word, area …]`, in words.
@@ -26,6 +28,9 @@ impl Table {
     #[cold]
     #[inline(never)]
     pub(super) fn keep(&mut self, spot: u64, segment: Segment, was_dirty: bool, place: Place) {
+        if Mutant::OldRowLost.is_chosen() {
+            return;
+        }
         let area = place.area(self.shape);
         let odd = self.odd.is_some_and(|(_, odd)| odd == segment);
         let stride = self.shape.stride / 8;

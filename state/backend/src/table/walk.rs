@@ -25,6 +25,8 @@
 
 use std::{collections::BTreeSet, mem::MaybeUninit};
 
+use wiesel_core::Mutant;
+
 use super::*;
 use crate::{TableError, segment::ROWS};
 
@@ -298,7 +300,7 @@ impl Table {
                     }
                     let segment = if copies { Segment::none() } else { segment };
                     let groups = self.visit(segment, odd, whole, |row, mark| {
-                        if mark & TOUCHED == 0 && (whole || mark & DIRTY != 0) {
+                        if mark & not_wanted() == 0 && (whole || mark & DIRTY != 0) {
                             given += row.bytes();
                             out(group, RowEvent::Row(row));
                         }
@@ -362,7 +364,7 @@ impl Table {
             let group = group.as_ptr().cast::<u8>().cast_mut();
             for row in 0..ROWS as u32 {
                 let place = Place { group, at: 0, row, found: true };
-                let is_wanted = mark >> row & (TOUCHED | *wanted) == *wanted;
+                let is_wanted = mark >> row & (not_wanted() | *wanted) == *wanted;
                 // SAFETY: a group of the copy, which holds no blocks and is borrowed during the call. It is only read.
                 unsafe {
                     if is_wanted && place.word() != EMPTY {
@@ -456,11 +458,17 @@ impl Table {
         // SAFETY: a live segment of this table, which is borrowed for writing.
         let marks = unsafe { segment.marks(self.shape) };
         match scope {
-            _ if !self.tracking => marks.fill(0),
+            _ if !self.tracking || Mutant::MarkWiped.is_chosen() => marks.fill(0),
             Scope::Full => {
                 marks.iter_mut().for_each(|mark| *mark = *mark & DIRTY_ROWS | *mark >> ROWS)
             }
             Scope::Base | Scope::Increment => marks.iter_mut().for_each(|mark| *mark >>= ROWS),
         }
     }
+}
+
+/// The bit of a mark that says: not as of the flip.
+#[inline(always)]
+fn not_wanted() -> u8 {
+    if Mutant::NewRowGiven.is_chosen() { 0 } else { TOUCHED }
 }
