@@ -12,6 +12,7 @@
 #![allow(clippy::disallowed_methods)] // It measures: the clock of the machine is what it is about.
 
 pub mod compare;
+pub mod gaps;
 pub mod latency;
 pub mod stats;
 

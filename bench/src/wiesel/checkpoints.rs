@@ -2,21 +2,32 @@
 //!
 //! ```text
 //!   every key once ─▶ some keys again and again ─▶ key_by ─▶ running count ─▶ CheckSink
-//!                  └ from here on it is measured, with checkpoints and without, run after run
+//!                  │           │                       │
+//!               filled      settled                  ending
+//!                  └ the first whole snapshot, under load
+//!                              └──── what is compared ─┘   with checkpoints and without, run after run
 //! ```
 //!
 //! # What is always true
 //!
 //! 1. Every result is checked against the same sums in a loop.
-//! 2. CPU is that of the process, helper threads and the writing of files included, from when every key is there.
+//! 2. CPU is that of the process, helper threads and the writing of files included.
+//! 3. What is compared begins when all keys are in a checkpoint, so that what follows are those that were updated since, and
+//!    ends with the events.
+//!
+//! A stall is what a machine makes of it, too: beside it stands what two clocks saw in a loop that does nothing but look
+//! at them, on as many cores, in as many spans of the same length.
 
 #![allow(clippy::disallowed_methods, reason = "it measures, and looks at jobs from outside")]
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
 };
-use std::{thread, time::Duration};
 
 use serde_json::json;
 use tempfile::TempDir;
@@ -25,11 +36,17 @@ use wiesel::{CheckpointStats, Configuration, JobStatus, prelude::*};
 use super::{check_sink::Total, events::Keys, jobs::check};
 use crate::{
     generator::{Check, keyed_x},
-    measure::{Outcome, Run, Usage, cpu_so_far, measured, stats},
+    measure::{Outcome, Run, Usage, cpu_so_far, gaps, measured, stats},
 };
 
 /// Between two looks at a job from outside.
 const LOOK: Duration = Duration::from_millis(5);
+
+/// So much of the events passes before anything is compared, also where there are no checkpoints.
+const SETTLING: u64 = 8;
+
+/// What is compared ends before the events do, which they do not on all shards at once.
+const ENDING: u64 = 32;
 
 /// The key of a record: first every key, then the first so many in an order that no cache likes.
 fn key_of(number: u64, keys: u64, dirty: u64) -> u64 {
@@ -48,14 +65,63 @@ fn expected(run: &Run) -> Check {
     check
 }
 
+/// A moment of a run, as its source saw it.
+#[derive(Clone, Copy)]
+struct Mark {
+    number: u64,
+    at: Instant,
+    /// Of the process.
+    cpu: Duration,
+}
+
+/// What the source notes: the first record whose number is not below what is asked for.
+struct Marks {
+    next: AtomicU64,
+    taken: Mutex<Vec<Mark>>,
+}
+
+impl Marks {
+    fn new(first: u64) -> Self {
+        Self { next: AtomicU64::new(first), taken: Mutex::default() }
+    }
+
+    #[inline(always)]
+    fn look(&self, number: u64) {
+        let next = self.next.load(Ordering::Relaxed);
+        if number >= next {
+            self.note(number, next);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn note(&self, number: u64, next: u64) {
+        let swapped =
+            self.next.compare_exchange(next, u64::MAX, Ordering::Relaxed, Ordering::Relaxed);
+        if swapped.is_ok() {
+            let mark = Mark { number, at: Instant::now(), cpu: cpu_so_far() };
+            self.taken.lock().unwrap_or_else(PoisonError::into_inner).push(mark);
+        }
+    }
+
+    fn ask(&self, number: u64) {
+        self.next.store(number, Ordering::Relaxed);
+    }
+
+    /// Those that were taken so far.
+    fn taken(&self) -> Vec<Mark> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
 /// One run of the job.
 struct Measured {
     usage: Usage,
-    /// From when every key was there.
-    cpu: Duration,
-    elapsed: Duration,
-    /// Of checkpoints from then on.
-    before: CheckpointStats,
+    /// For an event, between the marks that are compared, in nanoseconds.
+    cpu_ns: f64,
+    updates_per_second: f64,
+    filled: CheckpointStats,
+    settled: CheckpointStats,
     after: CheckpointStats,
 }
 
@@ -72,30 +138,34 @@ fn count_keys(run: &Run, takes_checkpoints: bool) -> Result<Measured, String> {
             .map_err(said)?;
         env.set("execution.checkpointing.tolerable-failed-checkpoints", "1000").map_err(said)?;
     }
-    // The CPU time and the time when every key was there, in nanoseconds.
-    let filled: Arc<[AtomicU64; 2]> = Arc::default();
-    let (keys, dirty, noted) = (run.state.keys, run.state.dirty, Arc::clone(&filled));
-    let started = std::time::Instant::now();
+    let (keys, dirty) = (run.state.keys, run.state.dirty);
+    let marks = Arc::new(Marks::new(keys));
+    let noted = Arc::clone(&marks);
     let key = move |number| {
-        if number == keys {
-            noted[1].store(started.elapsed().as_nanos() as u64, Ordering::Relaxed);
-            noted[0].store(cpu_so_far().as_nanos() as u64, Ordering::Release);
-        }
+        noted.look(number);
         key_of(number, keys, dirty)
     };
-    let records = env.source(Keys::source(key, run.state.keys + run.events)).uid("keys");
+    let records = env.source(Keys::source(key, keys + run.events)).uid("keys");
     let counts = records.key_by::<u64>(|(key, _)| key).count().uid("counts");
     let total: Total = check(counts, |counted| keyed_x(counted.key, counted.count));
-    let mut before = CheckpointStats::default();
+    let mut stats = Vec::new();
     let (result, usage) = measured(|| {
         let client = env.execute_async("checkpoint")?;
-        let mut is_filled = false;
         while !client.status().is_terminal() {
             thread::sleep(LOOK);
-            if !is_filled && filled[0].load(Ordering::Acquire) != 0 {
-                is_filled = true;
-                let progress = client.progress();
-                before = progress.and_then(|progress| progress.checkpoints).unwrap_or_default();
+            let now = client.progress().and_then(|progress| progress.checkpoints);
+            let now = now.unwrap_or_default();
+            let filled = stats.first().map_or(0, |filled: &CheckpointStats| filled.completed);
+            // The one that was under way then has not all keys; the next one has.
+            let has_all = !takes_checkpoints || now.completed >= filled + 2;
+            match (marks.taken().len(), stats.len()) {
+                (1, 0) => stats.push(now),
+                (1, 1) if has_all => marks.ask(keys + run.events / SETTLING),
+                (2, 1) => {
+                    stats.push(now);
+                    marks.ask(keys + run.events - run.events / ENDING);
+                }
+                _ => {}
             }
         }
         Ok(client.wait())
@@ -112,12 +182,20 @@ fn count_keys(run: &Run, takes_checkpoints: bool) -> Result<Measured, String> {
             found.out, sums.0, expected.out, sums.1
         ));
     }
-    let since = |noted: &AtomicU64| Duration::from_nanos(noted.load(Ordering::Relaxed));
+    let ([_, from, to], [filled, settled]) = (&marks.taken()[..], &stats[..]) else {
+        return Err(format!(
+            "{} events are over before a checkpoint has all {keys} keys: give more --events or a shorter \
+             --interval-ms",
+            run.events
+        ));
+    };
+    let events = to.number.saturating_sub(from.number).max(1) as f64;
     Ok(Measured {
         usage,
-        cpu: cpu_so_far().saturating_sub(since(&filled[0])),
-        elapsed: usage.elapsed.saturating_sub(since(&filled[1])),
-        before,
+        cpu_ns: to.cpu.saturating_sub(from.cpu).as_nanos() as f64 / events,
+        updates_per_second: events / to.at.duration_since(from.at).as_secs_f64(),
+        filled: *filled,
+        settled: *settled,
         after: result.progress.checkpoints.unwrap_or_default(),
     })
 }
@@ -135,17 +213,20 @@ pub fn run(run: &Run) -> Result<Outcome, String> {
         let first = count_keys(run, with_first)?;
         let second = count_keys(run, !with_first)?;
         let (with, without) = if with_first { (first, second) } else { (second, first) };
-        ratios.push(with.cpu.as_secs_f64() / without.cpu.as_secs_f64());
+        ratios.push(with.cpu_ns / without.cpu_ns);
         last = Some(with);
     }
     let with = match last {
         Some(with) => with,
         None => count_keys(run, true)?,
     };
-    let (before, after) = (with.before, with.after);
-    let pauses = after.pauses.since(&before.pauses);
-    let running = after.running_pauses.since(&before.running_pauses);
+    let Measured { filled, settled, after, .. } = with;
+    let pauses = after.pauses.since(&settled.pauses);
+    let running = after.running_pauses.since(&settled.running_pauses);
+    let first = settled.running_pauses.since(&filled.running_pauses);
     let count = pauses.count().max(1);
+    let duration = (after.durations - settled.durations).div_f64(count as f64);
+    let floor = gaps::longest(run.parallelism, count, duration)?;
     let ns = |pause: Duration| pause.as_nanos() as u64;
     let mut outcome = with.usage.outcome(run, "wiesel", expected(run));
     outcome.extra = vec![
@@ -157,13 +238,14 @@ pub fn run(run: &Run) -> Result<Outcome, String> {
         ("stall_p999_ns", json!(ns(running.quantile(0.999)))),
         ("stall_max_ns", json!(ns(running.quantile(1.0)))),
         ("stall_raw_p999_ns", json!(ns(pauses.quantile(0.999)))),
-        ("checkpoint_bytes", json!((after.written_bytes - before.written_bytes) / count)),
-        (
-            "duration_ms",
-            json!((after.durations - before.durations).as_secs_f64() * 1e3 / count as f64),
-        ),
+        ("stall_first_max_ns", json!(ns(first.quantile(1.0)))),
+        ("floor_p50_ns", json!(floor.running.value_at_quantile(0.5))),
+        ("floor_p999_ns", json!(floor.running.value_at_quantile(0.999))),
+        ("floor_raw_p999_ns", json!(floor.elapsed.value_at_quantile(0.999))),
+        ("checkpoint_bytes", json!((after.written_bytes - settled.written_bytes) / count)),
+        ("duration_ms", json!(duration.as_secs_f64() * 1e3)),
         ("failed", json!(after.failed)),
-        ("updates_per_second", json!(run.events as f64 / with.elapsed.as_secs_f64())),
+        ("updates_per_second", json!(with.updates_per_second)),
     ];
     if !ratios.is_empty() {
         let ratio = stats::median(ratios);

@@ -209,8 +209,8 @@ where
     }
 
     #[inline]
-    fn begin_ahead(&mut self, next: &[Spot]) -> bool {
-        self.lists.rows.begin_ahead(next)
+    fn begin_ahead(&mut self) -> bool {
+        self.lists.rows.begin_ahead()
     }
 
     #[inline(always)]

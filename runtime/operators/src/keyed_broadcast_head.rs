@@ -154,7 +154,7 @@ where
         self.core.keep.table.bytes_used() > CACHE_BYTES
     }
 
-    fn begin_ahead(&mut self, _next: &[Spot]) -> bool {
+    fn begin_ahead(&mut self) -> bool {
         false
     }
 

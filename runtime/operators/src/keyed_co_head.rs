@@ -148,8 +148,8 @@ macro_rules! keyed_loop {
             }
 
             #[inline(always)]
-            fn begin_ahead(&mut self, next: &[Spot]) -> bool {
-                self.operator.begin_ahead(next)
+            fn begin_ahead(&mut self) -> bool {
+                self.operator.begin_ahead()
             }
 
             #[inline(always)]

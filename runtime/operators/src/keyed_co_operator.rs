@@ -33,8 +33,7 @@ pub trait KeyedCoOperator<T1: Record, T2: Record, K: Key>: 'static {
     fn wants_prefetch(&self, input: usize) -> bool;
 
     /// Begins a block of keys.
-    fn begin_ahead(&mut self, next: &[Spot]) -> bool {
-        let _ = next;
+    fn begin_ahead(&mut self) -> bool {
         false
     }
 

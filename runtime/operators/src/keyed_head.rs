@@ -123,8 +123,8 @@ where
     }
 
     #[inline(always)]
-    fn begin_ahead(&mut self, next: &[Spot]) -> bool {
-        self.operator.begin_ahead(next)
+    fn begin_ahead(&mut self) -> bool {
+        self.operator.begin_ahead()
     }
 
     #[inline(always)]

@@ -129,7 +129,7 @@ pub(crate) trait KeyedLoop<T: Record, K: Key, const INPUT: usize> {
     fn context(&self) -> &TaskContext;
     fn prefetch(&self, spot: Spot);
     fn wants_prefetch(&self) -> bool;
-    fn begin_ahead(&mut self, next: &[Spot]) -> bool;
+    fn begin_ahead(&mut self) -> bool;
     fn find_ahead(&mut self, index: usize, key: K::View<'_>, at: Located, marks: bool);
     fn may_miss(&self) -> bool;
     fn list_missing(&mut self, keys: &KeyBatch, missing: &mut Vec<usize>);
@@ -184,7 +184,7 @@ pub(crate) trait KeyedLoop<T: Record, K: Key, const INPUT: usize> {
             self.locate_block(view, *cursor + now.len, len, next);
             if Self::FINDS_AHEAD {
                 // Twice the loop, so that who leaves no marks does not ask for them.
-                if self.begin_ahead(next.spots()) {
+                if self.begin_ahead() {
                     self.find_block(view, *cursor, now, true);
                 } else {
                     self.find_block(view, *cursor, now, false);

@@ -49,10 +49,8 @@ pub trait KeyedOperator<T: Record, K: Key>: 'static {
     /// Whether the operator looks up a block of keys before it applies them.
     const FINDS_AHEAD: bool = false;
 
-    /// Begins a block of keys; `next` are the places of the block behind it. Says whether its rows are marked when they
-    /// are written, as [`Table::begin_ahead`](wiesel_state::Table::begin_ahead) does.
-    fn begin_ahead(&mut self, next: &[Spot]) -> bool {
-        let _ = next;
+    /// Begins a block of keys. Says whether its rows are marked when they are written, as [`Table::begin_ahead`](wiesel_state::Table::begin_ahead) does.
+    fn begin_ahead(&mut self) -> bool {
         false
     }
 

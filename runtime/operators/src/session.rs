@@ -343,8 +343,8 @@ where
     }
 
     #[inline]
-    fn begin_ahead(&mut self, next: &[Spot]) -> bool {
-        self.table.begin_ahead(next)
+    fn begin_ahead(&mut self) -> bool {
+        self.table.begin_ahead()
     }
 
     #[inline(always)]

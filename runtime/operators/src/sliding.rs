@@ -319,10 +319,10 @@ where
     }
 
     #[inline]
-    fn begin_ahead(&mut self, next: &[Spot]) -> bool {
+    fn begin_ahead(&mut self) -> bool {
         let recent = self.spans.get_mut(self.recent);
         self.ahead = recent.is_some().then_some(self.recent);
-        recent.is_some_and(|kept| kept.table.begin_ahead(next))
+        recent.is_some_and(|kept| kept.table.begin_ahead())
     }
 
     #[inline(always)]

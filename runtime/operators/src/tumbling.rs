@@ -263,10 +263,10 @@ where
     }
 
     #[inline]
-    fn begin_ahead(&mut self, next: &[Spot]) -> bool {
+    fn begin_ahead(&mut self) -> bool {
         let recent = self.slices.get_mut(self.recent);
         self.ahead = recent.is_some().then_some(self.recent);
-        recent.is_some_and(|slice| slice.table.begin_ahead(next))
+        recent.is_some_and(|slice| slice.table.begin_ahead())
     }
 
     #[inline(always)]

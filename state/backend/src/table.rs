@@ -104,7 +104,7 @@ pub struct Table {
     epoch: u64,
     walk: Option<Box<walk::Walk>>,
     /// Old rows, by key group, of a walk that runs.
-    undo: Vec<undo::Undo>,
+    undo: undo::Undo,
     /// Keys removed since the last base or increment.
     removed: Option<Box<Table>>,
     /// Groups whose next increment gives all rows.
@@ -145,7 +145,7 @@ impl Table {
             blocks: Blocks::new(),
             epoch: 0,
             walk: None,
-            undo: Vec::new(),
+            undo: undo::Undo::default(),
             removed: None,
             rebase: BTreeSet::new(),
             source: None,
@@ -182,27 +182,30 @@ impl Table {
 
     /// Bytes held: rows, directory, blocks, and what a running walk and the next increment keep.
     pub fn bytes_used(&self) -> usize {
-        let undo: usize = self.undo.iter().map(undo::Undo::bytes_used).sum();
         size_of::<Self>()
             + self.directory.capacity() * size_of::<Segment>()
             + self.arena.touched()
             + self.small_bytes
             + self.blocks.reserved()
-            + undo
+            + self.undo.bytes_used()
             + self.removed.as_ref().map_or(0, |removed| removed.bytes_used())
             + self.walk.as_ref().map_or(0, |walk| walk.bytes_used())
     }
 
-    /// Brings a key's group closer: its first line, or the first two of a group of wider rows. Call it about
-    /// [`AHEAD_MAX`] records before the key is looked up. One key in twenty lies in the group behind, which is not
-    /// fetched: look-ups that only read overlap.
+    /// Brings a key's group closer: its first line, or the first two of a group of wider rows, and its mark where writes
+    /// leave one. Call it about [`AHEAD_MAX`] records before the key is looked up. One key in twenty lies in the group
+    /// behind, which is not fetched: look-ups that only read overlap.
     #[inline(always)]
     pub fn prefetch(&self, spot: Spot) {
         let segment = self.segment_at(spot.0);
-        let group = segment.group(self.shape, spot.0 as u32 & (segment.groups() - 1));
+        let at = spot.0 as u32 & (segment.groups() - 1);
+        let group = segment.group(self.shape, at);
         segment::prefetch(group);
         if self.shape.group_bytes > LINE {
             segment::prefetch(group.wrapping_add(LINE));
+        }
+        if self.marking {
+            segment::prefetch(segment.mark(self.shape, at));
         }
     }
 

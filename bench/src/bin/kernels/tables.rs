@@ -122,7 +122,7 @@ impl<K> Keys<K> {
             if let Some((_, hashes)) = blocks.peek() {
                 spots_of.of_all(hashes, &mut spots_next);
             }
-            if table.begin_ahead(&spots_next) {
+            if table.begin_ahead() {
                 Self::find::<L>(table, &keys[..count], &spots, true);
             } else {
                 Self::find::<L>(table, &keys[..count], &spots, false);

@@ -9,12 +9,13 @@
 //! write before it, since it may be to the same row; a whole probe, with its three loads that need each other, then lies
 //! between two records. A block of look-ups writes nothing, so they overlap.
 //!
-//! Where writes leave marks (a walk runs, or increments follow), the look-up reads the row's mark as well, and the write
-//! only adds its bit. A row that has to be kept for the walk first is not found ahead: `upsert_word_ahead` looks again.
+//! Where writes leave marks (a walk runs, or increments follow), the look-up reads the row's mark as well. A row that is
+//! marked already is written as one without marks would be; another one is marked before that, once for each walk and
+//! increment, without another probe.
 //!
-//! `unsafe`: see `table.rs`. **Until a block is over, every area that is not null is that of a live row, and a mark beside it is its
-//! own, with the bit that is still to be set there: whatever moves or removes a row ends it, and so do a flip, a
-//! step of a walk and the end of tracking, which change what marks mean.**
+//! `unsafe`: see `table.rs`. **Until a block is over, what was found is a live row at its area, and what is ready is marked
+//! besides: whatever moves or removes a row ends it, and so do a flip, a step of a walk and the end of tracking, which change
+//! what marks mean.**
 
 use std::ptr;
 
@@ -24,90 +25,42 @@ use super::*;
 /// out of L1.
 pub const AHEAD_MAX: usize = 32;
 
-/// The rows of a block.
+/// The rows of a block: a bit for each key says what is known of it.
 pub(super) struct Ahead {
-    block: Block,
+    /// The row may be written where it lies. One question, since it is asked for each record.
+    ready: u32,
+    /// The row was found, and has to be marked first. Only where writes leave marks.
+    unmarked: u32,
+    /// Of what is ready or unmarked.
     areas: [*mut u8; AHEAD_MAX],
-    /// Set with an area if the table marks.
-    marks: [Mark; AHEAD_MAX],
+    /// Of what is unmarked: the group in its segment, and the row in the group.
+    rows: [(u32, u8); AHEAD_MAX],
 }
 
-/// What a block of look-ups is good for. One question, since it is asked for each record.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Block {
-    /// Nothing any more.
-    Over,
-    /// Its rows are written where they lie.
-    Live,
-    /// So they are, and their marks with them.
-    Marked,
-}
-
-/// Where a row's mark is, seen from its area, and in the lowest byte what a write of the row adds to it: small, since a
-/// window has a table for each slice.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Mark(u32);
-
-impl Mark {
-    /// Nobody has looked: no mark is at its row's area.
-    const NONE: Self = Self(0);
-
-    /// `None` if the mark is too far away: 16 MiB, in a segment of colliding hashes.
-    #[inline(always)]
-    fn new(area: *mut u8, mark: *mut u8, missing: u8) -> Option<Self> {
-        let away = mark.addr() - area.addr();
-        (away < 1 << 24).then_some(Self((away as u32) << 8 | u32::from(missing)))
-    }
-
-    /// # Safety
-    ///
-    /// `area` is that of the row, whose mark and segment are as they were when this was made.
-    #[inline(always)]
-    unsafe fn set(self, area: *mut u8) {
-        let missing = self.0 as u8;
-        if missing != 0 {
-            // SAFETY: the caller's promise: this is the row's mark again.
-            unsafe { *area.add((self.0 >> 8) as usize) |= missing };
-        }
-    }
-}
+const _: () = assert!(AHEAD_MAX as u32 == u32::BITS);
 
 impl Ahead {
     pub(super) const NONE: Self = Self {
-        block: Block::Over,
+        ready: 0,
+        unmarked: 0,
         areas: [ptr::null_mut(); AHEAD_MAX],
-        marks: [Mark::NONE; AHEAD_MAX],
+        rows: [(0, 0); AHEAD_MAX],
     };
 
     /// Nothing that was looked up holds any more.
     #[inline]
     pub(super) fn end(&mut self) {
-        self.block = Block::Over;
+        (self.ready, self.unmarked) = (0, 0);
     }
 }
 
 impl Table {
-    /// Begins a block of look-ups; the block before is forgotten. `next` are the places of the block behind it. Says
-    /// whether writes leave marks: each look-up of the block is told so, who looks up many asks once.
+    /// Begins a block of look-ups; the block before is forgotten. Says whether writes leave marks: each look-up of the
+    /// block is told so, who looks up many asks once.
     #[inline]
-    pub fn begin_ahead(&mut self, next: &[Spot]) -> bool {
-        self.ahead.block = if self.marking { Block::Marked } else { Block::Live };
-        self.ahead.areas = Ahead::NONE.areas;
-        if self.marking {
-            self.ahead.marks = Ahead::NONE.marks;
-            self.prefetch_marks(next);
-        }
+    pub fn begin_ahead(&mut self) -> bool {
+        self.ahead.end();
         self.marking
-    }
-
-    /// Half of what an update takes with ten million keys, if nobody asks for them in time.
-    #[inline(never)]
-    fn prefetch_marks(&self, spots: &[Spot]) {
-        for spot in spots {
-            let segment = self.segment_at(spot.0);
-            let at = spot.0 as u32 & (segment.groups() - 1);
-            segment::prefetch(segment.mark(self.shape, at));
-        }
     }
 
     /// Looks up the `index`-th key of a block, for a word layout.
@@ -117,52 +70,51 @@ impl Table {
     /// If `index` is not below [`AHEAD_MAX`], or as [`Table::find`].
     #[inline(always)]
     pub fn find_word_ahead(&mut self, index: usize, spot: Spot, key: u64, marks: bool) {
-        debug_assert!(marks == (self.ahead.block == Block::Marked), "a block is one or the other");
-        let area = match self.locate_word(spot.0, key) {
-            Some((spot, segment, place)) if place.found => {
-                if marks {
-                    match self.mark_of(spot, segment, place) {
-                        Some(mark) => self.ahead.marks[index] = mark,
-                        None => return,
-                    }
-                }
-                place.area(self.shape)
+        debug_assert!(marks == self.marking, "a block is one or the other");
+        let Some((spot, segment, place)) = self.locate_word(spot.0, key) else { return };
+        if !place.found {
+            return;
+        }
+        self.ahead.areas[index] = place.area(self.shape);
+        if marks {
+            // SAFETY: the mark of a group of a live segment. It is only read.
+            let mark = unsafe { *segment.mark(self.shape, place.at) };
+            let wanted = if spot < self.cursor { DIRTY } else { TOUCHED } << place.row;
+            if mark & wanted == 0 {
+                self.ahead.rows[index] = (place.at, place.row as u8);
+                self.ahead.unmarked |= 1 << index;
+                return;
             }
-            _ => return,
-        };
-        self.ahead.areas[index] = area;
-    }
-
-    /// What a write adds to the row's mark; `None` if the row has to be kept first.
-    #[inline(always)]
-    fn mark_of(&self, spot: u64, segment: Segment, place: Place) -> Option<Mark> {
-        let at = segment.mark(self.shape, place.at);
-        // SAFETY: the mark of a group of a live segment. It is only read.
-        let mark = unsafe { *at };
-        let missing = if spot < self.cursor {
-            DIRTY << place.row & !mark
-        } else if mark & TOUCHED << place.row != 0 {
-            0
-        } else {
-            return None;
-        };
-        Mark::new(place.area(self.shape), at, missing)
+        }
+        self.ahead.ready |= 1 << index;
     }
 
     /// As [`Table::upsert_word`], for the key that was the `index`-th of the block; of one that was not, it looks.
     #[inline(always)]
     pub fn upsert_word_ahead(&mut self, index: usize, spot: Spot, key: u64) -> RowMut<'_> {
         let area = self.ahead.areas[index];
-        match self.ahead.block {
-            Block::Live if !area.is_null() => {}
-            Block::Marked if !area.is_null() && self.ahead.marks[index] != Mark::NONE => {
-                // SAFETY: the module's invariant: it is the mark of the row at this area.
-                unsafe { self.ahead.marks[index].set(area) };
-            }
-            _ => return self.upsert_word(spot, key),
+        if self.ahead.ready >> index & 1 == 0 && !self.mark_ahead(index, spot, key) {
+            return self.upsert_word(spot, key);
         }
         // SAFETY: the module's invariant: the area of a live row, which is marked if it has to be.
         unsafe { RowMut::new(self, word_from(key), area, false) }
+    }
+
+    /// Marks the row of the `index`-th key, if it was found.
+    // Never: it is rare, and calls.
+    #[inline(never)]
+    fn mark_ahead(&mut self, index: usize, spot: Spot, key: u64) -> bool {
+        if self.ahead.unmarked >> index & 1 == 0 {
+            return false;
+        }
+        let (at, row) = self.ahead.rows[index];
+        let (spot, segment) = match self.odd {
+            Some(odd) if key == u64::MAX => odd,
+            _ => (spot.0, self.segment_at(spot.0)),
+        };
+        let group = segment.group(self.shape, at);
+        self.touch(spot, segment, Place { group, at, row: row.into(), found: true });
+        true
     }
 }
 
@@ -188,7 +140,7 @@ mod tests {
     /// Counts the keys of a block, calling `between` before the second half is written.
     fn count(table: &mut Table, keys: &[u64], mut between: impl FnMut(&mut Table)) {
         let spots: Vec<_> = keys.iter().map(|key| table.spot(hash(*key))).collect();
-        let marks = table.begin_ahead(&spots);
+        let marks = table.begin_ahead();
         for (index, (key, spot)) in keys.iter().zip(spots).enumerate() {
             table.find_word_ahead(index, spot, *key, marks);
         }
@@ -228,12 +180,12 @@ mod tests {
         let mut table = table();
         let spot = table.spot(hash(7));
         table.upsert_word(spot, 7);
-        let marks = table.begin_ahead(&[]);
+        let marks = table.begin_ahead();
         table.find_word_ahead(5, spot, 7, marks);
         for key in 100..5_000_u64 {
             table.upsert(hash(key), &key.to_le_bytes()); // The row moves, and its old place is freed.
         }
-        table.begin_ahead(&[]);
+        table.begin_ahead();
         let spot = table.spot(hash(8));
         assert!(table.upsert_word_ahead(5, spot, 8).inserted(), "looked up, since nobody had");
         assert!(value(&table, 7).is_some() && value(&table, 8).is_some());

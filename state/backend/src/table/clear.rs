@@ -99,7 +99,7 @@ impl Table {
 
     /// Whether nobody but the live rows holds blocks, and no block is the allocator's.
     fn drops_blocks_whole(&self) -> bool {
-        self.blocks.frees_itself() && self.undo.iter().all(undo::Undo::is_empty)
+        self.blocks.frees_itself() && self.undo.is_empty()
     }
 
     /// Whether rows have blocks.

@@ -1,25 +1,79 @@
 //! Rows as they stood at the flip, when they are written before the walker has come by. `unsafe`: see
 //! `table.rs`; **an entry of the log holds its row's blocks once, until it is released.**
+//!
+//! ```text
+//!   a group's log:  ┌ entry, entry … ┐ ┌ entry, entry … ┐ ┌ entry …      given, and then taken from the front
+//!                   └──── piece ─────┘ └────────────────┘ └──────
+//! ```
+//!
+//! Pieces of one size go from group to group: a log that grew by doubling, and was freed as a whole, held up records for
+//! 100 us and more at the end of each group.
 
-use std::mem::MaybeUninit;
+use std::{collections::VecDeque, mem::MaybeUninit};
 
 use wiesel_core::Mutant;
 
 use super::*;
 
-/// The old rows of one key group: entries of `[was dirty, word, area …]`, in words.
+/// Words of a piece of a log; of one entry if that is more.
+const PIECE_WORDS: usize = 512;
+
+/// A table keeps so many bytes of pieces without use: this, or a sixteenth of its segments.
+const SPARE_BYTES: usize = 64 << 10;
+
+/// Entries of `[was dirty, word, area …]`, in words.
+type Entries = Vec<MaybeUninit<u64>>;
+
+/// The old rows of one key group.
+#[derive(Default)]
+struct Log {
+    pieces: VecDeque<Entries>,
+}
+
+/// Those of all of them.
 #[derive(Default)]
 pub(super) struct Undo {
-    words: Vec<MaybeUninit<u64>>,
+    groups: Vec<Log>,
+    /// Pieces that nobody uses, and empty.
+    spare: Vec<Entries>,
+    /// Words that pieces have room for, spare ones too.
+    words: usize,
 }
 
 impl Undo {
+    /// A walk begins.
+    pub(super) fn begin(&mut self, groups: usize) {
+        self.groups.resize_with(groups, Log::default);
+    }
+
     pub(super) fn is_empty(&self) -> bool {
-        self.words.is_empty()
+        self.groups.iter().all(|log| log.pieces.is_empty())
     }
 
     pub(super) fn bytes_used(&self) -> usize {
-        size_of::<Self>() + self.words.capacity() * 8
+        self.words * 8 + self.groups.capacity() * size_of::<Log>()
+    }
+
+    /// Room for an entry at the end of a group's log.
+    fn room(&mut self, group: usize, entry: usize) -> &mut Entries {
+        let Self { groups, spare, words } = self;
+        let pieces = &mut groups[group].pieces;
+        let is_first = pieces.is_empty();
+        if pieces.back().is_none_or(|last| last.len() + entry > last.capacity().max(PIECE_WORDS)) {
+            pieces.push_back(match spare.pop() {
+                Some(piece) => piece,
+                // Most groups of a small table have a row or two.
+                None if is_first => Entries::new(),
+                None => Entries::with_capacity(PIECE_WORDS.max(entry)),
+            });
+            *words += pieces.back().map_or(0, Vec::capacity);
+        }
+        let last = pieces.len() - 1;
+        let piece = &mut pieces[last];
+        *words -= piece.capacity();
+        piece.reserve(entry);
+        *words += piece.capacity();
+        piece
     }
 }
 
@@ -34,8 +88,7 @@ impl Table {
         let area = place.area(self.shape);
         let odd = self.odd.is_some_and(|(_, odd)| odd == segment);
         let stride = self.shape.stride / 8;
-        let words = &mut self.undo[(spot >> 32) as usize].words;
-        words.reserve(2 + stride);
+        let words = self.undo.room((spot >> 32) as usize, 2 + stride);
         // SAFETY: the place is a live row, of `stride` bytes, and the log has room for them. Copied as
         // bytes that may be pointers.
         unsafe {
@@ -50,38 +103,46 @@ impl Table {
         }
     }
 
-    /// How many rows of a group are kept.
-    pub(super) fn kept(&self, group: usize) -> usize {
-        self.undo[group].words.len() / (2 + self.shape.stride / 8)
+    /// Whether rows of a group are kept.
+    pub(super) fn has_kept(&self, group: usize) -> bool {
+        !self.undo.groups[group].pieces.is_empty()
     }
 
-    /// A kept row, and whether it was dirty.
-    pub(super) fn kept_row(&self, group: usize, index: usize) -> (bool, Row<'_>) {
+    /// A row of the first piece of a group's log, and whether it was dirty.
+    pub(super) fn kept_row(&self, group: usize, index: usize) -> Option<(bool, Row<'_>)> {
         let entry = 2 + self.shape.stride / 8;
-        let words = &self.undo[group].words[index * entry..][..entry];
+        let words = self.undo.groups[group].pieces.front()?.get(index * entry..)?.get(..entry)?;
         // SAFETY: the first two words of an entry are set; the rest is a row that holds its blocks as long
         // as it is in the log, which is borrowed with the table.
         unsafe {
             let row = Row::new(&self.layout, words[1].assume_init(), words[2..].as_ptr().cast());
-            (words[0].assume_init() != 0, row)
+            Some((words[0].assume_init() != 0, row))
         }
     }
 
-    /// Lets go of the kept rows of a group.
+    /// Lets go of the first piece of a group's log.
     pub(super) fn release_kept(&mut self, group: usize) {
-        let mut words = std::mem::take(&mut self.undo[group].words);
-        let entry = 2 + self.shape.stride / 8;
+        let Some(mut piece) = self.undo.groups[group].pieces.pop_front() else { return };
         if self.layout.pointers().1 > 0 {
-            for row in words.chunks_exact_mut(entry) {
+            for row in piece.chunks_exact_mut(2 + self.shape.stride / 8) {
                 // SAFETY: an entry holds its blocks once, and leaves the log here.
                 unsafe { self.release_blocks(row[2..].as_mut_ptr().cast()) };
             }
         }
+        let spare_max = (self.arena.touched() / 16).max(SPARE_BYTES);
+        if piece.capacity() >= PIECE_WORDS && self.undo.spare.len() * PIECE_WORDS * 8 < spare_max {
+            piece.clear();
+            self.undo.spare.push(piece);
+        } else {
+            self.undo.words -= piece.capacity();
+        }
     }
 
     pub(super) fn drop_undo(&mut self) {
-        for group in 0..self.undo.len() {
-            self.release_kept(group);
+        for group in 0..self.undo.groups.len() {
+            while self.has_kept(group) {
+                self.release_kept(group);
+            }
         }
     }
 }

@@ -23,8 +23,11 @@
 //!
 //! `unsafe`: see `table.rs`.
 
-use std::{collections::BTreeSet, mem::MaybeUninit};
+mod copied;
 
+use std::collections::BTreeSet;
+
+use copied::Copied;
 use wiesel_core::Mutant;
 
 use super::*;
@@ -36,8 +39,12 @@ const DIRTY_ROWS: u8 = (1 << ROWS) - 1;
 /// Marks are looked at eight at a time.
 const EIGHT: usize = 8;
 
-/// A walk counts a byte for so many groups that it passes: their marks are read at some 10 GB/s, rows written at 1 GB/s.
+/// A walk counts what it gives in bytes, and they are written at some 1 GB/s. Of the marks of groups that it passes it counts
+/// a byte for so many: they are read at 10 GB/s.
 const GROUPS_PER_BYTE: usize = 8;
+
+/// And one for so many bytes that are copied.
+const COPIED_PER_BYTE: usize = 10;
 
 /// What a walk counts for a group that it looks at for the sake of some of its rows: a line that nobody has had of late.
 const GROUP_COST_BYTES: usize = 64;
@@ -94,17 +101,6 @@ pub(super) struct Walk {
     copied: Copied,
 }
 
-/// The groups of a segment as they were when the walk came by; some are given already.
-#[derive(Default)]
-struct Copied {
-    words: Vec<MaybeUninit<u64>>,
-    marks: Vec<u8>,
-    /// The first that is not given.
-    at: usize,
-    /// The bits that a row's mark must have, shifted to its own.
-    wanted: u8,
-}
-
 #[derive(Clone, Copy)]
 enum Step {
     /// Nothing of the group is given yet.
@@ -113,7 +109,7 @@ enum Step {
     Removed(u64),
     /// Segments, from the table's cursor on.
     Rows,
-    /// The undo log, from this entry on.
+    /// The undo log, from this entry of its first piece on.
     Undo(usize),
 }
 
@@ -151,7 +147,7 @@ impl Table {
         if scope == Scope::Increment && !self.tracking {
             return Err(TableError::NoBase);
         }
-        self.undo.resize_with(self.range.len(), undo::Undo::default);
+        self.undo.begin(self.range.len());
         let mut walk = Walk {
             scope,
             group: 0,
@@ -260,7 +256,7 @@ impl Table {
     ) -> usize {
         let group = KeyGroup(self.range.first + walk.group as u16);
         let whole = walk.is_whole(group);
-        if walk.copied.at < walk.copied.marks.len() {
+        if walk.copied.has_more() {
             let out = &mut |row: Row<'_>| out(group, RowEvent::Row(row));
             return self.give_copied(&mut walk.copied, budget_bytes, out);
         }
@@ -290,13 +286,14 @@ impl Table {
             Step::Rows => {
                 let (segment, next) = self.segment_and_next(self.cursor);
                 let odd = self.odd_of(next);
+                self.prefetch_all_marks(next);
                 if !walk.is_discarded {
                     let copies = !segment.is_none()
                         && !self.has_blocks()
-                        && (whole || self.dirty_groups(segment) >= COPIED_GROUPS);
+                        && (whole || self.wanted_groups(segment) >= COPIED_GROUPS);
                     if copies {
                         walk.copied.wanted = if whole { 0 } else { DIRTY };
-                        self.copy(segment, &mut walk.copied);
+                        given += self.copy(segment, &mut walk.copied) / COPIED_PER_BYTE;
                     }
                     let segment = if copies { Segment::none() } else { segment };
                     let groups = self.visit(segment, odd, whole, |row, mark| {
@@ -316,8 +313,9 @@ impl Table {
                 }
             }
             Step::Undo(mut index) => {
-                while index < self.kept(walk.group) && given < budget_bytes {
-                    let (was_dirty, row) = self.kept_row(walk.group, index);
+                while given < budget_bytes
+                    && let Some((was_dirty, row)) = self.kept_row(walk.group, index)
+                {
                     if !walk.is_discarded && (whole || was_dirty) {
                         out(group, RowEvent::Row(row));
                     }
@@ -325,61 +323,26 @@ impl Table {
                     index += 1;
                 }
                 walk.step = Step::Undo(index);
-                if index == self.kept(walk.group) {
+                if self.kept_row(walk.group, index).is_none() {
                     self.release_kept(walk.group);
-                    (walk.group, walk.step) = (walk.group + 1, Step::Start);
-                }
-            }
-        }
-        given
-    }
-
-    /// Copies a segment of rows without blocks.
-    fn copy(&self, segment: Segment, copied: &mut Copied) {
-        let words = segment.groups() as usize * self.shape.group_bytes / 8;
-        copied.words.clear();
-        copied.words.reserve(words);
-        // SAFETY: the groups of a live segment, `group_bytes` each; the copy has room for them. Areas may have gaps, so
-        // what is copied is not taken for numbers.
-        unsafe {
-            let from = segment.group(self.shape, 0).cast::<MaybeUninit<u64>>();
-            copied.words.as_mut_ptr().copy_from_nonoverlapping(from, words);
-            copied.words.set_len(words);
-            copied.marks.clear();
-            copied.marks.extend_from_slice(segment.marks(self.shape));
-        }
-        copied.at = 0;
-    }
-
-    /// Gives rows of the copy, until the budget is passed.
-    fn give_copied(
-        &self,
-        copied: &mut Copied,
-        budget_bytes: usize,
-        out: &mut impl FnMut(Row<'_>),
-    ) -> usize {
-        let Copied { words, marks, at, wanted } = copied;
-        let mut given = 0;
-        for (group, mark) in words.chunks_exact(self.shape.group_bytes / 8).zip(&*marks).skip(*at) {
-            let group = group.as_ptr().cast::<u8>().cast_mut();
-            for row in 0..ROWS as u32 {
-                let place = Place { group, at: 0, row, found: true };
-                let is_wanted = mark >> row & (not_wanted() | *wanted) == *wanted;
-                // SAFETY: a group of the copy, which holds no blocks and is borrowed during the call. It is only read.
-                unsafe {
-                    if is_wanted && place.word() != EMPTY {
-                        let row = Row::new(&self.layout, place.word(), place.area(self.shape));
-                        given += row.bytes();
-                        out(row);
+                    walk.step = Step::Undo(0);
+                    if !self.has_kept(walk.group) {
+                        (walk.group, walk.step) = (walk.group + 1, Step::Start);
                     }
                 }
             }
-            *at += 1;
-            if given >= budget_bytes {
-                break;
-            }
         }
         given
+    }
+
+    /// Brings the marks of the segment that is looked at next closer.
+    fn prefetch_all_marks(&self, spot: u64) {
+        if spot < (self.range.len() as u64) << 32 {
+            let (segment, _) = self.segment_and_next(spot);
+            for at in (0..segment.groups()).step_by(LINE) {
+                segment::prefetch(segment.mark(self.shape, at));
+            }
+        }
     }
 
     /// After a clear a group is one segment again. If the cursor stood inside of a group (invariant 3), all
@@ -393,11 +356,11 @@ impl Table {
         }
     }
 
-    /// How many groups of a segment have a dirty row.
-    fn dirty_groups(&self, segment: Segment) -> usize {
+    /// How many groups of a segment have a dirty row that was not touched since the flip.
+    fn wanted_groups(&self, segment: Segment) -> usize {
         // SAFETY: a segment of this table, which is borrowed.
         let marks = unsafe { segment.marks(self.shape) };
-        marks.iter().filter(|mark| **mark & DIRTY_ROWS != 0).count()
+        marks.iter().filter(|mark| **mark & !(**mark >> ROWS) & DIRTY_ROWS != 0).count()
     }
 
     /// Calls back for each row of a segment and of the odd one, with the row's mark in the lowest bits; if not for `all`,
@@ -455,15 +418,27 @@ impl Table {
         if segment.is_none() {
             return;
         }
-        // SAFETY: a live segment of this table, which is borrowed for writing.
-        let marks = unsafe { segment.marks(self.shape) };
-        match scope {
-            _ if !self.tracking || Mutant::MarkWiped.is_chosen() => marks.fill(0),
-            Scope::Full => {
-                marks.iter_mut().for_each(|mark| *mark = *mark & DIRTY_ROWS | *mark >> ROWS)
+        let touched = u64::from_ne_bytes([DIRTY_ROWS; EIGHT]);
+        let kept = match scope {
+            _ if !self.tracking || Mutant::MarkWiped.is_chosen() => {
+                return self.wipe_marks(segment);
             }
-            Scope::Base | Scope::Increment => marks.iter_mut().for_each(|mark| *mark >>= ROWS),
+            Scope::Full => touched,
+            Scope::Base | Scope::Increment => 0,
+        };
+        let pass = |marks: u64| marks & kept | marks >> ROWS & touched;
+        // SAFETY: a live segment of this table, which is borrowed for writing.
+        let (eights, rest) = unsafe { segment.marks(self.shape) }.as_chunks_mut();
+        // Most lines have no mark: they are not written.
+        for eight in eights.iter_mut().filter(|eight| **eight != [0; EIGHT]) {
+            *eight = pass(u64::from_ne_bytes(*eight)).to_ne_bytes();
         }
+        rest.iter_mut().for_each(|mark| *mark = pass((*mark).into()) as u8);
+    }
+
+    fn wipe_marks(&mut self, segment: Segment) {
+        // SAFETY: a live segment of this table, which is borrowed for writing.
+        unsafe { segment.marks(self.shape) }.fill(0);
     }
 }
 
