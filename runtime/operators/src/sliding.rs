@@ -19,6 +19,7 @@
 //! 3. A span (a slice, or a window) is kept until the last window that reads it is over. Timers are per window.
 
 mod firing;
+mod taking;
 mod total;
 
 use std::{marker::PhantomData, ops::Range, sync::Arc};
@@ -76,6 +77,8 @@ where
     total: Option<Total<A, K, T>>,
     /// The span of the last record: its neighbours tend to share it.
     recent: usize,
+    /// Nothing follows from a record of it but that it is taken in: asked once, and not for each record.
+    is_quiet: bool,
     /// The one in whose table a block of keys was looked up. None if it may lie elsewhere by now.
     ahead: Option<usize>,
     /// An empty table with room for as many keys as the last span had.
@@ -125,6 +128,7 @@ impl<K: Key, T: Record, A: Folding<K, T>> KeyedStart<T, K> for SlidingStart<A> {
             layout,
             spans: Vec::new(),
             recent: 0,
+            is_quiet: false,
             ahead: None,
             spare: None,
             watermark: Timestamp::MIN,
@@ -205,6 +209,7 @@ where
             }
         }
         self.recent = at;
+        self.is_quiet = self.is_recent_quiet();
         at
     }
 
@@ -231,48 +236,6 @@ where
         let next = self.spans.iter().find_map(unfired);
         self.due = next.map_or(Timestamp::MAX, TimeWindow::max_timestamp);
         next.filter(|_| self.due <= self.watermark)
-    }
-
-    /// A record that is in no window that is not over: late, or in a gap.
-    #[cold]
-    fn take_unassigned(&mut self, time: Timestamp, value: T::View<'_>, meta: Meta) {
-        let is_in_gap = self.options.windows.windows_of(time).next().is_none();
-        if !is_in_gap || time + self.options.allowed_lateness <= self.watermark {
-            self.late.take(value, meta, self.folding.weight(value));
-        }
-    }
-
-    /// Takes a record into a span, and into the total if the span is in it.
-    #[inline(always)]
-    fn add(
-        &mut self,
-        at: usize,
-        key: K::View<'_>,
-        located: Located,
-        value: T::View<'_>,
-    ) -> Option<A::Acc> {
-        let located = located.found_if(self.ahead == Some(at));
-        let Span { table, is_in_total, .. } = &mut self.spans[at];
-        let mut row = keyed_table::upsert::<K>(table, located, key, &mut self.scratch);
-        let is_new = row.inserted();
-        let mut folded = fold_into(&self.folding, &mut self.cell, &mut row, value);
-        if *is_in_total
-            && let Some(total) = &mut self.total
-            && folded.is_ok()
-        {
-            let (folding, hash) = (&self.folding, located.hash);
-            let added = K::with_key_bytes(key, &mut self.scratch, |bytes| {
-                total.add(folding, hash, bytes, value, is_new)
-            });
-            folded = added.and(folded);
-        }
-        match folded {
-            Ok(acc) => Some(acc),
-            Err(failure) => {
-                self.context.fail(failure);
-                None
-            }
-        }
     }
 
     /// Drops the spans that nobody will read.
@@ -332,7 +295,7 @@ where
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn apply<D: Link<A::Out>>(
         &mut self,
         key: K::View<'_>,
@@ -344,30 +307,17 @@ where
         let Some(time) = meta.time else {
             return self.context.fail_untimed("assign a record to a window", "window");
         };
-        if A::MERGES {
-            let Some(at) = self.slice_of(time) else {
-                return self.take_unassigned(time, value, meta);
-            };
-            if self.add(at, key, located, value).is_some() && self.has_fired(self.spans[at].first) {
-                self.fire_again(at, key, located.hash, next);
+        match self.spans.get_mut(self.recent) {
+            Some(Span { span, table, .. })
+                if self.is_quiet && span.start <= time && time < span.end =>
+            {
+                let located = located.found_if(self.ahead == Some(self.recent));
+                let mut row = keyed_table::upsert::<K>(table, located, key, &mut self.scratch);
+                if let Err(failure) = fold_into(&self.folding, &mut self.cell, &mut row, value) {
+                    self.context.fail(failure);
+                }
             }
-            return;
-        }
-        let mut is_taken = false;
-        for window in self.options.windows.windows_of(time) {
-            if self.is_over(window) {
-                continue;
-            }
-            is_taken = true;
-            let at = self.span_at(window);
-            let Some(acc) = self.add(at, key, located, value) else { return };
-            if self.has_fired(window) {
-                let emit = &mut Emit { next, meta: Meta::at(window.max_timestamp()) };
-                self.folding.emit(key, window, acc.view(), emit);
-            }
-        }
-        if !is_taken {
-            self.take_unassigned(time, value, meta);
+            _ => self.apply_elsewhere(key, located, value, (time, meta), next),
         }
     }
 
@@ -378,7 +328,7 @@ where
         pace: &mut Pace,
     ) -> Progress {
         assert!(watermark >= self.watermark, "watermark moved backwards");
-        self.watermark = watermark;
+        (self.watermark, self.is_quiet) = (watermark, false);
         loop {
             let firing = match self.firing.take() {
                 None => self.next_due().map(|window| self.begin(window)),
@@ -394,6 +344,7 @@ where
         // Windows that nobody was in have fired too.
         self.fired = self.fired.max(Some((watermark, Timestamp::MAX)));
         self.drop_over();
+        self.is_quiet = self.is_recent_quiet();
         Progress::Done
     }
 
@@ -404,6 +355,7 @@ where
             if let Some(total) = &mut self.total {
                 total.clear();
             }
+            self.is_quiet = self.is_recent_quiet();
         }
         progress
     }
