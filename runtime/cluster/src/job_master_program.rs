@@ -88,6 +88,9 @@ impl JobMasterProgram {
                 Effect::Task(attempt, state) => {
                     tracing::debug!(task = %attempt, name = %self.brain.graph().task_name(attempt.task), %state);
                 }
+                Effect::Restart(planned) => {
+                    tracing::warn!(job = %self.brain.graph().name(), "{planned}");
+                }
                 Effect::Job(status) => {
                     tracing::info!(job = %self.brain.graph().name(), %status);
                     self.shared.set_status(status);

@@ -41,7 +41,7 @@ use crate::{
 };
 
 pub use checkpointing::{CheckpointEffect, CheckpointPlan, CheckpointStats, CompletedCheckpoint};
-pub use event::{Effect, Event};
+pub use event::{Effect, Event, PlannedRestart};
 
 use checkpointing::Checkpointing;
 use failover::Failover;

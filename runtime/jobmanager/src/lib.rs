@@ -21,7 +21,7 @@ mod status;
 pub use error::JobMasterError;
 pub use job_master::{
     CANCEL_TIMEOUT, CheckpointEffect, CheckpointPlan, CheckpointStats, CompletedCheckpoint, Effect,
-    Event, JobMaster,
+    Event, JobMaster, PlannedRestart,
 };
 pub use pauses::Pauses;
 pub use source_desk::{SPLIT_RETRY_INTERVAL, SourceEnumerator};

@@ -1,5 +1,7 @@
 //! What happens to a job, and what is to be done about it.
 
+use std::{fmt, time::Duration};
+
 use wiesel_checkpoint::RequestId;
 use wiesel_core::CheckpointId;
 use wiesel_rpc::{
@@ -56,6 +58,34 @@ pub enum Effect {
     Checkpoint(CheckpointEffect),
     /// A task is in another state now. To be logged.
     Task(Attempt, TaskState),
+    /// Some tasks start again after a failure. To be logged: it is all that is seen of it.
+    Restart(Box<PlannedRestart>),
     /// The job has another status now. A terminal one is the last effect.
     Job(JobStatus),
+}
+
+/// What follows a failure that is not the end of the job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlannedRestart {
+    /// What went wrong.
+    pub failure: FailureReport,
+    /// From then until the tasks start again, at the earliest.
+    pub delay: Duration,
+    /// How many regions are stopped for it.
+    pub regions: u32,
+    /// Of so many of the job.
+    pub of: u32,
+}
+
+impl fmt::Display for PlannedRestart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { failure, delay, regions, of } = self;
+        let seconds = delay.as_secs_f64();
+        match regions == of {
+            true => write!(f, "{failure}: the job starts again in {seconds:.1} s"),
+            false => {
+                write!(f, "{failure}: {regions} of {of} regions start again in {seconds:.1} s")
+            }
+        }
+    }
 }

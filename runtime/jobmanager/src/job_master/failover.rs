@@ -21,20 +21,21 @@
 //! 4. Another failure meanwhile, of a region that still runs, is counted, and its region starts again with the others.
 //! 5. If all regions have failed the job begins again as a whole. So it does when a savepoint is under way with which it stops,
 //!    since tasks hold behind its barrier, and when a reader was handed more than is kept in mind.
-//! 6. Without a restart strategy's leave a failure is the end of the job, as without checkpoints.
+//! 6. Each restart is told when it is planned, with the failure that it follows.
+//! 7. Without a restart strategy's leave a failure is the end of the job, as without checkpoints.
 
 #[cfg(test)]
 mod random;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use wiesel_checkpoint::{Event as Happened, RestartConfig, RestartStrategy};
 use wiesel_core::{Nanos, TaskFailure, TaskId, config::FailoverStrategy};
 use wiesel_rpc::{FailureReport, RestoredState, TaskState, ToTaskManager};
 
-use super::{CANCEL_TIMEOUT, CheckpointEffect, JobMaster, Task};
+use super::{CANCEL_TIMEOUT, CheckpointEffect, Effect, JobMaster, PlannedRestart, Task};
 use crate::{JobStatus, deployment::deployment_of};
 
 /// Who is to be started again, and who has been.
@@ -102,15 +103,14 @@ impl Failover {
         self.regions.len() == self.count as usize
     }
 
-    /// Whether this failure leads to another try; then it is planned, behind those that are planned already.
-    fn plan(&mut self, now: Nanos, failure: &FailureReport) -> bool {
-        let Some(restarts) = self.restarts.as_mut().filter(|_| failure.retryable) else {
-            return false;
-        };
+    /// After which time this failure leads to another try, if it does; then it is planned, after those that are planned
+    /// already.
+    fn plan(&mut self, now: Nanos, failure: &FailureReport) -> Option<Duration> {
+        let restarts = self.restarts.as_mut().filter(|_| failure.retryable)?;
         let random = restarts.random();
-        let Some(delay) = restarts.strategy.on_failure(now, random) else { return false };
+        let delay = restarts.strategy.on_failure(now, random)?;
         restarts.at = restarts.at.max(Some(now + delay));
-        true
+        Some(delay)
     }
 }
 
@@ -127,13 +127,19 @@ impl JobMaster {
         if regions.is_empty() {
             return;
         }
-        if !self.failover.plan(now, &failure) {
+        let Some(delay) = self.failover.plan(now, &failure) else {
             self.failover.forget();
             self.coordinate(now, Happened::Restart);
             self.failure = Some(failure);
             self.become_status(JobStatus::Failing);
             return self.stop(now, |_| true);
-        }
+        };
+        self.effects.push(Effect::Restart(Box::new(PlannedRestart {
+            failure: failure.clone(),
+            delay,
+            regions: regions.len() as u32,
+            of: self.failover.count,
+        })));
         self.failover.regions.extend(&regions);
         let is_full = self.failover.is_full();
         self.coordinate(now, if is_full { Happened::Restart } else { Happened::Pause });

@@ -123,6 +123,7 @@ pub(super) fn event(step: &str, now: &mut Nanos) -> Event {
 pub(super) fn show(effect: &Effect) -> String {
     match effect {
         Effect::Checkpoint(effect) => format!("{effect:?}"),
+        Effect::Restart(planned) => format!("restart {planned}"),
         Effect::Job(status) => format!("job {status}"),
         Effect::Task(attempt, state) => format!("{} {state}", attempt.task),
         Effect::Send(to, Envelope { message, .. }) => {

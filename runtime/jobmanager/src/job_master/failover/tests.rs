@@ -192,9 +192,10 @@ fn attempts_of(message: &mut ToJobMaster) -> Option<&mut Attempt> {
     }
 }
 
-/// An effect in words; states of tasks, and most of what is done for checkpoints, are left out.
+/// An effect in words; what is logged, states of tasks, and most of what is done for checkpoints, are left out.
 fn words(effect: &Effect) -> Option<String> {
     match effect {
+        Effect::Restart(_) => None,
         Effect::Send(_, Envelope { message: ToTaskManager::Deploy(task), .. }) => {
             let files: Vec<_> = task.restore.files.iter().map(|file| file.path.clone()).collect();
             let restore = match (task.restore.own, files.is_empty()) {
@@ -410,5 +411,29 @@ fail 0/0: job RESTARTING, cancel 1/0
 tick 10: rewire 0/0 1/0, job RUNNING, deploy 0/0#1, deploy 1/0#1
 go 0/0 1/0: start 0/0, start 1/0
 finished 1/1: job FINISHED",
+    );
+}
+
+#[test]
+fn what_starts_again_is_told_with_the_failure() {
+    let told = |told: &mut Told, step: &str| -> Vec<String> {
+        let restarts = told.step(step).into_iter().filter_map(|effect| match effect {
+            Effect::Restart(planned) => Some(planned.to_string()),
+            _ => None,
+        });
+        restarts.collect()
+    };
+    let mut regions = Told::started(plan(FailoverStrategy::Region, 2));
+    assert_eq!(
+        told(&mut regions, "fail 1/0"),
+        ["could not map a record: 1/0: 1 of 3 regions start again in 0.0 s"]
+    );
+    assert!(told(&mut regions, "fail 0/0").is_empty(), "it is being followed already");
+    assert_eq!(told(&mut regions, "fail 2/0").len(), 1);
+    assert!(told(&mut regions, "fail 0/1").is_empty(), "there is no third try");
+    let mut full = Told::started(plan(FailoverStrategy::Full, 2));
+    assert_eq!(
+        told(&mut full, "fail 2/0"),
+        ["could not map a record: 2/0: the job starts again in 0.0 s"]
     );
 }
