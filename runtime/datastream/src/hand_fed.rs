@@ -11,7 +11,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use wiesel_connectors::{Assignment, Discovery, SplitEnumerator, SplitPayload};
+use wiesel_connectors::{Assignment, Discovery, SplitEnumerator};
 use wiesel_core::{Blame, Meta, Nanos, SubtaskIndex, TaskFailure, Timestamp};
 use wiesel_operators::{
     Head, Link, Mail, OutputPort, Pace, Polled, Progress, Snapshot, Start, Status, TaskContext,
@@ -116,8 +116,6 @@ impl SplitEnumerator for NoSplits {
     fn request_split(&mut self, _subtask: SubtaskIndex) -> Assignment {
         Assignment::NoMoreSplits
     }
-
-    fn add_splits_back(&mut self, _subtask: SubtaskIndex, _splits: Vec<SplitPayload>) {}
 
     fn snapshot(&self) -> Vec<u8> {
         Vec::new()

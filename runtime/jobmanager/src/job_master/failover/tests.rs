@@ -39,7 +39,6 @@ impl SplitEnumerator for Letters {
         self.0 += 1;
         Assignment::Split(SplitPayload(vec![self.0 - 1]))
     }
-    fn add_splits_back(&mut self, _: SubtaskIndex, _: Vec<SplitPayload>) {}
     fn snapshot(&self) -> Vec<u8> {
         vec![self.0]
     }
