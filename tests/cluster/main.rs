@@ -29,6 +29,7 @@ mod floods;
 mod memory;
 mod migrations;
 mod regions;
+mod restores;
 mod savepoints;
 mod sessions;
 mod shapes;
