@@ -4,8 +4,8 @@
 //!
 //! 1. A report is never lost: what the ring does not take waits, in order. Only heartbeats are skipped.
 //! 2. Messages for another job, or for an attempt that is not here, are dropped (fencing).
-//! 3. The worker is done when the JobMaster's end of its mailbox is gone, and what was written for tasks that are gone
-//!    is removed.
+//! 3. The worker is done when the JobMaster's end of its mailbox is gone, whatever its tasks have to do, and what was written
+//!    for them is removed.
 //! 4. Tasks of two attempts of a region are never here at once: with the first deployment of a newer attempt come new channels
 //!    and new frames, for this region alone.
 
@@ -260,6 +260,15 @@ impl Worker {
         slot.dispose();
     }
 
+    /// Nobody is left to hear about the tasks, or to stop them: they go, however much they have to do.
+    fn drop_tasks(&mut self) {
+        std::mem::take(&mut self.restores).dispose();
+        for slot in std::mem::take(&mut self.slots) {
+            self.writes.abandon(|(attempt, _)| attempt == slot.attempt);
+            slot.dispose();
+        }
+    }
+
     fn report_state(&mut self, attempt: Attempt, state: TaskState) {
         self.reports.push_back(ToJobMaster::State(attempt, state));
     }
@@ -309,6 +318,9 @@ impl Program for Worker {
                 self.handle(envelope.message);
             }
         }
+        if self.spec.mailbox.is_closed() {
+            self.drop_tasks();
+        }
         self.writes.tasks_run(&self.shard);
         let (tasks_worked, until) = self.run_tasks();
         self.writes.tasks_have_run(&self.shard, &self.slots);
@@ -327,7 +339,6 @@ impl Program for Worker {
             return Next::Idle { until: None }; // Files are on their way out.
         }
         if self.spec.mailbox.is_closed() {
-            // Nobody is left to hear about the tasks: they go when this is dropped.
             return Next::Done;
         }
         let until = match until {
@@ -342,8 +353,7 @@ impl Program for Worker {
 /// The last word on the frames, once every task has given back its own.
 impl Drop for Worker {
     fn drop(&mut self) {
-        std::mem::take(&mut self.restores).dispose();
-        std::mem::take(&mut self.slots).into_iter().for_each(Slot::dispose);
+        self.drop_tasks();
         self.spec.pool.note(self.regions.values().map(|region| &region.pool));
     }
 }
