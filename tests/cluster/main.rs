@@ -33,6 +33,7 @@ mod restores;
 mod savepoints;
 mod sessions;
 mod shapes;
+mod sinks;
 mod states;
 mod textbook;
 mod turns;
