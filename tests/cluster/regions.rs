@@ -18,8 +18,9 @@ use std::{
 
 use wiesel_cluster::{JobResult, SubmitOptions};
 use wiesel_connectors::{DataGen, FileSink, Lines};
-use wiesel_core::config::Configuration;
+use wiesel_core::{Timestamp, config::Configuration, millis};
 use wiesel_datastream::Environment;
+use wiesel_operators::monotonous_timestamps;
 
 use crate::{assert_sound, checkpoints::checkpointed, config, submit, watched};
 
@@ -301,6 +302,51 @@ fn one_of_two_pipelines_runs_on_while_the_other_starts_again() {
             } else {
                 assert!(restarts(b) >= 1, "{attempts:?}");
             }
+        });
+    }
+}
+
+/// Numbers whose event time is what they are, in milliseconds, read no further than 50 ms ahead of those of the other pipeline.
+fn aligned(
+    env: &Environment,
+    folder: &Path,
+    name: &str,
+    fail: impl Fn(u64) + Clone + Send + 'static,
+) {
+    let strategy = monotonous_timestamps().with_watermark_alignment("both", millis(50), millis(1));
+    env.source(DataGen::new(|tick| tick.number).count(ALIGNED))
+        .uid(&format!("{name}-numbers"))
+        .watermarks(strategy, |number| Timestamp::from_millis(number as i64))
+        .map(move |number| {
+            fail(number);
+            number.to_string()
+        })
+        .sink_to(FileSink::lines(folder.join(name)));
+}
+
+const ALIGNED: u64 = 5_000;
+
+#[test]
+fn who_waits_for_a_source_reads_on_while_it_starts_again_and_waits_for_it_behind_that() {
+    for (parallelism, at, times) in [(1, 10, 1), (1, 2_500, 3), (2, 2_500, 2), (3, 4_990, 1)] {
+        watched(move || {
+            let folder = tempfile::tempdir().expect("a folder");
+            let env = Environment::new();
+            let failures = Arc::new(AtomicU64::new(0));
+            aligned(&env, folder.path(), "a", move |number| {
+                if number >= at && failures.fetch_add(1, Ordering::SeqCst) < times {
+                    panic!("on purpose");
+                }
+            });
+            aligned(&env, folder.path(), "b", |_| {});
+            let result = run(&env, parallelism, &checkpointed(folder.path()));
+            for name in ["a", "b"] {
+                assert_eq!(written(&folder.path().join(name)).len() as u64, ALIGNED, "{name}");
+            }
+            let attempts = attempts(&result);
+            let (a, b) = attempts.split_at(attempts.len() / 2);
+            assert_eq!(a.iter().map(|(_, number)| u64::from(*number)).sum::<u64>(), times);
+            assert!(b.iter().all(|(_, number)| *number == 0), "{attempts:?}");
         });
     }
 }

@@ -126,8 +126,6 @@ impl SplitEnumerator for EachItsOwn {
         Assignment::Split(SplitPayload(vec![subtask.0 as u8, 0]))
     }
 
-    fn add_splits_back(&mut self, _: SubtaskIndex, _: Vec<SplitPayload>) {}
-
     fn snapshot(&self) -> Vec<u8> {
         Vec::new()
     }

@@ -103,8 +103,6 @@ impl SplitEnumerator for NumberSplits {
         Assignment::Split(split_of(first, first + self.copies.numbers))
     }
 
-    fn add_splits_back(&mut self, _: SubtaskIndex, _: Vec<SplitPayload>) {}
-
     fn snapshot(&self) -> Vec<u8> {
         self.next.to_le_bytes().to_vec()
     }

@@ -54,6 +54,8 @@ pub(crate) struct Faults {
     pub(crate) crashes: u64,
     /// A task failed.
     pub(crate) failures: u64,
+    /// The machine went down in a run in which a task had failed.
+    pub(crate) both: u64,
     /// Of jobs that ran to their end: after so many others ran on.
     pub(crate) regions: u64,
     /// The disk refused.
@@ -64,9 +66,10 @@ pub(crate) struct Faults {
 
 impl Faults {
     pub(crate) fn add(&mut self, more: Self) {
-        let Self { crashes, failures, regions, disk, flips } = more;
+        let Self { crashes, failures, both, regions, disk, flips } = more;
         self.crashes += crashes;
         self.failures += failures;
+        self.both += both;
         self.regions += regions;
         self.disk += disk;
         self.flips += flips;

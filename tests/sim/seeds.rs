@@ -96,11 +96,12 @@ fn check(args: &Args, other: Option<Other>) -> bool {
         }
     };
     println!(
-        "sim: {} seeds ({floods} floods, {crashes} crashed jobs, {steps} turns), {} faults ({} crashes, {} failed tasks, \
-         others ran on after {}, {} of the disk, {} flipped bits), {violations} violations, {compared}, first seed {}",
+        "sim: {} seeds ({floods} floods, {crashes} crashed jobs, {steps} turns), {} faults ({} crashes, {} of them \
+         behind failed tasks, {} failed tasks, others ran on after {}, {} of the disk, {} flipped bits), {violations} violations, {compared}, first seed {}",
         args.seeds,
         faults.total(),
         faults.crashes,
+        faults.both,
         faults.failures,
         faults.regions,
         faults.disk,

@@ -2,9 +2,9 @@
 //!
 //! # What is always true
 //!
-//! 1. `Ordered`: at any time the splits handed out and not given back are the first ones of the order, but for those
-//!    given back. So a reader that takes another split takes one that lies after all it has read, and the
-//!    watermark that it kept still holds.
+//! 1. `Ordered`: at any time the splits handed out are the first ones of the order, and none comes back: a reader that starts
+//!    again has them. So a reader that takes another split takes one that lies after all it has read, and the watermark
+//!    that it kept still holds.
 //! 2. `Pinned`: split `i` goes to reader `i`, or `i % readers` if there are more. For splits that run side by side in time.
 //! 3. A snapshot says what the splits were, and a restored enumerator hands out those: whatever the parallelism is now,
 //!    and whatever has been put beside the files since.
@@ -37,13 +37,12 @@ pub(crate) trait SplitPlan: Sized + Send + 'static {
 pub(crate) struct Ordered<P> {
     plan: P,
     next: u64,
-    back: VecDeque<SplitPayload>,
 }
 
 impl<P: SplitPlan> Ordered<P> {
     /// All splits of `plan`.
     pub(crate) fn new(plan: P) -> Self {
-        Self { plan, next: 0, back: VecDeque::new() }
+        Self { plan, next: 0 }
     }
 }
 
@@ -51,9 +50,6 @@ impl<P: SplitPlan> SplitEnumerator for Ordered<P> {
     fn add_reader(&mut self, _subtask: SubtaskIndex) {}
 
     fn request_split(&mut self, _subtask: SubtaskIndex) -> Assignment {
-        if let Some(split) = self.back.pop_front() {
-            return Assignment::Split(split);
-        }
         if self.next == self.plan.count() {
             return Assignment::NoMoreSplits;
         }
@@ -61,15 +57,9 @@ impl<P: SplitPlan> SplitEnumerator for Ordered<P> {
         Assignment::Split(self.plan.split(self.next - 1))
     }
 
-    fn add_splits_back(&mut self, _subtask: SubtaskIndex, splits: Vec<SplitPayload>) {
-        self.back.extend(splits);
-    }
-
     fn snapshot(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         put_u64(&mut bytes, self.next);
-        put_u64(&mut bytes, self.back.len() as u64);
-        self.back.iter().for_each(|split| put_bytes(&mut bytes, &split.0));
         self.plan.write(&mut bytes);
         bytes
     }
@@ -78,10 +68,8 @@ impl<P: SplitPlan> SplitEnumerator for Ordered<P> {
         let mut words = Words(snapshot);
         let mut read = || {
             let next = words.u64()?;
-            let back = (0..words.u64()?).map(|_| Some(SplitPayload(words.bytes()?.to_vec())));
-            let back = back.collect::<Option<VecDeque<_>>>()?;
             let plan = self.plan.read(&mut words).filter(|plan| next <= plan.count())?;
-            Some(Self { plan, next, back })
+            Some(Self { plan, next })
         };
         let state = read();
         *self = state
@@ -122,10 +110,6 @@ impl SplitEnumerator for Pinned {
     fn request_split(&mut self, subtask: SubtaskIndex) -> Assignment {
         let split = self.splits.get_mut(&subtask.0).and_then(VecDeque::pop_front);
         split.map_or(Assignment::NoMoreSplits, Assignment::Split)
-    }
-
-    fn add_splits_back(&mut self, subtask: SubtaskIndex, splits: Vec<SplitPayload>) {
-        self.splits.entry(subtask.0).or_default().extend(splits);
     }
 
     fn snapshot(&self) -> Vec<u8> {
@@ -182,26 +166,18 @@ mod tests {
         }
     }
 
-    /// Each step: `?n` reader n asks, and what it got; `n<b` reader n gives b back. Restored before every step.
-    fn check(make: impl Fn() -> Box<dyn SplitEnumerator>, script: &[(&str, &str)]) {
+    /// Readers that ask, and what they get. Restored before every step.
+    fn check(make: impl Fn() -> Box<dyn SplitEnumerator>, script: &[(u32, &str)]) {
         let mut enumerator = make();
-        for (step, expected) in script {
+        for (reader, expected) in script {
             let snapshot = enumerator.snapshot();
             enumerator = make();
             enumerator.restore(&snapshot).expect("its own snapshot");
-            let words: Vec<u32> =
-                step.split(['?', '<']).filter_map(|word| word.parse().ok()).collect();
-            let subtask = SubtaskIndex(words[0]);
-            let got = if step.starts_with('?') {
-                match enumerator.request_split(subtask) {
-                    Assignment::Split(SplitPayload(bytes)) => bytes[0].to_string(),
-                    other => format!("{other:?}"),
-                }
-            } else {
-                enumerator.add_splits_back(subtask, vec![split(words[1] as u8)]);
-                String::new()
+            let got = match enumerator.request_split(SubtaskIndex(*reader)) {
+                Assignment::Split(SplitPayload(bytes)) => bytes[0].to_string(),
+                other => format!("{other:?}"),
             };
-            assert_eq!(got, *expected, "at {step}");
+            assert_eq!(got, *expected, "of reader {reader}");
         }
     }
 
@@ -209,17 +185,7 @@ mod tests {
     fn ordered_hands_out_in_order() {
         check(
             || Box::new(Ordered::new(Bytes(3))),
-            &[
-                ("?0", "0"),
-                ("?1", "1"),
-                ("1<1", ""),
-                ("?0", "1"),
-                ("?0", "2"),
-                ("?1", "NoMoreSplits"),
-                ("0<2", ""),
-                ("?1", "2"),
-                ("?0", "NoMoreSplits"),
-            ],
+            &[(0, "0"), (1, "1"), (0, "2"), (1, "NoMoreSplits"), (0, "NoMoreSplits")],
         );
     }
 
@@ -227,14 +193,7 @@ mod tests {
     fn pinned_hands_out_by_reader() {
         check(
             || Box::new(Pinned::new(vec![split(0), split(1)])),
-            &[
-                ("?1", "1"),
-                ("?1", "NoMoreSplits"),
-                ("?2", "NoMoreSplits"),
-                ("1<1", ""),
-                ("?0", "0"),
-                ("?1", "1"),
-            ],
+            &[(1, "1"), (1, "NoMoreSplits"), (2, "NoMoreSplits"), (0, "0"), (0, "NoMoreSplits")],
         );
     }
 
@@ -261,13 +220,13 @@ mod tests {
         check(
             || Box::new(Pinned::dealt((0..5).map(split), 2)),
             &[
-                ("?1", "1"),
-                ("?1", "3"),
-                ("?1", "NoMoreSplits"),
-                ("?0", "0"),
-                ("?0", "2"),
-                ("?0", "4"),
-                ("?0", "NoMoreSplits"),
+                (1, "1"),
+                (1, "3"),
+                (1, "NoMoreSplits"),
+                (0, "0"),
+                (0, "2"),
+                (0, "4"),
+                (0, "NoMoreSplits"),
             ],
         );
     }
@@ -278,7 +237,6 @@ mod tests {
         assert!(ordered.restore(&[1, 2, 3]).is_err());
         let mut beyond = Vec::new();
         put_u64(&mut beyond, 2);
-        put_u64(&mut beyond, 0);
         put_u64(&mut beyond, 1);
         assert!(ordered.restore(&beyond).is_err());
         assert!(Pinned::new(Vec::new()).restore(&[0; 9]).is_err());

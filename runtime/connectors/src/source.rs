@@ -11,7 +11,7 @@
 //!
 //! 1. A source touches nothing in the world while the graph is built: files are looked at when the enumerator is
 //!    made, in the JobMaster, and opened when their split is read.
-//! 2. Splits are handed out in order, each to one reader. A split that comes back is handed out before later ones.
+//! 2. Splits are handed out in order, each to one reader. A reader that starts again gets its own again, from the JobMaster.
 //! 3. A reader never waits, and returns soon after [`SourceOutput::collect`] said that the turn is over.
 //! 4. [`SourceReader::unread`] are the splits that, read from their start, give exactly the records not yet
 //!    collected.
@@ -92,9 +92,6 @@ pub trait SplitEnumerator: Send {
 
     /// A reader has nothing to read.
     fn request_split(&mut self, subtask: SubtaskIndex) -> Assignment;
-
-    /// A reader is gone; these splits of it are unread. Not called where a reader starts again: it gets them itself.
-    fn add_splits_back(&mut self, subtask: SubtaskIndex, splits: Vec<SplitPayload>);
 
     /// What has not been handed out, as bytes.
     fn snapshot(&self) -> Vec<u8>;

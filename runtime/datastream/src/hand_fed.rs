@@ -11,10 +11,11 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use wiesel_connectors::{Assignment, Discovery, SplitEnumerator, SplitPayload};
+use wiesel_connectors::{Assignment, Discovery, SplitEnumerator};
 use wiesel_core::{Blame, Meta, Nanos, SubtaskIndex, TaskFailure, Timestamp};
 use wiesel_operators::{
-    Head, Link, Mail, OutputPort, Pace, Polled, Progress, Snapshot, Start, Status, TaskContext,
+    Head, Link, Mail, OutputPort, Pace, Polled, Progress, Restoring, Snapshot, Start, Status,
+    TaskContext,
 };
 use wiesel_record::{Owned, Record};
 use wiesel_wire::Frame;
@@ -116,8 +117,6 @@ impl SplitEnumerator for NoSplits {
     fn request_split(&mut self, _subtask: SubtaskIndex) -> Assignment {
         Assignment::NoMoreSplits
     }
-
-    fn add_splits_back(&mut self, _subtask: SubtaskIndex, _splits: Vec<SplitPayload>) {}
 
     fn snapshot(&self) -> Vec<u8> {
         Vec::new()
@@ -226,7 +225,7 @@ impl<T: Record, D: Link<T>> Head for HandFedHead<T, D> {
         self.next.snapshot(snapshot);
     }
 
-    fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {
-        self.next.restore(snapshot)
+    fn restore<'r>(&'r mut self, snapshot: &'r Snapshot) -> Restoring<'r> {
+        Box::pin(async move { self.next.restore(snapshot).await })
     }
 }

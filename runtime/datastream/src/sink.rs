@@ -277,7 +277,7 @@ impl<T: Record, W: SinkWriter<T>> Control for SinkEnd<T, W> {
         }
     }
 
-    fn restore(&mut self, _snapshot: &Snapshot) -> Result<(), TaskFailure> {
+    async fn restore(&mut self, _snapshot: &Snapshot) -> Result<(), TaskFailure> {
         Ok(())
     }
 }

@@ -8,8 +8,8 @@ use wiesel_connectors::{
 };
 use wiesel_core::{Blame, Meta, Nanos, TaskFailure, Timestamp};
 use wiesel_operators::{
-    Head, Link, Mail, OutputPort, Pace, Polled, Progress, SAMPLED_RECORD, SideOutput, Snapshot,
-    SplitAlignment, SplitChange, SplitId, Stage, Start, Status, Stopwatch, TaskContext,
+    Head, Link, Mail, OutputPort, Pace, Polled, Progress, Restoring, SAMPLED_RECORD, SideOutput,
+    Snapshot, SplitAlignment, SplitChange, SplitId, Stage, Start, Status, Stopwatch, TaskContext,
 };
 use wiesel_record::{Item, Record};
 use wiesel_wire::Frame;
@@ -258,17 +258,19 @@ impl<T: Record, R: SourceReader<T>, D: Link<T>> Head for SourceHead<T, R, D> {
 
     /// Splits are dealt out round robin, in order: which reader had them does not matter, but each has to read them in
     /// the order of their event times. If the other readers run on, each goes on with its own.
-    fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {
-        let (first, step) = snapshot.share(&self.context);
-        let splits = snapshot.operator(SPLITS).map(|split| SplitPayload(split.to_vec()));
-        let mut splits: Vec<_> = splits.collect();
-        R::sort(&mut splits);
-        for split in splits.into_iter().skip(first).step_by(step) {
-            self.reader
-                .add_split(split)
-                .map_err(|failure| TaskFailure { blame: Blame::Environment, ..failure })?;
-        }
-        self.next.restore(snapshot)
+    fn restore<'r>(&'r mut self, snapshot: &'r Snapshot) -> Restoring<'r> {
+        Box::pin(async move {
+            let (first, step) = snapshot.share(&self.context);
+            let splits = snapshot.operator(SPLITS).map(|split| SplitPayload(split.to_vec()));
+            let mut splits: Vec<_> = splits.collect();
+            R::sort(&mut splits);
+            for split in splits.into_iter().skip(first).step_by(step) {
+                self.reader
+                    .add_split(split)
+                    .map_err(|failure| TaskFailure { blame: Blame::Environment, ..failure })?;
+            }
+            self.next.restore(snapshot).await
+        })
     }
 
     fn position(&self) -> Option<String> {

@@ -182,7 +182,6 @@ mod tests {
             split[0] = self.0;
             Assignment::Split(SplitPayload(split))
         }
-        fn add_splits_back(&mut self, _: SubtaskIndex, _: Vec<SplitPayload>) {}
         fn snapshot(&self) -> Vec<u8> {
             vec![self.0]
         }

@@ -11,9 +11,9 @@ use wiesel_record::{Record, RegionBuf};
 use wiesel_wire::{Frame, FrameView};
 
 use crate::{
-    EventTimeWindows, Folding, Head, Link, OutputPort, Pace, Polled, Progress, Snapshot, Start,
-    Status, TaskContext, TimeWindow, WindowOptions, descriptors, flat_map::Emit, late::LateRecords,
-    state_cell::decode,
+    EventTimeWindows, Folding, Head, Link, OutputPort, Pace, Polled, Progress, Restoring, Snapshot,
+    Start, Status, TaskContext, TimeWindow, WindowOptions, descriptors, flat_map::Emit,
+    late::LateRecords, state_cell::decode,
 };
 
 /// The name of the accumulators in snapshots.
@@ -239,28 +239,31 @@ where
         self.next.snapshot(snapshot);
     }
 
-    fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {
-        descriptors::check::<()>(
-            &self.context,
-            vec![descriptors::accumulator::<A::Acc>(STATE)],
-            snapshot,
-        )?;
-        for part in snapshot.operator(STATE) {
-            let header = TimeWindow::split_from(part);
-            let header =
-                header.and_then(|(window, rest)| Some((window, rest.split_first_chunk()?)));
-            let Some((window, (fired, acc))) = header else {
-                return Err(damaged("it ends within its header"));
-            };
-            if !self.options.windows.assign(window.start).any(|ours| ours == window) {
-                let cause = "its windows have another size or slide: the program has changed";
-                return Err(damaged(cause));
+    fn restore<'r>(&'r mut self, snapshot: &'r Snapshot) -> Restoring<'r> {
+        Box::pin(async move {
+            descriptors::check::<()>(
+                &self.context,
+                vec![descriptors::accumulator::<A::Acc>(STATE)],
+                snapshot,
+            )?;
+            for part in snapshot.operator(STATE) {
+                let header = TimeWindow::split_from(part);
+                let header =
+                    header.and_then(|(window, rest)| Some((window, rest.split_first_chunk()?)));
+                let Some((window, (fired, acc))) = header else {
+                    return Err(damaged("it ends within its header"));
+                };
+                if !self.options.windows.assign(window.start).any(|ours| ours == window) {
+                    let cause = "its windows have another size or slide: the program has changed";
+                    return Err(damaged(cause));
+                }
+                let acc = decode::<A::Acc>(acc)?;
+                let at = self.slices.partition_point(|slice| slice.window < window);
+                self.slices
+                    .insert(at, Slice { window, acc, fired: u64::from_le_bytes(*fired) != 0 });
             }
-            let acc = decode::<A::Acc>(acc)?;
-            let at = self.slices.partition_point(|slice| slice.window < window);
-            self.slices.insert(at, Slice { window, acc, fired: u64::from_le_bytes(*fired) != 0 });
-        }
-        self.next.restore(snapshot)
+            self.next.restore(snapshot).await
+        })
     }
 }
 

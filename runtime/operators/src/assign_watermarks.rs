@@ -166,8 +166,8 @@ impl<T: Record, F: 'static, G: WatermarkGenerator<T>, D: Link<T>> Control
         self.next.snapshot(snapshot);
     }
 
-    fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {
-        self.next.restore(snapshot)
+    async fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {
+        self.next.restore(snapshot).await
     }
 }
 

@@ -302,13 +302,13 @@ impl<T: Record, F: AsyncFunction<T>, D: Link<F::Out>> Control for AsyncWait<T, F
     }
 
     /// Elements are dealt out round robin: which subtask had them does not matter.
-    fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {
+    async fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {
         let (name, context) = (self.name.clone(), self.context.clone());
         for bytes in snapshot.dealt(&name, &context) {
             let (record, meta) = decode::<T>(bytes)?;
             self.take(record, meta);
         }
-        self.next.restore(snapshot)
+        self.next.restore(snapshot).await
     }
 }
 

@@ -107,8 +107,8 @@ macro_rules! forward_control {
             fn snapshot(&mut self, snapshot: &mut $crate::Snapshot) {
                 self.next.snapshot(snapshot);
             }
-            fn restore(&mut self, snapshot: &$crate::Snapshot) -> Result<(), wiesel_core::TaskFailure> {
-                self.next.restore(snapshot)
+            async fn restore(&mut self, snapshot: &$crate::Snapshot) -> Result<(), wiesel_core::TaskFailure> {
+                self.next.restore(snapshot).await
             }
         }
     };

@@ -19,7 +19,7 @@ use wiesel_wire::Frame;
 
 use crate::{
     AggregateError, Head, Link, OperatorStateRegistry, OutputPort, Pace, Polled, ProcessContext,
-    Progress, SideOutput, Snapshot, Start, Status, TaskContext, flat_map::Emit,
+    Progress, Restoring, SideOutput, Snapshot, Start, Status, TaskContext, flat_map::Emit,
     frame_head::FrameLoop, keyed_co_head::no_such_input, operator_state::OperatorStates,
 };
 
@@ -415,8 +415,10 @@ where
         self.next.snapshot(snapshot);
     }
 
-    fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {
-        self.states.restore(&self.context, snapshot)?;
-        self.next.restore(snapshot)
+    fn restore<'r>(&'r mut self, snapshot: &'r Snapshot) -> Restoring<'r> {
+        Box::pin(async move {
+            self.states.restore(&self.context, snapshot)?;
+            self.next.restore(snapshot).await
+        })
     }
 }

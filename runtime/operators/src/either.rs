@@ -9,8 +9,8 @@ use wiesel_record::Record;
 use wiesel_wire::Frame;
 
 use crate::{
-    Head, Link, Mail, OutputPort, Pace, Polled, Progress, Snapshot, Start, Status, TaskContext,
-    VisitTable,
+    Head, Link, Mail, OutputPort, Pace, Polled, Progress, Restoring, Snapshot, Start, Status,
+    TaskContext, VisitTable,
 };
 
 /// One of two starts, or of two heads.
@@ -119,7 +119,7 @@ impl<A: Head, B: Head> Head for Either<A, B> {
         of_chosen!(self, head => head.tables(visit));
     }
 
-    fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {
+    fn restore<'r>(&'r mut self, snapshot: &'r Snapshot) -> Restoring<'r> {
         of_chosen!(self, head => head.restore(snapshot))
     }
 

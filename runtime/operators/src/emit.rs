@@ -59,7 +59,7 @@ impl<T: Record, O: Output<T>> Control for End<T, O> {
 
     fn snapshot(&mut self, _snapshot: &mut Snapshot) {}
 
-    fn restore(&mut self, _snapshot: &Snapshot) -> Result<(), TaskFailure> {
+    async fn restore(&mut self, _snapshot: &Snapshot) -> Result<(), TaskFailure> {
         Ok(())
     }
 }
@@ -118,7 +118,7 @@ impl<T: Record, O: Output<T>> Control for FanOut<T, O> {
 
     fn snapshot(&mut self, _snapshot: &mut Snapshot) {}
 
-    fn restore(&mut self, _snapshot: &Snapshot) -> Result<(), TaskFailure> {
+    async fn restore(&mut self, _snapshot: &Snapshot) -> Result<(), TaskFailure> {
         Ok(())
     }
 }

@@ -7,7 +7,8 @@ use wiesel_record::{InFrame, Record};
 use wiesel_wire::{Frame, FrameView};
 
 use crate::{
-    Head, Link, OutputPort, Pace, Polled, Progress, Snapshot, Stage, Start, Status, TaskContext,
+    Head, Link, OutputPort, Pace, Polled, Progress, Restoring, Snapshot, Stage, Start, Status,
+    TaskContext,
 };
 
 /// Pushes the records of each frame. With several inputs it is the union of them.
@@ -168,7 +169,7 @@ impl<T: Record, D: Link<T>> Head for FrameHead<T, D> {
         self.next.snapshot(snapshot);
     }
 
-    fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {
-        self.next.restore(snapshot)
+    fn restore<'r>(&'r mut self, snapshot: &'r Snapshot) -> Restoring<'r> {
+        Box::pin(async move { self.next.restore(snapshot).await })
     }
 }

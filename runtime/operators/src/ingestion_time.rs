@@ -106,8 +106,8 @@ impl<T: Record, D: Link<T>> Control for IngestionTime<T, D> {
         self.next.snapshot(snapshot);
     }
 
-    fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {
-        self.next.restore(snapshot)
+    async fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {
+        self.next.restore(snapshot).await
     }
 }
 

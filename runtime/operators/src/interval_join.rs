@@ -181,7 +181,7 @@ impl<T: Record> Side<T> {
         }
     }
 
-    fn restore<K: Key>(
+    async fn restore<K: Key>(
         &mut self,
         parts: [&str; 2],
         context: &TaskContext,
@@ -196,14 +196,14 @@ impl<T: Record> Side<T> {
                     return Err(damaged("its bounds are others: the program has changed"));
                 }
                 let at = self.slice_at(span, context);
-                self.slices[at].table.import(is_chunks, rows)?;
+                keyed_table::import(self.slices[at].table.table_mut(is_chunks), rows).await?;
             }
         }
         let Self { slices, list, .. } = self;
-        let mut tables = slices.iter().map(|slice| &slice.table);
-        tables.try_for_each(|table| {
-            table.check::<K>(|row, chunks, hash| list.check(row, chunks, hash))
-        })
+        for slice in slices {
+            slice.table.check::<K>(|row, chunks, hash| list.check(row, chunks, hash)).await?;
+        }
+        Ok(())
     }
 }
 
@@ -401,8 +401,8 @@ where
         self.right.tables(PARTS[1], visit);
     }
 
-    fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {
-        self.left.restore::<K>(PARTS[0], &self.context, snapshot)?;
-        self.right.restore::<K>(PARTS[1], &self.context, snapshot)
+    async fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {
+        self.left.restore::<K>(PARTS[0], &self.context, snapshot).await?;
+        self.right.restore::<K>(PARTS[1], &self.context, snapshot).await
     }
 }

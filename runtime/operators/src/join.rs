@@ -303,15 +303,15 @@ where
         self.lists.visit(PARTS, &[], visit);
     }
 
-    fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {
+    async fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {
         let groups = self.context.key_groups();
         for (is_chunks, part) in [(false, PARTS[0]), (true, PARTS[1])] {
             for bytes in snapshot.keyed(part, groups) {
-                self.lists.import(is_chunks, bytes)?;
+                keyed_table::import(self.lists.table_mut(is_chunks), bytes).await?;
             }
         }
         let Self { lists, left, right, wheel, .. } = self;
-        lists.check::<K>(|row, chunks, hash| {
+        let check = lists.check::<K>(|row, chunks, hash| {
             let count = left.check(row, chunks, hash)? + right.check(row, chunks, hash)?;
             if let Some(wheel) = &mut *wheel {
                 let stamps =
@@ -320,7 +320,8 @@ where
                 wheel.push(first.unwrap_or(i64::MIN), hash, row.key());
             }
             Ok(count)
-        })
+        });
+        check.await
     }
 }
 

@@ -17,7 +17,7 @@ use wiesel_wire::{Frame, FrameView};
 use crate::{
     AlignedBytes, BatchHead, BroadcastStates, Either, Head, KeyedBroadcastContext,
     KeyedBroadcastProcessFunction, Link, Located, OperatorStateRegistry, OutputPort, Pace, Polled,
-    Progress, Snapshot, SortedHead, SortedRecord, Sorter, Start, StateRegistry, Status,
+    Progress, Restoring, Snapshot, SortedHead, SortedRecord, Sorter, Start, StateRegistry, Status,
     TaskContext, TimeDomain, VisitTable,
     flat_map::Emit,
     frame_head::FrameLoop,
@@ -386,10 +386,12 @@ where
         self.core.tables(visit);
     }
 
-    fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {
-        self.core.restore(snapshot)?;
-        let Self { core, states, .. } = self;
-        states.states.restore(&core.task, snapshot)?;
-        self.next.restore(snapshot)
+    fn restore<'r>(&'r mut self, snapshot: &'r Snapshot) -> Restoring<'r> {
+        Box::pin(async move {
+            self.core.restore(snapshot).await?;
+            let Self { core, states, .. } = self;
+            states.states.restore(&core.task, snapshot)?;
+            self.next.restore(snapshot).await
+        })
     }
 }

@@ -15,8 +15,8 @@ use wiesel_wire::Frame;
 
 use crate::{
     AlignedBytes, BatchHead, Either, Head, KeyedCoOperator, KeyedCoStart, Link, Located,
-    OutputPort, Pace, Polled, Progress, Snapshot, SortedHead, SortedRecord, Sorter, Start, Status,
-    TaskContext, VisitTable, descriptors,
+    OutputPort, Pace, Polled, Progress, Restoring, Snapshot, SortedHead, SortedRecord, Sorter,
+    Start, Status, TaskContext, VisitTable, descriptors,
     keyed_loop::{KeyedLoop, Parking},
     sorted::sort_frame,
 };
@@ -360,10 +360,12 @@ where
         self.operator.tables(visit);
     }
 
-    fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {
-        descriptors::check::<K>(&self.context, P::keeps(), snapshot)?;
-        self.operator.restore(snapshot)?;
-        self.next.restore(snapshot)
+    fn restore<'r>(&'r mut self, snapshot: &'r Snapshot) -> Restoring<'r> {
+        Box::pin(async move {
+            descriptors::check::<K>(&self.context, P::keeps(), snapshot)?;
+            self.operator.restore(snapshot).await?;
+            self.next.restore(snapshot).await
+        })
     }
 }
 

@@ -138,7 +138,7 @@ pub trait KeyedCoOperator<T1: Record, T2: Record, K: Key>: 'static {
     /// # Errors
     ///
     /// If it is damaged, or has another schema.
-    fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure>;
+    fn restore(&mut self, snapshot: &Snapshot) -> impl Future<Output = Result<(), TaskFailure>>;
 }
 
 /// Makes the operator of one subtask.

@@ -308,7 +308,7 @@ where
         self.0.tables(visit);
     }
 
-    fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {
-        self.0.restore(snapshot)
+    async fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {
+        self.0.restore(snapshot).await
     }
 }

@@ -167,7 +167,7 @@ impl<K: Key, S: Record> KeyedCore<K, S> {
         self.keep.tables(visit);
     }
 
-    pub(crate) fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {
-        self.keep.restore(&self.task, snapshot)
+    pub(crate) async fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {
+        self.keep.restore(&self.task, snapshot).await
     }
 }

@@ -14,8 +14,8 @@ use wiesel_wire::Frame;
 
 use crate::{
     AlignedBytes, BatchHead, Either, Head, KeyedOperator, KeyedStart, Link, Located, OutputPort,
-    Pace, Polled, Progress, Snapshot, SortedHead, SortedRecord, Sorter, Start, Status, TaskContext,
-    VisitTable, descriptors,
+    Pace, Polled, Progress, Restoring, Snapshot, SortedHead, SortedRecord, Sorter, Start, Status,
+    TaskContext, VisitTable, descriptors,
     keyed_loop::{KeyedLoop, Parking},
     sorted::sort_frame,
 };
@@ -289,9 +289,11 @@ where
         self.operator.tables(visit);
     }
 
-    fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {
-        descriptors::check::<K>(&self.context, P::keeps(), snapshot)?;
-        self.operator.restore(snapshot)?;
-        self.next.restore(snapshot)
+    fn restore<'r>(&'r mut self, snapshot: &'r Snapshot) -> Restoring<'r> {
+        Box::pin(async move {
+            descriptors::check::<K>(&self.context, P::keeps(), snapshot)?;
+            self.operator.restore(snapshot).await?;
+            self.next.restore(snapshot).await
+        })
     }
 }

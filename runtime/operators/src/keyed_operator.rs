@@ -146,7 +146,7 @@ pub trait KeyedOperator<T: Record, K: Key>: 'static {
     /// # Errors
     ///
     /// If it is damaged, or has another schema.
-    fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure>;
+    fn restore(&mut self, snapshot: &Snapshot) -> impl Future<Output = Result<(), TaskFailure>>;
 }
 
 /// Makes the operator of one subtask.

@@ -284,7 +284,7 @@ impl<T: Record, K: Key, F: KeyedProcessFunction<K, T>> KeyedOperator<T, K>
         self.core.tables(visit);
     }
 
-    fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {
-        self.core.restore(snapshot)
+    async fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {
+        self.core.restore(snapshot).await
     }
 }

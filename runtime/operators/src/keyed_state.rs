@@ -33,7 +33,7 @@ use wiesel_state::{
     KeyHash, Row, RowLayout, RowLayoutBuilder, RowMut, StateKind, StateSchema, Table,
 };
 
-use crate::{TaskContext, keyed_table};
+use crate::{Restoring, TaskContext, keyed_table};
 
 pub use list::{KeyList, ListState};
 pub use map::{KeyMap, MapState};
@@ -208,7 +208,7 @@ pub trait Elements {
     /// # Errors
     ///
     /// If they are not.
-    fn check(&mut self, rows: &Table) -> Result<(), TaskFailure>;
+    fn check<'r>(&'r mut self, rows: &'r Table) -> Restoring<'r>;
 
     /// From when on an element is expired.
     fn expiry(&self, row: &Row<'_>) -> Option<Timestamp>;

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use wiesel_core::{Blame, TaskFailure};
 use wiesel_record::Key;
-use wiesel_state::{KeyLayout, Row, RowLayout, RowLayoutBuilder, RowMut, Table, TableError};
+use wiesel_shard::pause;
+use wiesel_state::{
+    Import, KeyLayout, Row, RowLayout, RowLayoutBuilder, RowMut, Table, TableError,
+};
 
 use crate::{Located, Snapshot, TaskContext};
 
@@ -150,9 +153,46 @@ pub(crate) fn table_failure(error: TableError) -> TaskFailure {
     TaskFailure::new(Blame::Environment, "use keyed state", error)
 }
 
+/// Calls of [`Table::import_some`] in a step of a restore: sixteen rows each.
+const STEP_CALLS: usize = if cfg!(sim) { 1 } else { 4 };
+
+/// Rows that are looked at in a step of a restore: a microsecond or two. In simulation a few: its tables are small.
+const STEP_ROWS: usize = if cfg!(sim) { 2 } else { 64 };
+
+/// Takes exported rows in, in steps.
+pub(crate) async fn import(table: &mut Table, bytes: &[u8]) -> Result<(), TaskFailure> {
+    let (mut import, mut calls) = (Import::new(bytes), 0);
+    while table.import_some(&mut import).map_err(table_failure)? == wiesel_state::Progress::More {
+        calls += 1;
+        if calls % STEP_CALLS == 0 {
+            pause().await;
+        }
+    }
+    Ok(())
+}
+
+/// Ends a step of a restore behind the last of its rows.
+pub(crate) async fn pause_behind(index: usize) {
+    if index % STEP_ROWS == STEP_ROWS - 1 {
+        pause().await;
+    }
+}
+
+/// Looks at all rows, in steps.
+pub(crate) async fn each_row(
+    table: &Table,
+    mut see: impl FnMut(&Row<'_>) -> Result<(), TaskFailure>,
+) -> Result<(), TaskFailure> {
+    for (index, (_, row)) in table.iter().enumerate() {
+        see(&row)?;
+        pause_behind(index).await;
+    }
+    Ok(())
+}
+
 /// Checks that every key of imported rows is a `K`, before anything reads them.
-pub(crate) fn check_keys<K: Key>(table: &Table) -> Result<(), TaskFailure> {
-    table.iter().try_for_each(|(_, row)| check_key::<K>(&row))
+pub(crate) async fn check_keys<K: Key>(table: &Table) -> Result<(), TaskFailure> {
+    each_row(table, check_key::<K>).await
 }
 
 /// Checks that the key of an imported row is a `K`.

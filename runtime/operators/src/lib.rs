@@ -144,8 +144,8 @@ pub use process_window::{
     WindowElements, WindowStates,
 };
 pub use protocol::{
-    Control, Head, Link, Mail, Output, OutputPort, Pace, Polled, Progress, SplitChange, SplitId,
-    Status,
+    Control, Head, Link, Mail, Output, OutputPort, Pace, Polled, Progress, Restoring, SplitChange,
+    SplitId, Status,
 };
 pub use rolling::{Rolling, RollingStart};
 pub use row_list::{Elements, Stamped, Stamps, Unstamped};

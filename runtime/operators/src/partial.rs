@@ -173,7 +173,7 @@ impl<T: Record, K: Key, O: Record> KeyedOperator<T, K> for Uncombined<O> {
         match self.never {}
     }
 
-    fn restore(&mut self, _: &Snapshot) -> Result<(), TaskFailure> {
+    async fn restore(&mut self, _: &Snapshot) -> Result<(), TaskFailure> {
         match self.never {}
     }
 }

@@ -323,7 +323,7 @@ where
     }
 
     /// Parts are dealt out round robin: what is done with them is the same everywhere.
-    fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {
+    async fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {
         let damaged = |what: &str| {
             TaskFailure::new(Blame::Environment, "restore combined records", what.to_owned())
         };
@@ -337,12 +337,12 @@ where
                 return Err(damaged("its slices have another size: the program has changed"));
             }
             let mut table = self.new_table();
-            table.import(rows).map_err(keyed_table::table_failure)?;
-            keyed_table::check_keys::<K>(&table)?;
-            table.iter().try_for_each(|(_, row)| self.cell.check(&row))?;
+            keyed_table::import(&mut table, rows).await?;
+            keyed_table::check_keys::<K>(&table).await?;
+            keyed_table::each_row(&table, |row| self.cell.check(row)).await?;
             self.leaving.push_back(Leaving { window, table, next: 0 });
         }
-        self.next.restore(snapshot)
+        self.next.restore(snapshot).await
     }
 }
 

@@ -176,7 +176,7 @@ where
     }
 
     /// Parts are dealt out round robin: what is done with them is the same everywhere.
-    fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {
+    async fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {
         let damaged = |what: &str| {
             TaskFailure::new(Blame::Environment, "restore combined records", what.to_owned())
         };
@@ -195,7 +195,7 @@ where
             let (acc, weight) = (decode::<A::Acc>(acc)?, u64::from_le_bytes(*weight));
             self.restored.push(Slice { window, acc, weight });
         }
-        self.next.restore(snapshot)
+        self.next.restore(snapshot).await
     }
 }
 

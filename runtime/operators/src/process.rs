@@ -233,9 +233,9 @@ impl<T: Record, F: ProcessFunction<T>, D: Link<F::Out>> Control for Process<T, F
         self.next.snapshot(snapshot);
     }
 
-    fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {
+    async fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {
         self.states.restore(&self.context, snapshot)?;
-        self.next.restore(snapshot)
+        self.next.restore(snapshot).await
     }
 }
 

@@ -10,7 +10,7 @@
 //!    cursor. Links that are done pass the second call through.
 //! 3. `push` never stops: what one record expands to is taken in full, and paid for from the overdraft.
 
-use std::time::Duration;
+use std::{pin::Pin, time::Duration};
 
 use wiesel_core::{Blame, CheckpointId, Meta, Nanos, StopFlag, TaskFailure, Timestamp};
 use wiesel_record::{Item, Record};
@@ -199,12 +199,12 @@ pub trait Control: 'static {
     /// Adds the state of this link and of those after it to `snapshot`.
     fn snapshot(&mut self, snapshot: &mut Snapshot);
 
-    /// Continues from `snapshot`.
+    /// Continues from `snapshot`, in steps ([`pause`](wiesel_shard::pause)): others have turns meanwhile.
     ///
     /// # Errors
     ///
     /// If it cannot be read.
-    fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure>;
+    fn restore(&mut self, snapshot: &Snapshot) -> impl Future<Output = Result<(), TaskFailure>>;
 }
 
 /// A step of a chain that takes records of type `T`.
@@ -212,6 +212,9 @@ pub trait Link<T: Record>: Control {
     /// Takes one record.
     fn push<I: Item<T>>(&mut self, item: I, meta: Meta);
 }
+
+/// State on its way into what is behind a vtable.
+pub type Restoring<'r> = Pin<Box<dyn Future<Output = Result<(), TaskFailure>> + 'r>>;
 
 /// What a task drives. Object-safe: one call per frame, watermark or turn.
 pub trait Head {
@@ -289,12 +292,12 @@ pub trait Head {
         let _ = visit;
     }
 
-    /// Continues from `snapshot`, which may come from another parallelism.
+    /// Continues from `snapshot`, which may come from another parallelism, in steps.
     ///
     /// # Errors
     ///
     /// If it cannot be read, or belongs to another operator.
-    fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure>;
+    fn restore<'r>(&'r mut self, snapshot: &'r Snapshot) -> Restoring<'r>;
 
     /// Where in its input the head is, for error messages.
     fn position(&self) -> Option<String> {

@@ -211,13 +211,11 @@ where
         visit(TablePart { name: STATE, header: &[], table: &mut self.table });
     }
 
-    fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {
+    async fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {
         for bytes in snapshot.keyed(STATE, self.context.key_groups()) {
-            self.table.import(bytes).map_err(keyed_table::table_failure)?;
+            keyed_table::import(&mut self.table, bytes).await?;
         }
-        self.table.iter().try_for_each(|(_, row)| {
-            keyed_table::check_key::<K>(&row)?;
-            self.cell.check(&row)
-        })
+        keyed_table::check_keys::<K>(&self.table).await?;
+        keyed_table::each_row(&self.table, |row| self.cell.check(row)).await
     }
 }

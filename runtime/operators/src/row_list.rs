@@ -154,24 +154,25 @@ impl ListTable {
         }
     }
 
-    /// Adds exported rows, of keys or of chunks.
-    pub(crate) fn import(&mut self, is_chunks: bool, bytes: &[u8]) -> Result<(), TaskFailure> {
-        let table = if is_chunks { &mut self.chunks.table } else { &mut self.rows };
-        table.import(bytes).map_err(keyed_table::table_failure)
+    /// The table of chunks, or of the rows of keys: to import them into.
+    pub(crate) fn table_mut(&mut self, is_chunks: bool) -> &mut Table {
+        if is_chunks { &mut self.chunks.table } else { &mut self.rows }
     }
 
     /// Checks what was imported, before anything reads it. `check` is for the lists of a row with a key of this hash, and
     /// gives the number of their chunks.
-    pub(crate) fn check<K: Key>(
+    pub(crate) async fn check<K: Key>(
         &self,
         mut check: impl FnMut(&Row<'_>, &Chunks, u64) -> Result<usize, TaskFailure>,
     ) -> Result<(), TaskFailure> {
-        keyed_table::check_keys::<K>(&self.rows)?;
+        keyed_table::check_keys::<K>(&self.rows).await?;
         let mut chunks = 0;
-        for (_, row) in self.rows.iter() {
+        keyed_table::each_row(&self.rows, |row| {
             let hash = K::with_key(row.key(), K::key_hash);
-            chunks += check(&row, &self.chunks, hash)?;
-        }
+            chunks += check(row, &self.chunks, hash)?;
+            Ok(())
+        })
+        .await?;
         match chunks == self.chunks.table.len() {
             true => Ok(()),
             false => Err(damaged("there are chunks that belong to no list")),

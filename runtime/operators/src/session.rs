@@ -282,9 +282,9 @@ where
     }
 
     /// Checks the sessions of all rows, and arms their timers.
-    fn arm_restored(&mut self) -> Result<(), TaskFailure> {
+    async fn arm_restored(&mut self) -> Result<(), TaskFailure> {
         let (mut kept, mut shortened) = (Vec::new(), Vec::new());
-        for (_, row) in self.table.iter() {
+        for (index, (_, row)) in self.table.iter().enumerate() {
             self.rows.acc.check(&row)?;
             self.rows.load(&row, &mut kept)?;
             let is_sound = |session: &Kept<A::Acc>| session.window.start <= session.window.end;
@@ -307,8 +307,9 @@ where
             if is_shortened {
                 shortened.push((hash, row.key().to_vec()));
             }
+            keyed_table::pause_behind(index).await;
         }
-        for (hash, key) in shortened {
+        for (index, (hash, key)) in shortened.into_iter().enumerate() {
             self.change(hash, &key, |this, kept| {
                 for session in kept {
                     let deadline = this.deadline(session.window, session.fired);
@@ -316,6 +317,7 @@ where
                 }
                 Ok(())
             })?;
+            keyed_table::pause_behind(index).await;
         }
         Ok(())
     }
@@ -440,12 +442,12 @@ where
         visit(TablePart { name: STATE, header: &[], table: &mut self.table });
     }
 
-    fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {
+    async fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {
         for bytes in snapshot.keyed(STATE, self.context.key_groups()) {
-            self.table.import(bytes).map_err(keyed_table::table_failure)?;
+            keyed_table::import(&mut self.table, bytes).await?;
         }
-        keyed_table::check_keys::<K>(&self.table)?;
-        self.arm_restored()
+        keyed_table::check_keys::<K>(&self.table).await?;
+        self.arm_restored().await
     }
 }
 

@@ -389,7 +389,7 @@ where
         }
     }
 
-    fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {
+    async fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {
         let groups = self.context.key_groups();
         for part in snapshot.keyed(STATE, groups) {
             let Some((span, rows)) = TimeWindow::split_from(part) else {
@@ -408,7 +408,7 @@ where
                 return Err(damaged(cause));
             }
             let at = self.span_at(span);
-            self.spans[at].table.import(rows).map_err(keyed_table::table_failure)?;
+            keyed_table::import(&mut self.spans[at].table, rows).await?;
         }
         let Some(fired) = Fired::read(snapshot, FIRED) else {
             return Err(damaged("how far its windows have fired cannot be read"));
@@ -418,8 +418,8 @@ where
         self.fired = fired.up_to(groups, has_rows);
         self.due = Timestamp::MIN; // It is looked for with the first watermark.
         for kept in &self.spans {
-            keyed_table::check_keys::<K>(&kept.table)?;
-            kept.table.iter().try_for_each(|(_, row)| self.cell.check(&row))?;
+            keyed_table::check_keys::<K>(&kept.table).await?;
+            keyed_table::each_row(&kept.table, |row| self.cell.check(row)).await?;
         }
         Ok(())
     }

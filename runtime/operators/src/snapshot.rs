@@ -113,6 +113,11 @@ impl Snapshot {
         }
     }
 
+    /// Gives back the memory of the parts of a name and key group; says whether there were any.
+    pub fn drop_one(&mut self) -> bool {
+        self.parts.pop_first().is_some()
+    }
+
     /// Whether nothing was put.
     pub fn is_empty(&self) -> bool {
         self.parts.is_empty()

@@ -25,7 +25,8 @@ use wiesel_record::{FnView, InFrame, Invalid, Key, Record, Region};
 use wiesel_wire::{Frame, FrameView};
 
 use crate::{
-    Head, OutputPort, Pace, Polled, Progress, Snapshot, Status, TaskContext, spill::FilePort,
+    Head, OutputPort, Pace, Polled, Progress, Restoring, Snapshot, Status, TaskContext,
+    spill::FilePort,
 };
 
 pub use record::SortedRecord;
@@ -296,7 +297,7 @@ impl<H: BatchHead> Head for SortedHead<H> {
         self.context.fail_runtime("take a snapshot", "a job in batch mode takes none");
     }
 
-    fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {
+    fn restore<'r>(&'r mut self, snapshot: &'r Snapshot) -> Restoring<'r> {
         self.head.restore(snapshot)
     }
 }

@@ -22,8 +22,8 @@ use wiesel_record::Record;
 use wiesel_wire::Frame;
 
 use crate::{
-    BatchOptions, Head, OutputPort, Pace, Polled, Progress, Snapshot, Status, TaskContext,
-    spill::FilePort,
+    BatchOptions, Head, OutputPort, Pace, Polled, Progress, Restoring, Snapshot, Status,
+    TaskContext, spill::FilePort,
 };
 use spool::{Next, Spool};
 
@@ -184,7 +184,7 @@ impl<T: Record, H: Head> Head for SpooledHead<T, H> {
         self.context.fail_runtime("take a snapshot", "a job in batch mode takes none");
     }
 
-    fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {
+    fn restore<'r>(&'r mut self, snapshot: &'r Snapshot) -> Restoring<'r> {
         self.head.restore(snapshot)
     }
 }

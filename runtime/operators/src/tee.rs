@@ -79,9 +79,9 @@ impl<T: Record, A: Link<T>, B: Link<T>> Control for Tee<T, A, B> {
         self.second.snapshot(snapshot);
     }
 
-    fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {
-        self.first.restore(snapshot)?;
-        self.second.restore(snapshot)
+    async fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {
+        self.first.restore(snapshot).await?;
+        self.second.restore(snapshot).await
     }
 }
 

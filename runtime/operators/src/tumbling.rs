@@ -376,7 +376,7 @@ where
         }
     }
 
-    fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {
+    async fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {
         let groups = self.context.key_groups();
         for part in snapshot.keyed(STATE, groups) {
             let Some((window, rows)) = TimeWindow::split_from(part) else {
@@ -390,7 +390,7 @@ where
                 let table = keyed_table::table_of(&self.layout, &self.context);
                 self.slices.insert(at, Slice { window, table, fired: false });
             }
-            self.slices[at].table.import(rows).map_err(keyed_table::table_failure)?;
+            keyed_table::import(&mut self.slices[at].table, rows).await?;
         }
         let Some(fired) = Fired::read(snapshot, FIRED) else {
             return Err(damaged("how far its windows have fired cannot be read"));
@@ -400,8 +400,8 @@ where
             *has_fired = up_to.is_some_and(|(up_to, _)| window.max_timestamp() <= up_to);
         }
         for slice in &self.slices {
-            keyed_table::check_keys::<K>(&slice.table)?;
-            slice.table.iter().try_for_each(|(_, row)| self.cell.check(&row))?;
+            keyed_table::check_keys::<K>(&slice.table).await?;
+            keyed_table::each_row(&slice.table, |row| self.cell.check(row)).await?;
         }
         Ok(())
     }

@@ -380,7 +380,7 @@ where
         }
     }
 
-    fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {
+    async fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {
         let groups = self.context.key_groups();
         for (is_chunks, part) in [(false, PARTS[0]), (true, PARTS[1])] {
             for bytes in snapshot.keyed(part, groups) {
@@ -392,7 +392,7 @@ where
                     return Err(damaged(cause));
                 }
                 let at = self.open(0, window);
-                self.open[at].table.import(is_chunks, rows)?;
+                keyed_table::import(self.open[at].table.table_mut(is_chunks), rows).await?;
             }
         }
         let Some(fired) = Fired::read(snapshot, FIRED) else {
@@ -404,9 +404,10 @@ where
         }
         let Self { open, left, right, .. } = self;
         for Open { table, .. } in open {
-            table.check::<K>(|row, chunks, hash| {
+            let check = table.check::<K>(|row, chunks, hash| {
                 Ok(left.check(row, chunks, hash)? + right.check(row, chunks, hash)?)
-            })?;
+            });
+            check.await?;
         }
         Ok(())
     }

@@ -434,7 +434,7 @@ where
         self.merging.tables(visit);
     }
 
-    fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {
+    async fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {
         let windows = &self.options.windows;
         let check = |window| match windows.has_window(window) {
             true => Ok(()),
@@ -442,9 +442,9 @@ where
                 Err(damaged("its windows have another size or slide: the program has changed"))
             }
         };
-        self.contents.restore(&self.context, snapshot, &check)?;
-        self.rows.restore::<K>(&self.context, snapshot, check)?;
-        self.merging.restore::<K>(&self.context, snapshot)
+        self.contents.restore(&self.context, snapshot, &check).await?;
+        self.rows.restore::<K>(&self.context, snapshot, check).await?;
+        self.merging.restore::<K>(&self.context, snapshot).await
     }
 }
 

@@ -57,6 +57,8 @@ mod random;
 pub mod ring;
 #[cfg(not(loom))]
 mod shard;
+#[cfg(not(loom))]
+mod steps;
 mod sync;
 
 #[cfg(loom)]
@@ -87,6 +89,7 @@ pub use self::{
     program::{Next, Panicked, Program},
     quantum::{Quantum, STRIDE_MAX},
     shard::Shard,
+    steps::{Stepped, Steps, at_once, pause},
 };
 
 #[cfg(all(sim, not(loom)))]

@@ -16,6 +16,7 @@
 mod channels;
 mod pool_metrics;
 mod precedence;
+mod restores;
 mod slot;
 mod state_files;
 mod state_reader;

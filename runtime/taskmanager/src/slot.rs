@@ -140,15 +140,22 @@ impl Slot {
     /// Runs code of the task; a panic becomes a failure and the task must not be called again.
     fn guarded<R>(&mut self, run: impl FnOnce(&mut Task) -> R) -> Result<R, TaskFailure> {
         let task = &mut self.task;
-        catch_unwind(AssertUnwindSafe(|| run(task))).map_err(|panic| {
-            let cause = format!("panicked: {}", panic_text(panic.as_ref()));
-            let mut failure = TaskFailure::new(Blame::Job, "run a task", cause);
-            failure.retryable = true; // As Flink: who knows what it met.
+        unpanicked("run a task", || run(task)).map_err(|failure| {
             // The position is read from what the panic left behind: guarded as well.
             let unnamed = TaskFailure::new(Blame::Job, "run a task", "panicked");
             catch_unwind(AssertUnwindSafe(|| task.name(failure))).unwrap_or(unnamed)
         })
     }
+}
+
+/// Runs code of a user; a panic becomes a failure.
+pub(crate) fn unpanicked<R>(doing: &str, run: impl FnOnce() -> R) -> Result<R, TaskFailure> {
+    catch_unwind(AssertUnwindSafe(run)).map_err(|panic| {
+        let cause = format!("panicked: {}", panic_text(panic.as_ref()));
+        let mut failure = TaskFailure::new(Blame::Job, doing, cause);
+        failure.retryable = true; // As Flink: who knows what it met.
+        failure
+    })
 }
 
 fn panic_text(panic: &(dyn Any + Send)) -> &str {

@@ -1,14 +1,12 @@
-//! The state that a task continues from: of all files of its vertex, the parts that it may need.
-//!
-//! These reads wait. They happen while a task is deployed, when nothing runs or, where one region starts again, while tasks of
-//! others that are on the same shard have no turns.
+//! The state that a task continues from: of all files of its vertex, the parts that it may need. Read in steps, through the ring.
 
 use std::path::Path;
 
 use wiesel_core::{Blame, KeyGroupRange, TaskFailure};
 use wiesel_operators::{COMMITTABLES, Snapshot};
 use wiesel_rpc::RestoredState;
-use wiesel_storage::{CheckpointDirectory, LocalStorage, PartKind, StorageError};
+use wiesel_shard::Shard;
+use wiesel_storage::{PartKind, RingReader};
 
 /// Reads the parts of what is restored, below the job's folder of checkpoints: keyed ones of `groups`, and all others. What was
 /// pre-committed is the JobMaster's to commit.
@@ -17,12 +15,13 @@ use wiesel_storage::{CheckpointDirectory, LocalStorage, PartKind, StorageError};
 ///
 /// If a file is not there, or a bit of it is not what was written.
 pub(crate) fn read_state(
+    shard: &Shard,
     folder: &Path,
     state: &RestoredState,
     groups: KeyGroupRange,
-) -> Result<Snapshot, TaskFailure> {
-    let read = || -> Result<Snapshot, StorageError> {
-        let directory = CheckpointDirectory::new(LocalStorage::open(folder)?);
+) -> impl Future<Output = Result<Snapshot, TaskFailure>> + 'static {
+    let (mut reader, state) = (RingReader::new(shard.io(), folder), state.clone());
+    async move {
         let mut snapshot =
             if state.own.is_some() { Snapshot::of_one() } else { Snapshot::default() };
         for (at, file) in state.files.iter().enumerate() {
@@ -34,13 +33,15 @@ pub(crate) fn read_state(
                     _ if *part.name == *COMMITTABLES => continue,
                     _ => None,
                 };
+                let bytes = reader.read(file, part).await.map_err(|error| {
+                    TaskFailure::new(Blame::Environment, "read the state of a task", error)
+                })?;
                 match is_of_another && group.is_none() {
-                    true => snapshot.put_of_another(&part.name, directory.read(file, part)?),
-                    false => snapshot.put(&part.name, group, directory.read(file, part)?),
+                    true => snapshot.put_of_another(&part.name, bytes),
+                    false => snapshot.put(&part.name, group, bytes),
                 }
             }
         }
         Ok(snapshot)
-    };
-    read().map_err(|error| TaskFailure::new(Blame::Environment, "read the state of a task", error))
+    }
 }

@@ -20,7 +20,7 @@ use wiesel_exchange::{
 };
 use wiesel_graph::{EdgeId, ExecutionGraph, JobGraph};
 use wiesel_operators::{Mail, Snapshot, TaskContext};
-use wiesel_shard::Shard;
+use wiesel_shard::{Shard, at_once};
 use wiesel_task::{BuildContext, Checkpoints, PartitionPlan, Task, TaskFactory, TaskOptions, Turn};
 use wiesel_wire::FramePool;
 
@@ -123,7 +123,7 @@ impl SteppedTasks {
             };
             let mut made = Task::new(context, head, gates, options);
             if let Some(state) = state.and_then(|state| state.get(&task.vertex)) {
-                made.restore(state)?;
+                at_once(made.restore(state))?;
             }
             let attempt = wiesel_rpc::Attempt { task, number: 0 };
             tasks.push((task.vertex, Slot::new(attempt, metrics, made), false));

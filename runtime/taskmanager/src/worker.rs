@@ -1,13 +1,15 @@
-//! The program of a shard: mail, then a turn for each task, then reports.
+//! The program of a shard: mail, then a turn for each task, then state on its way in and out, then reports.
 //!
 //! # What is always true
 //!
 //! 1. A report is never lost: what the ring does not take waits, in order. Only heartbeats are skipped.
 //! 2. Messages for another job, or for an attempt that is not here, are dropped (fencing).
-//! 3. The worker is done when the JobMaster's end of its mailbox is gone, and what was written for tasks that are gone
-//!    is removed.
+//! 3. The worker is done when the JobMaster's end of its mailbox is gone, whatever its tasks have to do, and what was written
+//!    for them is removed.
 //! 4. Tasks of two attempts of a region are never here at once: with the first deployment of a newer attempt come new channels
 //!    and new frames, for this region alone.
+
+mod deploy;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -16,26 +18,25 @@ use std::{
     time::Duration,
 };
 
-use wiesel_core::{
-    Blame, JobId, Nanos, TaskFailure, TaskId, config::Folders, metrics::TaskMetrics,
-};
-use wiesel_exchange::{InputGate, Overdraft, PartitionOptions, Partitioner};
-use wiesel_graph::{JobGraph, Partitioning};
-use wiesel_operators::{BatchOptions, Mail, RowSources, TaskContext};
+use wiesel_core::{JobId, Nanos, TaskFailure, TaskId, config::Folders};
+use wiesel_graph::JobGraph;
+use wiesel_operators::{Mail, RowSources};
 use wiesel_rpc::{
-    Attempt, Declined, Envelope, FailureReport, TaskDeployment, TaskManagerId, TaskMetricsReport,
-    TaskState, ToJobMaster, ToTaskManager,
+    Attempt, Declined, Envelope, FailureReport, TaskManagerId, TaskMetricsReport, TaskState,
+    ToJobMaster, ToTaskManager,
 };
 use wiesel_shard::{
     Door, HelperClient, HelperSeat, Next, Program, Shard,
     ring::{Consumer, Producer},
 };
-use wiesel_task::{BuildContext, PartitionPlan, Task, TaskFactory, TaskOptions, Turn};
-use wiesel_wire::FramePool;
+use wiesel_task::{TaskFactory, TaskOptions, Turn};
+
+use deploy::Region;
+pub(crate) use deploy::partitioner_of;
 
 use crate::{
-    ChannelEnds, ChannelId, PoolMetrics, precedence::Precedence, slot::Slot,
-    state_reader::read_state, writes::Writes,
+    ChannelEnds, PoolMetrics, precedence::Precedence, restores::Restores, slot::Slot,
+    writes::Writes,
 };
 
 /// How a worker runs its tasks.
@@ -95,25 +96,13 @@ pub struct Worker {
     regions: BTreeMap<u32, Region>,
     helper: Option<HelperClient>,
     slots: Vec<Slot>,
+    /// State on its way in.
+    restores: Restores,
     /// State on its way to the disk.
     writes: Writes,
     reports: VecDeque<ToJobMaster>,
     heartbeat_at: Nanos,
     precedence: Precedence,
-}
-
-/// The tasks of a region that are here.
-struct Region {
-    /// How often they were deployed before.
-    attempt: u32,
-    /// Theirs alone: regions that start again do not take frames from those that run.
-    pool: FramePool,
-}
-
-impl Region {
-    fn new(attempt: u32, frames: usize, record_bytes_max: usize) -> Self {
-        Self { attempt, pool: FramePool::new(frames, record_bytes_max) }
-    }
 }
 
 impl Worker {
@@ -129,6 +118,7 @@ impl Worker {
             spec,
             shard,
             slots: Vec::new(),
+            restores: Restores::default(),
             writes: Writes::default(),
             reports: VecDeque::new(),
             heartbeat_at,
@@ -139,13 +129,8 @@ impl Worker {
     fn handle(&mut self, message: ToTaskManager) {
         match message {
             ToTaskManager::Deploy(deployment) => {
-                let attempt = deployment.attempt;
-                match self.deploy(*deployment) {
-                    Ok(slot) => {
-                        self.slots.push(slot);
-                        self.reports.push_back(ToJobMaster::Deployed(attempt));
-                    }
-                    Err(failure) => self.report_failure(attempt, &failure),
+                if let Err(failure) = self.deploy(&deployment) {
+                    self.report_failure(deployment.attempt, &failure);
                 }
             }
             ToTaskManager::Start(attempt) => {
@@ -183,12 +168,17 @@ impl Worker {
             ToTaskManager::Cancel(attempt) => {
                 if let Some(at) = self.slot_of(attempt) {
                     self.end(at, None, TaskState::Canceled);
+                } else if let Some(restore) = self.restores.take(attempt) {
+                    self.report_state(attempt, TaskState::Canceled);
+                    self.send_reports(); // As in `end`.
+                    restore.dispose();
                 }
             }
         }
     }
 
     fn mail(&mut self, attempt: Attempt, mail: Mail) {
+        let Some(mail) = self.restores.hold(attempt, mail) else { return };
         let Some(at) = self.slot_of(attempt) else { return };
         if let Err(failure) = self.slots[at].mail(mail) {
             self.end(at, Some(&failure), TaskState::Failed);
@@ -197,112 +187,6 @@ impl Worker {
 
     fn slot_of(&self, attempt: Attempt) -> Option<usize> {
         self.slots.iter().position(|slot| slot.attempt == attempt)
-    }
-
-    /// Builds a task and wires its channels.
-    fn deploy(&mut self, deployment: TaskDeployment) -> Result<Slot, TaskFailure> {
-        let TaskDeployment { attempt, .. } = deployment;
-        let named = |cause: String| TaskFailure::new(Blame::Runtime, "deploy a task", cause);
-        if deployment.fingerprint != self.spec.graph.fingerprint().0 {
-            return Err(named("this worker was built from another program".to_owned()));
-        }
-        let pool = self.become_attempt(deployment.region, attempt);
-        let vertex = self.spec.graph.vertex(attempt.task.vertex);
-        let metrics = Arc::new(TaskMetrics::default());
-        let context = TaskContext::new(
-            attempt.task,
-            vertex.uid(),
-            deployment.parallelism,
-            deployment.max_parallelism,
-            self.shard.clone(),
-            Arc::clone(&metrics),
-        );
-        if self.spec.checkpoints.is_some() {
-            context.set_takes_checkpoints();
-        }
-        if self.spec.graph.is_batch {
-            context.set_batch(BatchOptions {
-                sort_bytes_max: self.spec.options.sort_bytes_max,
-                folder: self.spec.options.tmp_folders.of_subtask(attempt.task.subtask.index()),
-            });
-        } else if let Some(row_sources) = self.spec.row_sources {
-            context.set_row_sources(row_sources(attempt.task));
-        }
-        if let Some(helper) = &self.helper {
-            context.set_helper(helper.clone());
-        }
-        let missing = || named("the other end of a channel was taken before".to_owned());
-        let mut gates = Vec::with_capacity(deployment.gates.len());
-        for gate in &deployment.gates {
-            let receivers = gate.channels.iter().map(|channel| {
-                let (producer, consumer) = (channel.peer.task, attempt.task);
-                let id = ChannelId { edge: gate.edge, producer, consumer };
-                self.spec.channels.receiver(id).ok_or_else(missing)
-            });
-            gates.push(InputGate::new(receivers.collect::<Result<_, _>>()?));
-        }
-        let overdraft = Overdraft::new(self.spec.options.overdraft_bytes_max);
-        let mut plans = Vec::with_capacity(deployment.partitions.len());
-        for partition in &deployment.partitions {
-            let edge = &self.spec.graph.edges[partition.edge as usize];
-            let max_parallelism = self.spec.graph.vertex(edge.target).max_parallelism;
-            let partitioner = partitioner_of(&edge.partitioning, max_parallelism);
-            let senders = partition.channels.iter().map(|channel| {
-                let (producer, consumer) = (attempt.task, channel.peer.task);
-                let id = ChannelId { edge: partition.edge, producer, consumer };
-                self.spec.channels.sender(id).ok_or_else(missing)
-            });
-            let channels: Vec<_> = senders.collect::<Result<_, _>>()?;
-            let frames = PartitionOptions::frames_reserved(&partitioner, channels.len());
-            let frames = pool.reserve(frames).map_err(|error| {
-                TaskFailure::new(Blame::Job, "reserve the frames of a partition", error)
-            })?;
-            plans.push(PartitionPlan {
-                partitioner,
-                has_time: edge.has_time,
-                has_hash: edge.has_hash,
-                record_bytes_max: self.spec.options.record_bytes_max,
-                channels,
-                frames,
-                overdraft: overdraft.clone(),
-            });
-        }
-        let mut build = BuildContext::new(context.clone(), plans);
-        let head = vertex
-            .factory
-            .build(&mut build)
-            .map_err(|failure| failure.uid(context.uid()).subtask(attempt.task.subtask))?;
-        let mut task = Task::new(context, head, gates, self.spec.options.task);
-        if let Some(folder) =
-            self.spec.checkpoints.as_ref().filter(|_| !deployment.restore.files.is_empty())
-        {
-            let state = read_state(folder, &deployment.restore, deployment.key_groups)?;
-            // What cannot be read as it was written cannot be read the next time either.
-            let restored = task.restore(&state);
-            restored.map_err(|failure| TaskFailure { retryable: false, ..failure })?;
-        }
-        Ok(Slot::new(attempt, metrics, task))
-    }
-
-    /// Makes room for the tasks of another attempt of a region, and gives the region's frames. Invariant 4.
-    fn become_attempt(&mut self, region: u32, Attempt { task, number }: Attempt) -> FramePool {
-        debug_assert!(
-            self.slots.iter().all(|slot| slot.attempt.task != task),
-            "a task is over before it is deployed again"
-        );
-        if let Some(known) = self.regions.get(&region).filter(|known| known.attempt == number) {
-            return known.pool.clone();
-        }
-        // Also those of other regions that come next: each replaces its own.
-        while let Some(ends) = self.spec.rewired.pop() {
-            self.spec.channels.replace(ends);
-        }
-        // What is left of the old channels holds frames of the old pool, and they keep each other.
-        let frames = self.spec.frames.get(&region).copied().unwrap_or(0);
-        let region_of = Region::new(number, frames, self.spec.options.record_bytes_max);
-        let pool = region_of.pool.clone();
-        self.regions.insert(region, region_of);
-        pool
     }
 
     /// Gives each task a turn; says whether one worked, and if none did when the next wants one at the latest.
@@ -376,6 +260,15 @@ impl Worker {
         slot.dispose();
     }
 
+    /// Nobody is left to hear about the tasks, or to stop them: they go, however much they have to do.
+    fn drop_tasks(&mut self) {
+        std::mem::take(&mut self.restores).dispose();
+        for slot in std::mem::take(&mut self.slots) {
+            self.writes.abandon(|(attempt, _)| attempt == slot.attempt);
+            slot.dispose();
+        }
+    }
+
     fn report_state(&mut self, attempt: Attempt, state: TaskState) {
         self.reports.push_back(ToJobMaster::State(attempt, state));
     }
@@ -425,11 +318,14 @@ impl Program for Worker {
                 self.handle(envelope.message);
             }
         }
+        if self.spec.mailbox.is_closed() {
+            self.drop_tasks();
+        }
         self.writes.tasks_run(&self.shard);
         let (tasks_worked, until) = self.run_tasks();
         self.writes.tasks_have_run(&self.shard, &self.slots);
         self.heartbeat();
-        worked |= tasks_worked;
+        worked |= tasks_worked | self.restore();
         if let Some(folder) = &self.spec.checkpoints {
             let Self { writes, slots, reports, shard, .. } = self;
             worked |= writes.advance(shard, folder, slots, reports);
@@ -443,7 +339,6 @@ impl Program for Worker {
             return Next::Idle { until: None }; // Files are on their way out.
         }
         if self.spec.mailbox.is_closed() {
-            // Nobody is left to hear about the tasks: they go when this is dropped.
             return Next::Done;
         }
         let until = match until {
@@ -458,7 +353,7 @@ impl Program for Worker {
 /// The last word on the frames, once every task has given back its own.
 impl Drop for Worker {
     fn drop(&mut self) {
-        std::mem::take(&mut self.slots).into_iter().for_each(Slot::dispose);
+        self.drop_tasks();
         self.spec.pool.note(self.regions.values().map(|region| &region.pool));
     }
 }
@@ -467,19 +362,5 @@ fn earlier(a: Option<Nanos>, b: Option<Nanos>) -> Option<Nanos> {
     match (a, b) {
         (Some(a), Some(b)) => Some(a.min(b)),
         (a, b) => a.or(b),
-    }
-}
-
-/// The exchange's word for the graph's.
-pub(crate) fn partitioner_of(partitioning: &Partitioning, max_parallelism: u32) -> Partitioner {
-    match partitioning {
-        Partitioning::Forward => Partitioner::Forward,
-        Partitioning::Hash => Partitioner::Hash { max_parallelism },
-        Partitioning::Rebalance => Partitioner::Rebalance,
-        Partitioning::Rescale => Partitioner::Rescale,
-        Partitioning::Shuffle => Partitioner::Shuffle,
-        Partitioning::Broadcast => Partitioner::Broadcast,
-        Partitioning::Global => Partitioner::Global,
-        Partitioning::Custom(choose) => Partitioner::Custom(choose.clone()),
     }
 }

@@ -39,8 +39,8 @@ pub use layout::{
 pub use residency::{AbsentRows, KeyBatch, RowSource};
 pub use row::{Row, RowMut};
 pub use table::{
-    AHEAD_MAX, BLOCK_ROWS_MAX, Piece, Progress, RowBlock, RowEvent, Rows, ScanCursor, Scope, Spot,
-    Spots, Table,
+    AHEAD_MAX, BLOCK_ROWS_MAX, Import, Piece, Progress, RowBlock, RowEvent, Rows, ScanCursor,
+    Scope, Spot, Spots, Table,
 };
 pub use timer_wheel::{MOVES_MAX, NextTimer, TimerWheel, WheelTimer};
 pub use timers::{Timer, TimerQueue};

@@ -38,7 +38,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use wiesel_core::{KeyGroup, KeyGroupRange, MAX_PARALLELISM_LIMIT};
 
 pub use ahead::AHEAD_MAX;
-pub use export::Piece;
+pub use export::{Import, Piece};
 pub use iter::{Rows, ScanCursor};
 pub use spot::{Spot, Spots};
 pub use visit::{BLOCK_ROWS_MAX, RowBlock};

@@ -24,7 +24,7 @@ const MAGIC: [u8; 8] = *b"WSLDATA1";
 const HEADER_BYTES: usize = 12;
 
 /// Length and checksum.
-const BLOCK_HEADER_BYTES: usize = 8;
+pub(crate) const BLOCK_HEADER_BYTES: usize = 8;
 
 /// The most bytes of a part in one block: what is read in vain when one bit is wrong, and 0.01 % of overhead.
 pub const BLOCK_BYTES: usize = 64 << 10;
@@ -170,39 +170,88 @@ impl DataFileWriter {
 ///
 /// When a bit is not what was written.
 pub fn read_part(path: &str, part: &PartEntry, stored: &[u8]) -> Result<Vec<u8>, Damage> {
-    let field = || format!("part `{}`, {}", part.name, part.kind);
-    let damage =
-        |at: usize, what: String| Damage::new(path, part.offset + at as u64, field(), what);
+    let mut reader = PartReader::new(path, part)?;
     if stored.len() as u64 != part.stored_len {
-        let what = format!("{} of {} bytes are there", stored.len(), part.stored_len);
-        return Err(damage(stored.len(), what));
+        return reader.finish(stored);
     }
-    if part.len > part.stored_len {
-        return Err(damage(0, format!("{} bytes cannot be in {}", part.len, part.stored_len)));
-    }
-    let mut bytes = Vec::with_capacity(usize::try_from(part.len).unwrap_or(0));
-    let mut rest = stored;
-    while !rest.is_empty() {
-        let at = stored.len() - rest.len();
-        let Some((head, tail)) = rest.split_first_chunk::<BLOCK_HEADER_BYTES>() else {
-            return Err(damage(at, "its last block has no whole head".to_owned()));
-        };
-        let [a, b, c, d, sum @ ..] = *head;
-        let len = u32::from_le_bytes([a, b, c, d]) as usize;
-        if len > BLOCK_BYTES || len > tail.len() {
-            return Err(damage(at, format!("a block of {len} bytes, {} are left", tail.len())));
+    let read = reader.blocks(stored)?;
+    reader.finish(&stored[read..])
+}
+
+/// Memory that is taken for a part on the word of its manifest alone.
+const TRUSTED_BYTES: u64 = 16 << 20;
+
+/// The bytes of a part, from its blocks as they come.
+pub(crate) struct PartReader<'p> {
+    path: &'p str,
+    part: &'p PartEntry,
+    /// How much of what is stored was read.
+    read: u64,
+    bytes: Vec<u8>,
+}
+
+impl<'p> PartReader<'p> {
+    /// Of a part of which nothing was read.
+    pub(crate) fn new(path: &'p str, part: &'p PartEntry) -> Result<Self, Damage> {
+        let mut reader = Self { path, part, read: 0, bytes: Vec::new() };
+        if part.len > part.stored_len {
+            let what = format!("{} bytes cannot be in {}", part.len, part.stored_len);
+            return Err(reader.damage(0, what));
         }
-        let (payload, next) = tail.split_at(len);
-        if block_sum(part.offset + at as u64, [a, b, c, d], payload) != u32::from_le_bytes(sum) {
-            return Err(damage(at, format!("the checksum of a block of {len} bytes differs")));
+        reader.bytes.reserve_exact(part.len.min(TRUSTED_BYTES) as usize);
+        Ok(reader)
+    }
+
+    fn damage(&self, at: u64, what: String) -> Damage {
+        let field = format!("part `{}`, {}", self.part.name, self.part.kind);
+        Damage::new(self.path, self.part.offset + at, field, what)
+    }
+
+    /// How many of the stored bytes were not read.
+    pub(crate) fn left(&self) -> u64 {
+        self.part.stored_len - self.read
+    }
+
+    /// Reads whole blocks; says how many bytes they take. What is left of `stored` begins the next ones.
+    pub(crate) fn blocks(&mut self, stored: &[u8]) -> Result<usize, Damage> {
+        let mut at = 0;
+        while let Some((head, tail)) = stored[at..].split_first_chunk::<BLOCK_HEADER_BYTES>() {
+            let [a, b, c, d, sum @ ..] = *head;
+            let len = u32::from_le_bytes([a, b, c, d]) as usize;
+            let left = self.left().saturating_sub(BLOCK_HEADER_BYTES as u64);
+            if len > BLOCK_BYTES || len as u64 > left {
+                let what = format!("a block of {len} bytes, {left} are left");
+                return Err(self.damage(self.read, what));
+            }
+            let Some(payload) = tail.get(..len) else { break };
+            let offset = self.part.offset + self.read;
+            if block_sum(offset, [a, b, c, d], payload) != u32::from_le_bytes(sum) {
+                let what = format!("the checksum of a block of {len} bytes differs");
+                return Err(self.damage(self.read, what));
+            }
+            self.bytes.extend_from_slice(payload);
+            self.read += (BLOCK_HEADER_BYTES + len) as u64;
+            at += BLOCK_HEADER_BYTES + len;
         }
-        bytes.extend_from_slice(payload);
-        rest = next;
+        Ok(at)
     }
-    if bytes.len() as u64 != part.len {
-        return Err(damage(0, format!("has {} bytes instead of {}", bytes.len(), part.len)));
+
+    /// All bytes, if there are no more of those that are stored than `rest`, which is not a block.
+    pub(crate) fn finish(self, rest: &[u8]) -> Result<Vec<u8>, Damage> {
+        let there = self.read + rest.len() as u64;
+        if there != self.part.stored_len {
+            let what = format!("{there} of {} bytes are there", self.part.stored_len);
+            return Err(self.damage(there, what));
+        }
+        if !rest.is_empty() {
+            return Err(self.damage(self.read, "its last block has no whole head".to_owned()));
+        }
+        if self.bytes.len() as u64 != self.part.len {
+            let what = format!("has {} bytes instead of {}", self.bytes.len(), self.part.len);
+            return Err(self.damage(0, what));
+        }
+        Ok(self.bytes)
     }
-    Ok(bytes)
 }
 
 /// How much of a file is read at once while it is verified: it is still in the second-level cache when it is hashed.

@@ -8,7 +8,7 @@
 //!
 //!   a task:  DataFileWriter ──bytes──▶ RingFile ──▶ FileEntry ──acknowledgement──▶ the JobMaster
 //!   JobMaster:  Manifest ──▶ CheckpointDirectory::store ──▶ complete
-//!   restore:    CheckpointDirectory::newest ──▶ Manifest ──▶ read_part ──▶ bytes
+//!   restore:    CheckpointDirectory::newest ──▶ Manifest ──▶ a task: RingReader ──▶ bytes of parts
 //!   savepoint:  write_savepoint, from a checkpoint; Restorable::import, into one
 //! ```
 //!
@@ -33,6 +33,7 @@ mod lock;
 mod manifest;
 mod report;
 mod ring_file;
+mod ring_reader;
 mod savepoint;
 mod storage;
 
@@ -49,5 +50,6 @@ pub use manifest::{
 };
 pub use report::{diff, inspect};
 pub use ring_file::{RingFile, Written};
+pub use ring_reader::RingReader;
 pub use savepoint::{Restorable, write_savepoint};
 pub use storage::{CheckpointStorage, LocalStorage, Object, PutMode};

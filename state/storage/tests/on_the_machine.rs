@@ -5,11 +5,11 @@
 use std::sync::{Arc, Mutex};
 
 use wiesel_core::{JobId, KeyGroup, ShardId, Timestamp, seconds};
-use wiesel_shard::{Launch, Machine, Next, Program, Shard, ShardSpec};
+use wiesel_shard::{Launch, Machine, Next, Program, Shard, ShardSpec, Stepped, Steps};
 use wiesel_storage::{
-    DataFileWriter, FileEntry, Kind, LocalStorage, Manifest, OwnerLock, PartKind, RingFile,
-    StorageError, SubtaskState, VertexState, Written, load_savepoint, read_part, savepoint_folder,
-    store_savepoint,
+    CheckpointDirectory, DataFileWriter, FileEntry, Kind, LocalStorage, Manifest, OwnerLock,
+    PartKind, RingFile, RingReader, StorageError, SubtaskState, VertexState, Written,
+    load_savepoint, read_part, savepoint_folder, store_savepoint,
 };
 
 /// Writes a file of three parts through the ring, a part a turn.
@@ -87,6 +87,54 @@ fn a_task_writes_its_file_through_the_ring_and_fails_without_a_trace() {
     assert_eq!(std::fs::read(&path).expect("untouched"), bytes);
     let error = write(&folder.path().join("none/0-0.data")).expect_err("no such folder");
     assert!(error.starts_with("create ") && error.contains("none/0-0.data"), "{error}");
+}
+
+/// A part, through the ring of a shard, as a task reads it.
+fn ring_read(folder: &std::path::Path, entry: &FileEntry, at: usize) -> Result<Vec<u8>, String> {
+    let shard = Shard::detached();
+    let (mut reader, entry) = (RingReader::new(shard.io(), folder), entry.clone());
+    let mut work = Steps::new(async move {
+        let _before = reader.read(&entry, &entry.parts[0]).await;
+        reader.read(&entry, &entry.parts[at]).await
+    });
+    loop {
+        match work.go_on(&mut shard.quantum(wiesel_core::millis(1))) {
+            Stepped::Done(read) => return read.map_err(|error| error.to_string()),
+            Stepped::More | Stepped::Waiting => shard.look(),
+        };
+    }
+}
+
+#[test]
+fn a_part_is_read_through_the_ring_as_it_is_read_at_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("0-0.data");
+    let entry = write(&path).expect("a disk");
+    let directory =
+        CheckpointDirectory::new(LocalStorage::open(folder.path()).expect("a folder to open"));
+    let check = |expected: [&str; 3]| {
+        for (at, expected) in expected.into_iter().enumerate() {
+            let read = ring_read(folder.path(), &entry, at);
+            let at_once = directory.read(&entry, &entry.parts[at]);
+            assert_eq!(read, at_once.map_err(|error| error.to_string()), "part {at}");
+            match read {
+                Ok(bytes) => assert!(expected.is_empty() && bytes == bytes_of(at as u16)),
+                Err(error) => assert_eq!(error, expected, "part {at}"),
+            }
+        }
+    };
+    check(["", "", ""]);
+    let whole = std::fs::read(&path).expect("a file");
+    let mut damaged = whole.clone();
+    damaged[150_000] ^= 1;
+    std::fs::write(&path, &damaged).expect("a disk");
+    let flipped = "0-0.data, byte 100028, part `counts`, key group 1: the checksum of a block of 65536 bytes differs";
+    check(["", flipped, ""]);
+    std::fs::write(&path, &whole[..whole.len() - 10]).expect("a disk");
+    let cut = "0-0.data, byte 300050, part `counts`, key group 2: 100006 of 100016 bytes are there";
+    check(["", "", cut]);
+    std::fs::remove_file(&path).expect("a disk");
+    check(["0-0.data, byte 0, file: is missing"; 3]);
 }
 
 #[test]

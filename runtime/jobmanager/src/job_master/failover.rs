@@ -25,6 +25,8 @@
 //! 7. Without a restart strategy's leave a failure is the end of the job, as without checkpoints.
 
 #[cfg(test)]
+mod aligned;
+#[cfg(test)]
 mod random;
 #[cfg(test)]
 mod tests;

@@ -28,7 +28,6 @@ impl SplitEnumerator for Splits {
     fn request_split(&mut self, _: SubtaskIndex) -> Assignment {
         if self.0.is_empty() { Assignment::NoMoreSplits } else { self.0.remove(0) }
     }
-    fn add_splits_back(&mut self, _: SubtaskIndex, _: Vec<SplitPayload>) {}
     fn snapshot(&self) -> Vec<u8> {
         Vec::new()
     }

@@ -30,7 +30,10 @@ use super::{
     older_values, schema_of, store_mut,
     ttl::{AfterRead, now_of},
 };
-use crate::keyed_table::table_failure;
+use crate::{
+    Restoring,
+    keyed_table::{each_row, table_failure},
+};
 
 const BOUNDS_BYTES: usize = 16;
 const INDEX_BYTES: usize = 8;
@@ -380,27 +383,34 @@ impl<T: Record> Elements for ListStore<T> {
     }
 
     /// Each element is of a list, and the lists are together as long as there are elements: so none is missing.
-    fn check(&mut self, rows: &Table) -> Result<(), TaskFailure> {
-        for (_, element) in self.elements.iter() {
-            self.element.check(&element)?;
-            let parts = split(element.key()).filter(|(key, _)| (self.is_key)(key));
-            let row = parts.and_then(|(key, _)| rows.find(rows.layout().hash(key), key));
-            let index = parts.and_then(|(_, index)| <[u8; INDEX_BYTES]>::try_from(index).ok());
-            let (Some(row), Some(index)) = (row, index) else {
-                return Err(damaged(self.name, "an element of no list"));
-            };
-            if !self.bounds_in(&row).contains(&u64::from_le_bytes(index)) {
-                return Err(damaged(self.name, "an element outside of its list"));
+    fn check<'r>(&'r mut self, rows: &'r Table) -> Restoring<'r> {
+        Box::pin(async move {
+            let check = each_row(&self.elements, |element| {
+                self.element.check(element)?;
+                let parts = split(element.key()).filter(|(key, _)| (self.is_key)(key));
+                let row = parts.and_then(|(key, _)| rows.find(rows.layout().hash(key), key));
+                let index = parts.and_then(|(_, index)| <[u8; INDEX_BYTES]>::try_from(index).ok());
+                let (Some(row), Some(index)) = (row, index) else {
+                    return Err(damaged(self.name, "an element of no list"));
+                };
+                match self.bounds_in(&row).contains(&u64::from_le_bytes(index)) {
+                    true => Ok(()),
+                    false => Err(damaged(self.name, "an element outside of its list")),
+                }
+            });
+            check.await?;
+            let mut length = 0;
+            let lengths = each_row(rows, |row| {
+                let bounds = self.bounds_in(row);
+                length += u128::from(bounds.end - bounds.start);
+                Ok(())
+            });
+            lengths.await?;
+            match length == self.elements.len() as u128 {
+                true => Ok(()),
+                false => Err(damaged(self.name, "a list without its elements")),
             }
-        }
-        let lengths = rows.iter().map(|(_, row)| {
-            let bounds = self.bounds_in(&row);
-            u128::from(bounds.end - bounds.start)
-        });
-        if lengths.sum::<u128>() != self.elements.len() as u128 {
-            return Err(damaged(self.name, "a list without its elements"));
-        }
-        Ok(())
+        })
     }
 
     fn expiry(&self, row: &Row<'_>) -> Option<Timestamp> {

@@ -27,7 +27,10 @@ use super::{
     older::Older,
     ttl::{AfterRead, now_of},
 };
-use crate::keyed_table::{drop_rows, table_failure, table_of};
+use crate::{
+    Restoring,
+    keyed_table::{drop_rows, each_row, pause_behind, table_failure, table_of},
+};
 
 mod of_key;
 
@@ -365,36 +368,44 @@ impl<M: Key, V: Record> Elements for MapStore<M, V> {
 
     /// Each entry has a number of its own below the length of its map, and the maps are together as long as there are
     /// entries: so none is missing. Makes the map keys.
-    fn check(&mut self, rows: &Table) -> Result<(), TaskFailure> {
-        let mut composed = Vec::new();
-        for (_, entry) in self.entries.iter() {
-            self.value.check(&entry)?;
-            let is_whole = self.value.is_in(&entry);
-            let parts = split(entry.key()).filter(|(key, map_key)| {
-                is_whole && (self.is_key)(key) && M::try_with_key(map_key, |_| ()).is_ok()
+    fn check<'r>(&'r mut self, rows: &'r Table) -> Restoring<'r> {
+        Box::pin(async move {
+            let mut composed = Vec::new();
+            for (index, (_, entry)) in self.entries.iter().enumerate() {
+                self.value.check(&entry)?;
+                let is_whole = self.value.is_in(&entry);
+                let parts = split(entry.key()).filter(|(key, map_key)| {
+                    is_whole && (self.is_key)(key) && M::try_with_key(map_key, |_| ()).is_ok()
+                });
+                let row = parts.and_then(|(key, _)| rows.find(rows.layout().hash(key), key));
+                let number = entry.get(self.number).map(number_of);
+                let (Some(row), Some((key, map_key)), Some(number)) = (row, parts, number) else {
+                    return Err(damaged(self.name, "an entry of no map"));
+                };
+                if number >= self.len_in(&row) {
+                    return Err(damaged(self.name, "an entry outside of its map"));
+                }
+                let number = number.to_le_bytes();
+                compose(key, &number, &mut composed);
+                let hash = hash_with(rows.layout().hash(key), &number);
+                let mut row = self.keys.upsert(hash, &composed);
+                if !row.inserted() {
+                    return Err(damaged(self.name, "two entries of one number"));
+                }
+                row.set_block(self.map_key, map_key).map_err(table_failure)?;
+                pause_behind(index).await;
+            }
+            let mut length = 0;
+            let lengths = each_row(rows, |row| {
+                length += u128::from(self.len_in(row));
+                Ok(())
             });
-            let row = parts.and_then(|(key, _)| rows.find(rows.layout().hash(key), key));
-            let number = entry.get(self.number).map(number_of);
-            let (Some(row), Some((key, map_key)), Some(number)) = (row, parts, number) else {
-                return Err(damaged(self.name, "an entry of no map"));
-            };
-            if number >= self.len_in(&row) {
-                return Err(damaged(self.name, "an entry outside of its map"));
+            lengths.await?;
+            match length == self.entries.len() as u128 {
+                true => Ok(()),
+                false => Err(damaged(self.name, "a map without its entries")),
             }
-            let number = number.to_le_bytes();
-            compose(key, &number, &mut composed);
-            let hash = hash_with(rows.layout().hash(key), &number);
-            let mut row = self.keys.upsert(hash, &composed);
-            if !row.inserted() {
-                return Err(damaged(self.name, "two entries of one number"));
-            }
-            row.set_block(self.map_key, map_key).map_err(table_failure)?;
-        }
-        let lengths = rows.iter().map(|(_, row)| u128::from(self.len_in(&row)));
-        if lengths.sum::<u128>() != self.entries.len() as u128 {
-            return Err(damaged(self.name, "a map without its entries"));
-        }
-        Ok(())
+        })
     }
 
     fn expiry(&self, row: &Row<'_>) -> Option<Timestamp> {

@@ -18,6 +18,7 @@
 use std::sync::Arc;
 
 use wiesel_core::{TaskFailure, Timestamp};
+use wiesel_shard::pause;
 use wiesel_state::{
     OperatorStateSchema, Row, RowLayout, RowMut, StateDescriptor, StateKind, Table,
 };
@@ -28,7 +29,10 @@ use super::{
     older::{Conversion, Older, is_in_row},
     ttl::now_of,
 };
-use crate::{Snapshot, TablePart, TaskContext, VisitTable, keyed_table::table_failure};
+use crate::{
+    Snapshot, TablePart, TaskContext, VisitTable,
+    keyed_table::{each_row, import, pause_behind, table_failure},
+};
 
 const EVENT_TIMERS: &str = "event-timers";
 const PROCESSING_TIMERS: &str = "processing-timers";
@@ -74,7 +78,7 @@ impl Keep {
     /// # Errors
     ///
     /// If it is damaged, or that of other states.
-    pub(crate) fn restore(
+    pub(crate) async fn restore(
         &mut self,
         task: &TaskContext,
         snapshot: &Snapshot,
@@ -92,7 +96,7 @@ impl Keep {
         }
         // Without a word about it the states are those of this program.
         let old = old.unwrap_or_else(|| self.schema.clone());
-        self.restore_rows(&old, snapshot.keyed(self.name, groups), now)?;
+        self.restore_rows(&old, snapshot.keyed(self.name, groups), now).await?;
         for (state, cell) in self.declared.iter().zip(&mut self.cells) {
             let Some(elements) = cell.elements() else { continue };
             let was = old.states().iter().find(|old| old.name == state.name);
@@ -102,36 +106,43 @@ impl Keep {
             let parts = snapshot.keyed(&part, groups);
             if expired == state.ttl.is_some() && older.is_none() {
                 for bytes in parts {
-                    elements.table_mut().import(bytes).map_err(table_failure)?;
+                    import(elements.table_mut(), bytes).await?;
                 }
             } else {
                 let (layout, name) = (elements.layout(expired, older)?, elements.value_name());
                 let ours = Arc::clone(elements.table().layout());
                 let conversion = older.map(|older| Conversion::new(older, &ours, name));
                 let mut conversions: Vec<_> = conversion.into_iter().collect::<Result<_, _>>()?;
-                import_as(elements.table_mut(), &layout, parts, &mut conversions, |_| {})?;
+                import_as(elements.table_mut(), &layout, parts, &mut conversions, |_| {}).await?;
             }
             if state.ttl.is_some() && !expired {
-                let rows = elements.table().iter();
-                let keys: Vec<Vec<u8>> = rows.map(|(_, row)| row.key().to_vec()).collect();
-                for key in keys {
+                let mut keys = Vec::new();
+                let rows = each_row(elements.table(), |row| {
+                    keys.push(row.key().to_vec());
+                    Ok(())
+                });
+                rows.await?;
+                for (index, key) in keys.into_iter().enumerate() {
                     let hash = elements.table().layout().hash(&key);
                     elements.stamp_missing(hash, &key, now);
+                    pause_behind(index).await;
                 }
             }
-            elements.check(&self.table)?;
+            elements.check(&self.table).await?;
         }
         for bytes in snapshot.keyed(&self.part(EVENT_TIMERS), groups) {
             self.event_timers.import(bytes).map_err(table_failure)?;
+            pause().await;
         }
         for bytes in snapshot.keyed(&self.part(PROCESSING_TIMERS), groups) {
             self.processing_timers.import(bytes).map_err(table_failure)?;
+            pause().await;
         }
         self.sweep_restored(now);
         Ok(())
     }
 
-    fn restore_rows<'s>(
+    async fn restore_rows<'s>(
         &mut self,
         old: &OperatorStateSchema,
         parts: impl Iterator<Item = &'s [u8]>,
@@ -149,22 +160,23 @@ impl Keep {
         let Self { table, cells, is_key, .. } = self;
         if is_same && conversions.is_empty() {
             for bytes in parts {
-                table.import(bytes).map_err(table_failure)?;
+                import(table, bytes).await?;
             }
         } else {
             import_as(table, &layout, parts, &mut conversions, |row| {
                 cells.iter().for_each(|cell| cell.stamp_missing(row, now));
-            })?;
+            })
+            .await?;
         }
-        for (_, row) in table.iter() {
+        let check = each_row(table, |row| {
             if !is_key(row.key()) {
                 let cause = "a key is not one of the stream's type; restore an earlier checkpoint";
                 let environment = wiesel_core::Blame::Environment;
                 return Err(TaskFailure::new(environment, "restore keyed state", cause));
             }
-            cells.iter().try_for_each(|cell| cell.check(&row))?;
-        }
-        Ok(())
+            cells.iter().try_for_each(|cell| cell.check(row))
+        });
+        check.await
     }
 
     /// What a state of a checkpoint is made from, if it is an older type of the one of that name.
@@ -214,7 +226,7 @@ impl Declared {
 /// Imports rows of another layout: what has an older type is converted, what both have else is copied, what only ours has is
 /// absent. All parts are read before anything is made of them: an increment says which rows of the parts before it are gone,
 /// and nothing without those.
-fn import_as<'s>(
+async fn import_as<'s>(
     table: &mut Table,
     layout: &Arc<RowLayout>,
     parts: impl Iterator<Item = &'s [u8]>,
@@ -223,10 +235,10 @@ fn import_as<'s>(
 ) -> Result<(), TaskFailure> {
     let mut old = Table::new(Arc::clone(layout), table.range(), table.max_parallelism());
     for bytes in parts {
-        old.import(bytes).map_err(table_failure)?;
+        import(&mut old, bytes).await?;
     }
     let ours = Arc::clone(table.layout());
-    for (_, from) in old.iter() {
+    for (index, (_, from)) in old.iter().enumerate() {
         let mut to = table.upsert(layout.hash(from.key()), from.key());
         for name in layout.cell_names() {
             match conversions.iter_mut().find(|conversion| conversion.name == name) {
@@ -235,6 +247,7 @@ fn import_as<'s>(
             }
         }
         each(&mut to);
+        pause_behind(index).await;
     }
     Ok(())
 }

@@ -183,8 +183,11 @@ impl<K: Key, In: Record, P: ProcessWindowFunction<K, In>> Calls<K, In, P> {
         self.keeps_mut().for_each(|keep| keep.tables(visit));
     }
 
-    pub(super) fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {
+    pub(super) async fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {
         let context = self.context.clone();
-        self.keeps_mut().try_for_each(|keep| keep.restore(&context, snapshot))
+        for keep in self.keeps_mut() {
+            keep.restore(&context, snapshot).await?;
+        }
+        Ok(())
     }
 }

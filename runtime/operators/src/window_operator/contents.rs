@@ -15,10 +15,8 @@ use super::{
 };
 use crate::{
     AggregateError, Folding, OutputPort, Pace, ProcessWindowFunction, Snapshot, StateCell, Status,
-    TablePart, TaskContext, TimeWindow, VisitTable, WindowElements, descriptors,
-    keyed_table::{self, table_failure},
-    process_window::Held,
-    rolling::fold_into,
+    TablePart, TaskContext, TimeWindow, VisitTable, WindowElements, descriptors, keyed_table,
+    process_window::Held, rolling::fold_into,
 };
 
 /// The cell of accumulators, and their part in snapshots.
@@ -110,7 +108,7 @@ pub trait WindowContents<K: Key, T: Record>: 'static {
         task: &TaskContext,
         snapshot: &Snapshot,
         check: &dyn Fn(TimeWindow) -> Result<(), TaskFailure>,
-    ) -> Result<(), TaskFailure>;
+    ) -> impl Future<Output = Result<(), TaskFailure>>;
 }
 
 /// Makes [`WindowContents`] per subtask.
@@ -309,18 +307,18 @@ where
         self.calls.tables(visit);
     }
 
-    fn restore(
+    async fn restore(
         &mut self,
         task: &TaskContext,
         snapshot: &Snapshot,
         check: &dyn Fn(TimeWindow) -> Result<(), TaskFailure>,
     ) -> Result<(), TaskFailure> {
         for bytes in snapshot.keyed(ACC, task.key_groups()) {
-            self.table.import(bytes).map_err(table_failure)?;
+            keyed_table::import(&mut self.table, bytes).await?;
         }
-        check_rows::<K>(&self.table, check)?;
-        self.table.iter().try_for_each(|(_, row)| self.cell.check(&row))?;
-        self.calls.restore(snapshot)
+        check_rows::<K>(&self.table, check).await?;
+        keyed_table::each_row(&self.table, |row| self.cell.check(row)).await?;
+        self.calls.restore(snapshot).await
     }
 
     forward_to_calls!();

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     Evictable, Evictor, OutputPort, Pace, ProcessWindowFunction, Snapshot, Stamped, Status,
-    TaskContext, TimeWindow, VisitTable, WindowElement, WindowElements, descriptors,
+    TaskContext, TimeWindow, VisitTable, WindowElement, WindowElements, descriptors, keyed_table,
     process_window::{Held, stamp_of, time_of},
     row_list::{ListLayout, ListTable, RowList},
 };
@@ -193,7 +193,7 @@ where
         self.calls.tables(visit);
     }
 
-    fn restore(
+    async fn restore(
         &mut self,
         task: &TaskContext,
         snapshot: &Snapshot,
@@ -201,13 +201,15 @@ where
     ) -> Result<(), TaskFailure> {
         for (name, is_chunks) in [(LIST, false), (CHUNKS, true)] {
             for bytes in snapshot.keyed(name, task.key_groups()) {
-                self.lists.import(is_chunks, bytes)?;
+                keyed_table::import(self.lists.table_mut(is_chunks), bytes).await?;
             }
         }
-        check_rows::<K>(&self.lists.rows, check)?;
+        check_rows::<K>(&self.lists.rows, check).await?;
         let list = &mut self.list;
-        self.lists.check::<OfWindow<K>>(|row, chunks, hash| list.check(row, chunks, hash))?;
-        self.calls.restore(snapshot)
+        let check =
+            self.lists.check::<OfWindow<K>>(|row, chunks, hash| list.check(row, chunks, hash));
+        check.await?;
+        self.calls.restore(snapshot).await
     }
 
     forward_to_calls!();

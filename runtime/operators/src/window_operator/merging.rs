@@ -15,10 +15,7 @@ use wiesel_core::{Blame, TaskFailure};
 use wiesel_record::Key;
 use wiesel_state::{BlockCell, RowMut, Table};
 
-use crate::{
-    Snapshot, TablePart, TaskContext, TimeWindow, VisitTable,
-    keyed_table::{self, table_failure},
-};
+use crate::{Snapshot, TablePart, TaskContext, TimeWindow, VisitTable, keyed_table};
 
 /// The block of a key's windows, and the parts in snapshots.
 const STATE: &str = "window.merged";
@@ -117,16 +114,16 @@ impl MergingWindows {
         visit(TablePart { name: STATE, header: &[], table: &mut self.table });
     }
 
-    pub(super) fn restore<K: Key>(
+    pub(super) async fn restore<K: Key>(
         &mut self,
         task: &TaskContext,
         snapshot: &Snapshot,
     ) -> Result<(), TaskFailure> {
         for bytes in snapshot.keyed(STATE, task.key_groups()) {
-            self.table.import(bytes).map_err(table_failure)?;
+            keyed_table::import(&mut self.table, bytes).await?;
         }
-        keyed_table::check_keys::<K>(&self.table)?;
-        self.table.iter().try_for_each(|(_, row)| {
+        keyed_table::check_keys::<K>(&self.table).await?;
+        let check = keyed_table::each_row(&self.table, |row| {
             let kept: Option<Vec<Merged>> =
                 row.block(self.cell).and_then(read).map(Iterator::collect);
             let is_sound = |merged: &Merged| merged.window.start <= merged.window.end;
@@ -135,7 +132,8 @@ impl MergingWindows {
                 Some(kept) if kept.iter().all(is_sound) && kept.windows(2).all(is_apart) => Ok(()),
                 _ => Err(super::damaged("the windows of a key overlap")),
             }
-        })
+        });
+        check.await
     }
 }
 

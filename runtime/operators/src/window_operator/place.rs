@@ -11,6 +11,7 @@
 
 use wiesel_core::{TaskFailure, Timestamp};
 use wiesel_record::{InvalidKey, Key, KeyArena, KeyHasher, Record};
+use wiesel_shard::pause;
 use wiesel_state::{RowMut, Table, Timer, TimerQueue, namespaced};
 
 use crate::{
@@ -202,7 +203,7 @@ impl<S: Record> TriggerRows<S> {
     }
 
     /// `check` is asked of each window that is spoken of.
-    pub(super) fn restore<K: Key>(
+    pub(super) async fn restore<K: Key>(
         &mut self,
         task: &TaskContext,
         snapshot: &Snapshot,
@@ -210,18 +211,21 @@ impl<S: Record> TriggerRows<S> {
     ) -> Result<(), TaskFailure> {
         let groups = task.key_groups();
         for bytes in snapshot.keyed(STATE, groups) {
-            self.table.import(bytes).map_err(table_failure)?;
+            keyed_table::import(&mut self.table, bytes).await?;
         }
-        check_rows::<K>(&self.table, &check)?;
-        self.table.iter().try_for_each(|(_, row)| self.cell.check(&row))?;
+        check_rows::<K>(&self.table, &check).await?;
+        keyed_table::each_row(&self.table, |row| self.cell.check(row)).await?;
         for bytes in snapshot.keyed(EVENT_TIMERS, groups) {
             self.event_timers.import(bytes).map_err(table_failure)?;
+            pause().await;
         }
         for bytes in snapshot.keyed(PROCESSING_TIMERS, groups) {
             self.processing_timers.import(bytes).map_err(table_failure)?;
+            pause().await;
         }
         let timers = self.event_timers.due(Timestamp::MAX);
-        for timer in timers.chain(self.processing_timers.due(Timestamp::MAX)) {
+        let timers = timers.chain(self.processing_timers.due(Timestamp::MAX));
+        for (index, timer) in timers.enumerate() {
             let key = (timer.key(), timer.hash());
             if K::try_with_key(key.0, |view| K::key_hash(view) == key.1) != Ok(true) {
                 return Err(super::damaged("a timer is not of a key of the stream"));
@@ -230,21 +234,23 @@ impl<S: Record> TriggerRows<S> {
                 return Err(super::damaged("a timer is not of a window"));
             };
             check(window)?;
+            keyed_table::pause_behind(index).await;
         }
         Ok(())
     }
 }
 
 /// Whether the rows of a table are of keys and windows.
-pub(super) fn check_rows<K: Key>(
+pub(super) async fn check_rows<K: Key>(
     table: &Table,
     check: impl Fn(TimeWindow) -> Result<(), TaskFailure>,
 ) -> Result<(), TaskFailure> {
-    keyed_table::check_keys::<OfWindow<K>>(table)?;
-    table.iter().try_for_each(|(_, row)| {
+    keyed_table::check_keys::<OfWindow<K>>(table).await?;
+    let check = keyed_table::each_row(table, |row| {
         let window = namespaced::split(row.key()).and_then(|(_, window)| window_of(window));
         window.map_or_else(|| Err(super::damaged("a row is not of a window")), &check)
-    })
+    });
+    check.await
 }
 
 /// The window of a timer.

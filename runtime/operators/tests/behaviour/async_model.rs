@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 
 use wiesel_core::{Timestamp, millis};
 use wiesel_operators::{AsyncRetry, AsyncWaitTo, Chain, Control, End, Nothing, Progress, Snapshot};
+use wiesel_shard::at_once;
 
 use crate::{
     async_wait::{Answer, Ask, PAUSE_MS, TIMEOUT_MS, TRIES, async_link, bench, clock, options},
@@ -214,7 +215,7 @@ macro_rules! trace {
                             let ask = Ask::default();
                             let mut bench = deploy(subtask, parallelism, &ask);
                             bench.context.shard().look();
-                            bench.link.restore(&snapshot).unwrap();
+                            at_once(bench.link.restore(&snapshot)).unwrap();
                             let mut model = fresh(now);
                             let mine = left.iter().skip(subtask as usize);
                             for (number, time) in mine.step_by(parallelism as usize) {

@@ -13,7 +13,7 @@ use wiesel_operators::{
     AsyncWaitTo, Chain, Control, End, Link, Nothing, Progress, Snapshot, Status, TaskContext,
 };
 use wiesel_record::Owned;
-use wiesel_shard::{ManualClock, Shard};
+use wiesel_shard::{ManualClock, Shard, at_once};
 
 use crate::{
     harness::{Word, context_on, show_time},
@@ -278,7 +278,7 @@ fn state_of_something_else_is_refused() {
         let mut bench = bench(&clock(), (0, 1), |context, probe| {
             async_link!(ordered, options(2), Ask::default(), context, probe)
         });
-        bench.link.restore(&snapshot).map_err(|failure| failure.to_string())
+        at_once(bench.link.restore(&snapshot)).map_err(|failure| failure.to_string())
     };
     let mut good = bench(&clock(), (0, 1), |context, probe| {
         async_link!(ordered, options(2), Ask::default(), context, probe)

@@ -11,6 +11,7 @@ use wiesel_operators::{
     TimeDomain, ValueState, side_output,
 };
 use wiesel_record::Out;
+use wiesel_shard::at_once;
 
 use crate::{
     harness::{self, Mode, Nature, Probe, Word, key, show_time},
@@ -357,7 +358,7 @@ fn a_new_subtask_has_the_copy_of_its_number_modulo_the_old_ones() {
         |subtask: u32| *parts.iter().find(|part| part[..4] == subtask.to_le_bytes()).unwrap();
     for subtask in 0..5 {
         let mut head = head_with(&registry(), subtask, 5);
-        head.restore(&merged).unwrap();
+        at_once(head.restore(&merged)).unwrap();
         let mut again = Snapshot::default();
         head.snapshot(&mut again);
         let part = again.operator("operator.state/factors").next().unwrap();
@@ -371,7 +372,7 @@ fn states_of_other_types_and_damage_are_errors() {
     let refused = |states: &[&dyn Fn(&mut OperatorStateRegistry)]| {
         let mut registry = OperatorStateRegistry::default();
         states.iter().for_each(|register| register(&mut registry));
-        let failure = head_with(&registry, 0, 1).restore(&merged).unwrap_err();
+        let failure = at_once(head_with(&registry, 0, 1).restore(&merged)).unwrap_err();
         failure.source.to_string()
     };
     assert_eq!(
@@ -408,7 +409,8 @@ fn states_of_other_types_and_damage_are_errors() {
                     let bytes = if other == copy { bytes.clone() } else { whole.clone() };
                     snapshot.put(part, None, bytes);
                 }
-                refused += u32::from(head_with(&registry(), 0, 1).restore(&snapshot).is_err());
+                refused +=
+                    u32::from(at_once(head_with(&registry(), 0, 1).restore(&snapshot)).is_err());
             }
         }
     }

@@ -9,6 +9,7 @@ use wiesel_operators::{
     TumblingStart, Unbounded, WindowOperatorStart, WindowOptions,
 };
 use wiesel_record::{Key, Out};
+use wiesel_shard::at_once;
 
 use crate::harness::{self, Build, Mode, Probe, Word, key, number};
 
@@ -34,7 +35,7 @@ fn refusal_of(hash: u64, before: Build<'_>, after: Build<'_>) -> Option<String> 
     assert_eq!(progress, Progress::Done);
     frames.give(frame);
     head.snapshot(&mut snapshot);
-    let restored = after(&context, &probe).restore(&snapshot);
+    let restored = at_once(after(&context, &probe).restore(&snapshot));
     restored.err().map(|failure| format!("{}", failure.source))
 }
 

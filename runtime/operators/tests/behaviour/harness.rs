@@ -38,7 +38,7 @@ use wiesel_core::{
 };
 use wiesel_operators::{Chain, End, Head, Pace, Progress, Snapshot, Start, Status, TaskContext};
 use wiesel_record::Key;
-use wiesel_shard::{ManualClock, Shard};
+use wiesel_shard::{ManualClock, Shard, at_once};
 use wiesel_wire::Frame;
 
 use crate::words::parse_word;
@@ -267,7 +267,7 @@ impl<'b> Run<'b> {
             let probe = Probe::new(context.stop(), every);
             let mut head = (self.build)(&context, &probe);
             if let Some(snapshot) = snapshot {
-                head.restore(snapshot).unwrap();
+                at_once(head.restore(snapshot)).unwrap();
             }
             head.open().unwrap();
             let started = context.shard().now();

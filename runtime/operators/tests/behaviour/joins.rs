@@ -10,6 +10,7 @@ use wiesel_operators::{
     WindowJoinStart, WindowOptions, side_output,
 };
 use wiesel_record::Out;
+use wiesel_shard::at_once;
 
 use crate::{
     harness::{self, KEYED, Mode, Probe, Word, key},
@@ -33,7 +34,7 @@ where
     harness::head_of(start, Nothing::new(), context, probe)
 }
 
-fn unbounded(context: &TaskContext, probe: &Probe) -> Box<dyn Head> {
+pub fn unbounded(context: &TaskContext, probe: &Probe) -> Box<dyn Head> {
     head(JoinStart::new(pair(), Unbounded), context, probe)
 }
 
@@ -391,7 +392,7 @@ fn damaged_lists_are_errors() {
     }
     let mut whole = Snapshot::default();
     head.snapshot(&mut whole);
-    let restored = |snapshot: &Snapshot| unbounded(&context, &probe).restore(snapshot);
+    let restored = |snapshot: &Snapshot| at_once(unbounded(&context, &probe).restore(snapshot));
     restored(&whole).unwrap();
     let groups = context.key_groups();
     let parts = ["join", "join.chunks"].map(|name| {

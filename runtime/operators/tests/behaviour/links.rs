@@ -259,8 +259,8 @@ impl<D: Control> Control for Stubborn<D> {
     fn snapshot(&mut self, snapshot: &mut Snapshot) {
         self.next.snapshot(snapshot);
     }
-    fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {
-        self.next.restore(snapshot)
+    async fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {
+        self.next.restore(snapshot).await
     }
 }
 

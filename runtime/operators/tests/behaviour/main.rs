@@ -22,6 +22,7 @@ mod pre_aggregate;
 mod probe;
 mod properties;
 mod random;
+mod restore_steps;
 mod rolling;
 mod session;
 mod session_model;

@@ -5,6 +5,7 @@ use wiesel_operators::{
     OperatorStateRegistry, ProcessContext, ProcessFunction, ProcessTo, Snapshot, TaskContext,
 };
 use wiesel_record::Out;
+use wiesel_shard::at_once;
 
 use crate::{
     harness::{self, Mode, Probe, SINGLE, Word},
@@ -157,7 +158,7 @@ fn a_subtask_that_starts_alone_has_its_own_list_and_the_union() {
             }
         }
         let (mut head, _, _) = head(subtask);
-        head.restore(&alone).unwrap();
+        at_once(head.restore(&alone)).unwrap();
         let mut again = Snapshot::default();
         head.snapshot(&mut again);
         let part = |snapshot: &Snapshot, name: &str| {
@@ -234,13 +235,14 @@ fn a_list_of_another_chain_is_an_error() {
     let build = |context: &TaskContext, probe: &Probe| chained(context, probe, ["one", "two"]);
     let snapshot = harness::snapshot(&build, "a1 b2 c3");
     let context = harness::context(0, 1, &Default::default());
-    let restore =
-        |names| chained(&context, &Probe::new(context.stop(), 0), names).restore(&snapshot);
+    let restore = |names| {
+        at_once(chained(&context, &Probe::new(context.stop(), 0), names).restore(&snapshot))
+    };
     restore(["two", "one"]).unwrap();
     let context = harness::context(0, 1, &Default::default());
     let mut head = chained(&context, &Probe::new(context.stop(), 0), ["one", "three"]);
     assert_eq!(
-        head.restore(&snapshot).unwrap_err().source.to_string(),
+        at_once(head.restore(&snapshot)).unwrap_err().source.to_string(),
         "operator `op`, state `two`: the checkpoint has it and the program does not; \
          declare it, if only to clear it"
     );

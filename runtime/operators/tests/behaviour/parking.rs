@@ -7,6 +7,7 @@ use wiesel_operators::{
     RollingStart, Snapshot, StateRegistry, TaskContext, TimeDomain, ValueState,
 };
 use wiesel_record::{Key, Out};
+use wiesel_shard::at_once;
 use wiesel_state::AbsentRows;
 
 use crate::{
@@ -142,7 +143,7 @@ impl<'b> Loop<'b> {
                     self.events.extend(self.probe.take());
                     (self.context, self.probe, self.head) =
                         Self::head(self.build, self.seed, &mut self.random);
-                    self.head.restore(&snapshot).unwrap();
+                    at_once(self.head.restore(&snapshot)).unwrap();
                     self.watermark(last);
                     self.probe.take(); // The watermark, once more.
                 }

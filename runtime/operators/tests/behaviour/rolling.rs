@@ -8,6 +8,7 @@ use wiesel_operators::{
     OfNumber, Reduce, RollingStart, Snapshot, Sum,
 };
 use wiesel_record::Key;
+use wiesel_shard::at_once;
 
 use crate::harness::{self, KEYED, Probe, Show, Word, key, number};
 
@@ -160,7 +161,7 @@ fn restored(parts: &[(&str, Option<u16>, &[u8])]) -> Result<(), TaskFailure> {
     for (name, group, bytes) in parts {
         snapshot.put(name, group.map(wiesel_core::KeyGroup), bytes.to_vec());
     }
-    head.restore(&snapshot)
+    at_once(head.restore(&snapshot))
 }
 
 #[test]

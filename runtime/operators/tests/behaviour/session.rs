@@ -8,6 +8,7 @@ use wiesel_operators::{
     KeyedHeadStart, Max, Nothing, OfNumber, Reduce, Session, SessionStart, Snapshot, Sum,
     TaskContext, WindowOptions,
 };
+use wiesel_shard::at_once;
 
 use crate::{
     harness::{self, Probe, Show, Word, key, number},
@@ -231,14 +232,14 @@ fn damaged_snapshots_are_errors_and_nothing_is_left_behind() {
     assert_eq!(last.keyed("sessions", context.key_groups()).count(), 1);
     let sound = snapshot_of("a@0 a@50 bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb@3 a@-20 w5");
     let mut head = build(&context, &probe);
-    head.restore(&sound).unwrap();
+    at_once(head.restore(&sound)).unwrap();
     for part in sound.keyed("sessions", context.key_groups()) {
         for at in 0..part.len() {
             for bytes in [part[..at].to_vec(), flipped(part, at)] {
                 let mut damaged = Snapshot::default();
                 damaged.put("sessions", Some(wiesel_core::KeyGroup(0)), bytes);
                 // It says what is wrong, or it is another snapshot that is sound; it does not panic.
-                let _ = build(&context, &probe).restore(&damaged);
+                let _ = at_once(build(&context, &probe).restore(&damaged));
             }
         }
     }

@@ -10,6 +10,7 @@ use wiesel_operators::{
     ListState, MapState, Progress, ReducingState, Snapshot, StateRegistry, StateTtl, ValueState,
 };
 use wiesel_record::{Key, Out, Record};
+use wiesel_shard::at_once;
 use wiesel_state::Scope;
 
 use crate::{
@@ -249,7 +250,7 @@ impl Deployed {
     ) -> Result<Self, String> {
         let mut deployed = Self::new(function, parallelism);
         for (head, ..) in &mut deployed.0 {
-            head.restore(snapshot).map_err(|failure| failure.source.to_string())?;
+            at_once(head.restore(snapshot)).map_err(|failure| failure.source.to_string())?;
         }
         Ok(deployed)
     }

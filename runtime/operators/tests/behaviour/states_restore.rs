@@ -5,6 +5,7 @@ use wiesel_operators::{
     StateRegistry, TaskContext, ValueState,
 };
 use wiesel_record::{Key, Out};
+use wiesel_shard::at_once;
 use wiesel_state::Scope;
 
 use crate::{
@@ -74,7 +75,7 @@ where
     let context = harness::context(0, 1, &Default::default());
     let probe = Probe::new(context.stop(), 0);
     let mut head = head(function, &context, &probe);
-    let restored = head.restore(snapshot);
+    let restored = at_once(head.restore(snapshot));
     restored.map_err(|failure| format!("{failure}: {}", failure.source))?;
     let mut frames = harness::Frames::new();
     let word = ("a".to_owned(), 1_000 * TELL);

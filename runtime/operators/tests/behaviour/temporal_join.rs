@@ -9,6 +9,7 @@ use wiesel_operators::{
     TemporalJoinStart,
 };
 use wiesel_record::{Key, Out};
+use wiesel_shard::at_once;
 
 use crate::{
     frames::keyed_bytes,
@@ -35,7 +36,7 @@ fn left_outer(context: &TaskContext, probe: &Probe) -> Box<dyn Head> {
     harness::head_of(start, Nothing::new(), context, probe)
 }
 
-fn inner(context: &TaskContext, probe: &Probe) -> Box<dyn Head> {
+pub fn inner(context: &TaskContext, probe: &Probe) -> Box<dyn Head> {
     let join = InnerTemporal::<_, String>::new(
         |(key, left): (&str, i64), (of, number): (&str, i64), out: &mut dyn Out<String>| {
             out.emit(&format!("{key}{left}+{of}{number}"));
@@ -198,8 +199,9 @@ fn only_the_last_version_of_a_key_is_kept() {
 fn damage_is_an_error_and_nothing_panics() {
     let whole = harness::snapshot(&inner, "2:a1@10 2:a2@20 1:a7@9 1:bb8@30 2:bb3@5 w8");
     let context = harness::context(0, 1, &Default::default());
-    let restored =
-        |snapshot: &Snapshot| inner(&context, &Probe::new(context.stop(), 0)).restore(snapshot);
+    let restored = |snapshot: &Snapshot| {
+        at_once(inner(&context, &Probe::new(context.stop(), 0)).restore(snapshot))
+    };
     restored(&whole).unwrap();
     let mut parts = Vec::new();
     for name in whole.keyed_names() {

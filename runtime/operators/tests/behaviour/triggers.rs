@@ -10,6 +10,7 @@ use wiesel_operators::{
     PurgingTrigger, Session, Sliding, TaskContext, TimeWindow, Trigger, TriggerContext,
     TriggerResult, Tumbling, WindowOperatorStart, WindowOptions,
 };
+use wiesel_shard::at_once;
 
 use crate::{
     harness::{self, Probe, Word, key},
@@ -314,7 +315,7 @@ fn times(context: &TaskContext, probe: &Probe) -> Box<dyn Head> {
     build(context, probe, ContinuousEventTimeTrigger::of(millis(3)), tens())
 }
 
-fn sessions(context: &TaskContext, probe: &Probe) -> Box<dyn Head> {
+pub fn sessions(context: &TaskContext, probe: &Probe) -> Box<dyn Head> {
     let options = WindowOptions::new(Session::with_gap(millis(10)));
     build(context, probe, ContinuousEventTimeTrigger::of(millis(3)), options)
 }
@@ -355,7 +356,7 @@ fn damaged_snapshots_are_errors() {
     let long = "a@1 bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb@2 a@11 a@40 w4";
     for build in [counts, times, sessions, of_the_day] {
         let sound = harness::snapshot(&build, long);
-        build(&context, &probe).restore(&sound).unwrap();
+        at_once(build(&context, &probe).restore(&sound)).unwrap();
         for name in sound.keyed_names() {
             for part in sound.keyed(name, context.key_groups()) {
                 for at in 0..part.len() {
@@ -365,7 +366,7 @@ fn damaged_snapshots_are_errors() {
                         let mut damaged = wiesel_operators::Snapshot::default();
                         damaged.put(name, Some(wiesel_core::KeyGroup(0)), bytes);
                         // It says what is wrong, or it is another snapshot that is sound; it does not panic.
-                        let _ = build(&context, &probe).restore(&damaged);
+                        let _ = at_once(build(&context, &probe).restore(&damaged));
                     }
                 }
             }

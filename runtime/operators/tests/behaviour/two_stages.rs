@@ -11,6 +11,7 @@ use wiesel_core::{Meta, Nanos, TaskFailure, Timestamp, metrics::TaskMetrics};
 use wiesel_exchange::{WatermarkStatus, WatermarkValve};
 use wiesel_operators::{End, Head, Output, OutputPort, Progress, Snapshot, Status, TaskContext};
 use wiesel_record::{Item, Key, Record};
+use wiesel_shard::at_once;
 
 use crate::{
     harness::{Frames, Mode, Probe, Word, context, pace, show_time},
@@ -197,9 +198,9 @@ impl<'m, T: Record> Job<'m, T> {
         self.windows = (self.make_windows)(&self.windows_context, self.probe);
         if let Some((of_producers, of_windows)) = snapshots {
             for producer in &mut self.producers {
-                producer.head.restore(&of_producers).unwrap();
+                at_once(producer.head.restore(&of_producers)).unwrap();
             }
-            self.windows.restore(&of_windows).unwrap();
+            at_once(self.windows.restore(&of_windows)).unwrap();
         }
     }
 

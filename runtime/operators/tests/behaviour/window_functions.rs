@@ -10,6 +10,7 @@ use wiesel_operators::{
     WindowOperatorStart, WindowOptions, WindowStates, side_output,
 };
 use wiesel_record::Out;
+use wiesel_shard::at_once;
 
 use crate::{
     harness::{self, Probe, Word, key, show_time},
@@ -302,7 +303,7 @@ fn a_function_behind_an_incremental_part_sees_its_result() {
     );
 }
 
-fn lists(context: &TaskContext, probe: &Probe) -> Box<dyn Head> {
+pub fn lists(context: &TaskContext, probe: &Probe) -> Box<dyn Head> {
     context.put_side(0, side_output::<Word>(probe.output("late:")));
     let contents = ListingStart::new(NoEvictor, Print::new(true), None);
     let trigger = PurgingTrigger::of(EventTimeTrigger);
@@ -327,7 +328,7 @@ fn damaged_lists_are_errors() {
     let metrics = std::sync::Arc::default();
     let restore = |snapshot: &wiesel_operators::Snapshot| {
         let context = harness::context(0, 1, &metrics);
-        lists(&context, &Probe::new(context.stop(), 0)).restore(snapshot)
+        at_once(lists(&context, &Probe::new(context.stop(), 0)).restore(snapshot))
     };
     let many: String = (0..60).map(|n| format!("a{n}@{} b{n}@15 ", n % 10)).collect();
     let sound = harness::snapshot(&lists, &many);

@@ -255,13 +255,13 @@ impl Task {
         self.head.snapshot(snapshot);
     }
 
-    /// Continues from `snapshot`. Event time is where it was in the subtask that was furthest behind: what was late
-    /// stays late, and nothing is late that was not.
+    /// Continues from `snapshot`, in steps ([`wiesel_shard::Steps`]). Event time is where it was in the subtask that was
+    /// furthest behind: what was late stays late, and nothing is late that was not.
     ///
     /// # Errors
     ///
     /// If an operator cannot read its part.
-    pub fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {
+    pub async fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {
         let mut least = None::<Timestamp>;
         for part in snapshot.operator(WATERMARK) {
             let Some(millis) = part.first_chunk().filter(|_| part.len() == 8) else {
@@ -278,6 +278,7 @@ impl Task {
             self.valve = WatermarkValve::restored(self.gates.len(), watermark);
             self.watermark = Some(watermark);
         }
-        self.head.restore(snapshot).map_err(|failure| self.name(failure))
+        let restored = self.head.restore(snapshot).await;
+        restored.map_err(|failure| self.name(failure))
     }
 }

@@ -1,4 +1,4 @@
-//! Key groups as bytes, and back: what files of checkpoints hold, and how an operator is restored at another parallelism.
+//! Key groups as bytes: what files of checkpoints hold, and how an operator is restored at another parallelism. `import` is the way back.
 //!
 //! ```text
 //!   piece   "WSLG" │ version u32 │ max parallelism u32 │ group u32 │ flags u32 │ removed u64 │ rows u64 │ bytes of both u64
@@ -11,14 +11,15 @@
 //! operators write them little-endian. Any number of pieces follow one another. Of a group, first come those of its
 //! base, whose rows are all new, then increments: their removed keys go, then their rows replace or join what is there.
 
+mod import;
+
 use super::*;
-use crate::{TableError, reader::Reader};
+
+pub use import::Import;
 
 const MAGIC: &[u8; 4] = b"WSLG";
 const VERSION: u32 = 2;
 const NO_BLOCK: u32 = u32::MAX;
-/// Rows that are read before the first of them is taken in.
-const ROWS_AHEAD: usize = 16;
 /// Nothing of the group comes before this piece.
 const BEGINS: u32 = 1;
 /// No row of the piece is there yet.
@@ -192,200 +193,5 @@ impl Table {
         encoder.finish(out);
         *buffer = encoder.bytes;
         progress
-    }
-
-    /// Takes in pieces. All bytes are checked before anything changes.
-    ///
-    /// # Errors
-    ///
-    /// If the bytes are no pieces, or those of another layout, max parallelism or a group of another subtask: then the
-    /// table is as before. If a key that should be new is already in the table: then drop it.
-    pub fn import(&mut self, bytes: &[u8]) -> Result<(), TableError> {
-        for (group, rows) in self.check_pieces(bytes)? {
-            self.reserve(group, rows);
-        }
-        let layout = Arc::clone(&self.layout);
-        let mut reader = Reader { bytes, at: 0 };
-        while reader.at < bytes.len() {
-            let header = self.header(&mut reader)?;
-            if header.flags & BEGINS != 0 && self.group(header.group).next().is_some() {
-                return Err(reader.corrupt("a key group for the second time"));
-            }
-            for _ in 0..header.removed {
-                let key = self.exported_key(&mut reader)?;
-                self.remove(layout.hash(key), key);
-            }
-            let mut left = header.rows;
-            while left > 0 {
-                left -= self.import_rows(left, &header, &mut reader)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes in some of the next rows, at most `rows`; says how many. Their lines are on their way while they are read.
-    fn import_rows(
-        &mut self,
-        rows: u64,
-        header: &Header,
-        reader: &mut Reader<'_>,
-    ) -> Result<u64, TableError> {
-        let mut ahead = [const { None }; ROWS_AHEAD];
-        let rows = rows.min(ROWS_AHEAD as u64);
-        for place in &mut ahead[..rows as usize] {
-            let row = self.exported_row(reader)?;
-            let hash = self.layout.hash(row.key);
-            let spot = self.spot(hash);
-            self.prefetch(spot);
-            *place = Some((row, hash, spot));
-        }
-        let block_cells = self.layout.blocks();
-        for (exported, hash, spot) in ahead.into_iter().flatten() {
-            let mut row = self.upsert_at(spot, hash, exported.key);
-            let inserted = row.inserted();
-            if header.flags & WHOLE != 0 && !inserted {
-                let what = "a key for the second time";
-                return Err(TableError::Corrupt { at: exported.at, what });
-            }
-            row.value_mut().copy_from_slice(exported.value);
-            let mut blocks = Reader { bytes: exported.blocks, at: 0 };
-            for index in 0..block_cells {
-                let cell = crate::BlockCell(index as u8);
-                match read_block(&mut blocks)? {
-                    Some(block) => row.set_block(cell, block)?,
-                    None if inserted => {}
-                    None => row.clear_block(cell),
-                }
-            }
-        }
-        Ok(rows)
-    }
-
-    /// The groups of which all rows are here, with their numbers.
-    fn check_pieces(&self, bytes: &[u8]) -> Result<Vec<(KeyGroup, u64)>, TableError> {
-        let mut reader = Reader { bytes, at: 0 };
-        let mut whole = Vec::<(KeyGroup, u64)>::new();
-        while reader.at < bytes.len() {
-            let header = self.header(&mut reader)?;
-            let check = |at: usize, key: &[u8]| match self
-                .group_of(self.spot(self.layout.hash(key)).0)
-                == header.group
-            {
-                true => Ok(()),
-                false => Err(TableError::Corrupt { at, what: "a key of another group" }),
-            };
-            for _ in 0..header.removed {
-                let at = reader.at;
-                check(at, self.exported_key(&mut reader)?)?;
-            }
-            for _ in 0..header.rows {
-                let row = self.exported_row(&mut reader)?;
-                check(row.at, row.key)?;
-            }
-            if reader.at != header.end {
-                return Err(reader.corrupt("rows that are not as long as announced"));
-            }
-            if header.flags & WHOLE != 0 {
-                match whole.last_mut().filter(|(group, _)| *group == header.group) {
-                    Some((_, rows)) => *rows += header.rows,
-                    None => whole.push((header.group, header.rows)),
-                }
-            }
-        }
-        Ok(whole)
-    }
-
-    fn header(&self, reader: &mut Reader<'_>) -> Result<Header, TableError> {
-        if reader.take(4)? != MAGIC {
-            reader.at -= 4;
-            return Err(reader.corrupt("no key group starts here"));
-        }
-        let version = reader.u32()?;
-        if version != VERSION {
-            return Err(TableError::Version { found: version, known: VERSION });
-        }
-        let max_parallelism = reader.u32()?;
-        if max_parallelism != self.max_parallelism {
-            return Err(TableError::MaxParallelism {
-                found: max_parallelism,
-                expected: self.max_parallelism,
-            });
-        }
-        let group = reader.u32()?;
-        if group >= max_parallelism {
-            return Err(reader.corrupt("a key group above max parallelism"));
-        }
-        let group = KeyGroup(group as u16);
-        if !self.range.contains(group) {
-            return Err(TableError::ForeignGroup { group, range: self.range });
-        }
-        let flags = reader.u32()?;
-        if flags & !(BEGINS | WHOLE) != 0 || flags == BEGINS {
-            return Err(reader.corrupt("a kind of piece that there is not"));
-        }
-        let (removed, rows, bytes) = (reader.u64()?, reader.u64()?, reader.u64()?);
-        if flags != 0 && removed != 0 {
-            return Err(reader.corrupt("removed keys of a group that begins anew"));
-        }
-        let len = reader.u32()? as usize;
-        let layout = reader.take(len)?;
-        if layout != self.layout.text().as_bytes() {
-            return Err(TableError::LayoutMismatch {
-                found: String::from_utf8_lossy(&layout[..len.min(200)]).escape_debug().to_string(),
-                expected: self.layout.text().to_owned(),
-            });
-        }
-        match usize::try_from(bytes) {
-            Ok(bytes) if bytes <= reader.bytes.len() - reader.at => {
-                Ok(Header { group, flags, removed, rows, end: reader.at + bytes })
-            }
-            _ => Err(reader.corrupt("fewer bytes than announced")),
-        }
-    }
-
-    fn exported_key<'b>(&self, reader: &mut Reader<'b>) -> Result<&'b [u8], TableError> {
-        let len = reader.u32()? as usize;
-        if self.word_bytes != 0 && len != self.word_bytes as usize {
-            return Err(reader.corrupt("a key of another length"));
-        }
-        reader.take(len)
-    }
-
-    fn exported_row<'b>(&self, reader: &mut Reader<'b>) -> Result<ExportedRow<'b>, TableError> {
-        let at = reader.at;
-        let key = self.exported_key(reader)?;
-        let value = reader.take(self.shape.value_bytes)?;
-        let blocks_at = reader.at;
-        for _ in 0..self.layout.blocks() {
-            read_block(reader)?;
-        }
-        Ok(ExportedRow { at, key, value, blocks: &reader.bytes[blocks_at..reader.at] })
-    }
-}
-
-struct Header {
-    group: KeyGroup,
-    flags: u32,
-    removed: u64,
-    rows: u64,
-    /// Where the rows end.
-    end: usize,
-}
-
-struct ExportedRow<'b> {
-    at: usize,
-    key: &'b [u8],
-    value: &'b [u8],
-    blocks: &'b [u8],
-}
-
-/// A block's bytes, or none.
-fn read_block<'b>(reader: &mut Reader<'b>) -> Result<Option<&'b [u8]>, TableError> {
-    match reader.u32()? {
-        NO_BLOCK => Ok(None),
-        len if len as usize > crate::BLOCK_BYTES_MAX => {
-            Err(reader.corrupt("a block over the limit"))
-        }
-        len => reader.take(len as usize).map(Some),
     }
 }

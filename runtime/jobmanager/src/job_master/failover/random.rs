@@ -52,7 +52,6 @@ impl SplitEnumerator for Numbers {
         self.next += 1;
         Assignment::Split(SplitPayload(vec![self.next - 1]))
     }
-    fn add_splits_back(&mut self, _: SubtaskIndex, _: Vec<SplitPayload>) {}
     fn snapshot(&self) -> Vec<u8> {
         vec![self.next]
     }

@@ -7,7 +7,8 @@
 //! ```
 //!
 //! Steps are those of `job_master/tests.rs`; `go 0/1#2 …` deploys and starts these; `cut` takes a checkpoint, which all
-//! acknowledge, up to its manifest; `stored` says that this is durable; `stop` asks for a savepoint with which the job stops.
+//! acknowledge, up to its manifest; `stored` says that this is durable; `stop` asks for a savepoint with which the job stops;
+//! `before …` is said by the attempt before the present one; `gone 1` says that the worker of shard 1 has ended.
 
 use std::{collections::BTreeMap, fmt::Write};
 
@@ -21,12 +22,12 @@ use wiesel_graph::{
     ExecutionGraph, GraphDefaults, JobGraph, Partitioning, StreamEdge, StreamGraph, StreamOperator,
     StreamVertex,
 };
-use wiesel_rpc::{Attempt, Envelope, StateHandle, ToJobMaster, ToTaskManager};
+use wiesel_rpc::{Attempt, Envelope, FailureReport, StateHandle, ToJobMaster, ToTaskManager};
 use wiesel_storage::{FileEntry, Hash};
 
 use super::super::{
     CheckpointPlan, Effect, Event, JobMaster,
-    tests::{JOB, attempt, event, locations, show},
+    tests::{JOB, attempt, event, failure, locations, show},
 };
 use crate::SourceEnumerator;
 
@@ -39,7 +40,6 @@ impl SplitEnumerator for Letters {
         self.0 += 1;
         Assignment::Split(SplitPayload(vec![self.0 - 1]))
     }
-    fn add_splits_back(&mut self, _: SubtaskIndex, _: Vec<SplitPayload>) {}
     fn snapshot(&self) -> Vec<u8> {
         vec![self.0]
     }
@@ -160,6 +160,21 @@ impl Told {
                 self.hear(Event::StopWithSavepoint { request, drain: false })
             }
             "stored" => self.hear(Event::Stored(CheckpointId(self.cuts))),
+            "gone" => {
+                let gone = FailureReport { retryable: false, ..failure("gone") };
+                let shard = object.parse::<usize>().expect("a number");
+                self.hear(Event::ShardLost(locations(2)[shard], gone))
+            }
+            // Of the attempt before.
+            "before" => {
+                let mut event = event(object, &mut self.now);
+                if let Event::Message(Envelope { message, .. }) = &mut event
+                    && let Some(attempt) = attempts_of(message)
+                {
+                    attempt.number = self.numbers[&attempt.task] - 1;
+                }
+                self.hear(event)
+            }
             _ => {
                 let at = step.find('/').and_then(|slash| step.get(slash - 1..slash + 2));
                 let mut event = event(step, &mut self.now);
@@ -187,6 +202,7 @@ fn attempts_of(message: &mut ToJobMaster) -> Option<&mut Attempt> {
         | ToJobMaster::State(attempt, _)
         | ToJobMaster::Failed(attempt, _)
         | ToJobMaster::EndOfData(attempt)
+        | ToJobMaster::Watermark(attempt, _)
         | ToJobMaster::RequestSplit(attempt) => Some(attempt),
         _ => None,
     }
@@ -241,7 +257,7 @@ fn check_with(failover: FailoverStrategy, attempts: u32, script: &str, expected:
 }
 
 #[track_caller]
-fn check(script: &str, expected: &str) {
+pub(super) fn check(script: &str, expected: &str) {
     check_with(FailoverStrategy::Region, 4, script, expected);
 }
 
@@ -435,5 +451,26 @@ fn what_starts_again_is_told_with_the_failure() {
     assert_eq!(
         told(&mut full, "fail 2/0"),
         ["could not map a record: 2/0: the job starts again in 0.0 s"]
+    );
+}
+
+#[test]
+fn a_worker_that_has_ended_is_the_end_of_the_job() {
+    check(
+        "gone 1; canceled 0/0; canceled 1/0; canceled 2/0",
+        "\
+gone 1: job FAILING, cancel 0/0, cancel 1/0, cancel 2/0
+canceled 2/0: job FAILED
+could not map a record: gone",
+    );
+    // As well if all that it had was to start again: it is seen when they are deployed there.
+    check(
+        "fail 0/1; gone 1; tick 10; gone 1; canceled 0/0; canceled 1/0; canceled 2/0",
+        "\
+fail 0/1: job RESTARTING, cancel 1/1
+tick 10: rewire 0/1 1/1, job RUNNING, deploy 0/1#1, deploy 1/1#1
+gone 1: job FAILING, cancel 0/0, cancel 1/0, cancel 2/0
+canceled 2/0: job FAILED
+could not map a record: gone",
     );
 }
