@@ -1,4 +1,4 @@
-//! The tables of a task in checkpoints: flipped at the cut, walked between turns, as an increment where that is possible.
+//! The tables and timers of a task in checkpoints: flipped at the cut, walked between turns, as an increment where that is possible.
 //!
 //! ```text
 //!   flip(7) ─▶ each table: Base │ Increment ─▶ walk, walk, … ─▶ Done ─▶ completed(7) ─▶ flip(8): increments
