@@ -55,7 +55,7 @@ pub(crate) struct Crash {
     events: u64,
     keys: u64,
     bound_ms: u64,
-    work: Work,
+    pub(crate) work: Work,
     interval_us: u64,
     /// Runs that are cut off, by turns.
     cuts: Vec<u64>,

@@ -3,10 +3,11 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use wiesel_connectors::FileSink;
+use wiesel_core::Timestamp;
 use wiesel_datastream::DataStream;
 use wiesel_operators::{
     AggregateError, Chain, KeyedContext, KeyedProcessFunction, ListState, MapState, Sliding, Start,
-    StateRegistry, Tumbling, ValueState,
+    StateRegistry, TimeDomain, Tumbling, ValueState,
 };
 use wiesel_record::Out;
 
@@ -23,14 +24,17 @@ pub(crate) enum Work {
     Tumbling(i64),
     /// In windows of so many milliseconds, one each so many.
     Sliding(i64, i64),
+    /// As in tumbling windows, by a function with timers.
+    Timers(i64),
 }
 
 impl Work {
     pub(crate) fn of(draw: &mut Draw) -> Self {
-        match draw.within(0, 5) {
+        match draw.within(0, 7) {
             0 => Self::Count,
             1 | 2 => Self::Remember,
             3 => Self::Tumbling(draw.of(&[10, 100])),
+            4 | 5 => Self::Timers(draw.of(&[10, 100])),
             _ => Self::Sliding(draw.of(&[30, 100]), draw.of(&[10, 50])),
         }
     }
@@ -39,7 +43,7 @@ impl Work {
     fn windows(self, at_ms: i64) -> Vec<i64> {
         match self {
             Self::Count | Self::Remember => vec![0],
-            Self::Tumbling(size_ms) => vec![at_ms.div_euclid(size_ms)],
+            Self::Tumbling(size_ms) | Self::Timers(size_ms) => vec![at_ms.div_euclid(size_ms)],
             Self::Sliding(size_ms, slide_ms) => {
                 let last = at_ms.div_euclid(slide_ms) * slide_ms;
                 let starts = (0..).map(|number| last - number * slide_ms);
@@ -86,6 +90,10 @@ impl Work {
                 .map(|counted| format!("{} {}", counted.key, counted.count))
                 .sink_to(sink),
             Self::Remember => keyed.process(Remember::new()).uid("remember").sink_to(sink),
+            Self::Timers(size_ms) => {
+                let count = CountByTimers { size_ms, counts: MapState::new("counts") };
+                keyed.process(count).uid("counts").sink_to(sink)
+            }
             Self::Tumbling(size_ms) => keyed
                 .window(Tumbling::event_time(millis(size_ms)))
                 .count()
@@ -170,6 +178,57 @@ impl KeyedProcessFunction<u64, (u64, i64)> for Remember {
         context.remove(&self.map, (count + 1) % 4);
         context.set(&self.note, &"n".repeat(count as usize % 40));
         out.emit(&format!("{key} {count}"));
+        Ok(())
+    }
+}
+
+/// Counts as tumbling windows do, by hand.
+#[derive(Clone)]
+struct CountByTimers {
+    size_ms: i64,
+    /// By the last time of the window.
+    counts: MapState<i64, u64>,
+}
+
+/// So long behind the end of each window there is a timer that must not fire: the one of the end takes it back. No window ends
+/// then.
+const BEHIND_MS: i64 = 7;
+
+impl KeyedProcessFunction<u64, (u64, i64)> for CountByTimers {
+    type Out = String;
+    type Side = ();
+
+    fn open(&mut self, states: &mut StateRegistry) {
+        states.register(&mut self.counts);
+    }
+
+    fn process(
+        &mut self,
+        (_, at_ms): (u64, i64),
+        context: &mut KeyedContext<'_, u64, ()>,
+        _out: &mut dyn Out<String>,
+    ) -> Result<(), AggregateError> {
+        let last_ms = (at_ms.div_euclid(self.size_ms) + 1) * self.size_ms - 1;
+        let count = context.map(&self.counts).get(last_ms).unwrap_or(0) + 1;
+        context.put(&self.counts, last_ms, count);
+        context.register_event_timer(Timestamp::from_millis(last_ms));
+        context.register_event_timer(Timestamp::from_millis(last_ms + BEHIND_MS));
+        Ok(())
+    }
+
+    fn on_timer(
+        &mut self,
+        time: Timestamp,
+        _domain: TimeDomain,
+        context: &mut KeyedContext<'_, u64, ()>,
+        out: &mut dyn Out<String>,
+    ) -> Result<(), AggregateError> {
+        let last_ms = time.as_millis();
+        let count = context.map(&self.counts).get(last_ms);
+        let text = count.map_or_else(|| format!("no window ends at {last_ms}"), |c| c.to_string());
+        context.with_key(|key| out.emit(&format!("{key} {text}")));
+        context.remove(&self.counts, last_ms);
+        context.delete_event_timer(Timestamp::from_millis(last_ms + BEHIND_MS));
         Ok(())
     }
 }

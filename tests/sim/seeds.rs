@@ -11,6 +11,7 @@ use wiesel_core::Mutant;
 use crate::{
     args::Args,
     crash::{Crash, ON_PURPOSE},
+    crash_work::Work,
     meeting::Meeting,
     run::{self, Faults},
 };
@@ -121,6 +122,9 @@ fn can_meet(seed: u64, mutant: Mutant) -> bool {
         }),
         // What is stored is committed in one step: only a savepoint has something pending when a job starts from it.
         Mutant::CommitForgotten => run::is_crash(seed) && Crash::of(seed).has_savepoints(),
+        Mutant::FiredTimerLost => {
+            run::is_crash(seed) && matches!(Crash::of(seed).work, Work::Timers(_))
+        }
         _ => run::is_crash(seed),
     }
 }

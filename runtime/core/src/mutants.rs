@@ -21,6 +21,8 @@ pub enum Mutant {
     OldRowLost,
     /// A row that was made behind the barrier is in its snapshot.
     NewRowGiven,
+    /// A timer that fires before the walk of a snapshot comes by is not in it.
+    FiredTimerLost,
     /// A row that was written during a walk is not in the next increment.
     MarkWiped,
     /// A key that was removed is not in the next increment.
@@ -47,7 +49,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::UnreadyTurn,
         Self::FrameKept,
         Self::WatermarkFirst,
@@ -56,6 +58,7 @@ impl Mutant {
         Self::RulesUnread,
         Self::OldRowLost,
         Self::NewRowGiven,
+        Self::FiredTimerLost,
         Self::MarkWiped,
         Self::TombstoneLost,
         Self::IncrementOfNothing,

@@ -59,7 +59,7 @@ fn types<K: Key>(
     OperatorStateSchema::new(task.uid(), states).map(Some).map_err(table_failure)
 }
 
-/// Whether there is a row in one of an operator's tables.
+/// Whether there is a row in one of an operator's tables, or a timer.
 pub(crate) fn has_rows(tables: impl FnOnce(&mut VisitTable<'_>)) -> bool {
     let mut has_rows = false;
     tables(&mut |part| has_rows |= !part.table.is_empty());

@@ -138,7 +138,7 @@ pub trait KeyedOperator<T: Record, K: Key>: 'static {
     /// What it keeps by key beside states that say themselves what they are, in words, for checkpoints.
     fn keeps() -> Vec<StateDescriptor>;
 
-    /// Shows all tables with keyed state, in the same order as long as they live.
+    /// Shows all tables with keyed state and all timers, in the same order as long as they live.
     fn tables(&mut self, visit: &mut VisitTable<'_>);
 
     /// Takes the state of the key groups of this subtask.

@@ -9,7 +9,7 @@ use wiesel_state::{
     Import, KeyLayout, Row, RowLayout, RowLayoutBuilder, RowMut, Table, TableError,
 };
 
-use crate::{Located, Snapshot, TaskContext};
+use crate::{Located, TaskContext};
 
 /// How keys of type `K` lie in a table: as a word where they fit.
 pub(crate) const fn key_layout<K: Key>() -> KeyLayout {
@@ -136,17 +136,6 @@ pub(crate) fn drop_rows(table: &mut Table) {
 
 /// Rows of one key whose memory is worth keeping for the next one.
 const KEPT_ROWS: usize = 256;
-
-/// Writes each key group of `table` as a part of its own, behind `header`.
-pub(crate) fn export(name: &str, header: &[u8], table: &Table, snapshot: &mut Snapshot) {
-    for group in table.range().iter() {
-        if table.group(group).next().is_some() {
-            let mut bytes = header.to_vec();
-            table.export_group(group, &mut bytes);
-            snapshot.put(name, Some(group), bytes);
-        }
-    }
-}
 
 /// What a table says, as a failure of the task.
 pub(crate) fn table_failure(error: TableError) -> TaskFailure {

@@ -284,10 +284,10 @@ pub trait Head {
         false
     }
 
-    /// Appends all operator and keyed state to `snapshot`; but that of tables only if it takes them.
+    /// Appends all operator and keyed state to `snapshot`; but tables and timers only if it takes them.
     fn snapshot(&mut self, snapshot: &mut Snapshot);
 
-    /// Shows all tables that a snapshot has rows of, in the same order as long as they live.
+    /// Shows all tables and timers that are in a snapshot, in the same order as long as they live.
     fn tables(&mut self, visit: &mut VisitTable<'_>) {
         let _ = visit;
     }

@@ -33,7 +33,7 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// One that the rows of tables are not put into: they are walked.
+    /// One that tables and timers are not put into: they are walked.
     pub fn without_tables() -> Self {
         Self { is_without_tables: true, ..Self::default() }
     }

@@ -1,4 +1,4 @@
-//! The tables of keyed operators as snapshots know them: by the name of a part and a header.
+//! The tables and timers of keyed operators as snapshots know them: by the name of a part and a header.
 //!
 //! ```text
 //!   barrier ─▶ flip each ─▶ walk, a slice per turn ─▶ pieces of bytes, by table and key group ─▶ a file
@@ -7,24 +7,24 @@
 //!
 //! # What is always true
 //!
-//! 1. Name and header tell the tables of a task apart, and a table keeps both as long as it lives: a slice of a window is
+//! 1. Name and header tell the tables of a task apart, its timers too, and a table keeps both as long as it lives: a slice of a window is
 //!    its header. What changes (whether it has fired) is in a part of its own.
-//! 2. A part is the header, then what [`Table::import`] takes. Both ways of a snapshot give the same state.
+//! 2. A part is the header, then what `import` of a table or of timers takes. Both ways of a snapshot give the same state.
 //! 3. A table that its operator is done with stays until its walk is: the operator lets go of it by
 //!    [`TaskContext::retire`].
 
-use wiesel_state::Table;
+use wiesel_state::{Table, WalkedState};
 
-use crate::{Snapshot, TaskContext, keyed_table};
+use crate::{Snapshot, TaskContext};
 
-/// A table of an operator.
+/// A table of an operator, or its timers of one kind.
 pub struct TablePart<'t> {
-    /// Of the parts that its rows are in.
+    /// Of the parts that it is in.
     pub name: &'t str,
     /// What those parts begin with.
     pub header: &'t [u8],
-    /// The rows.
-    pub table: &'t mut Table,
+    /// The rows, or the timers.
+    pub table: &'t mut dyn WalkedState,
 }
 
 /// Is shown tables.
@@ -38,14 +38,14 @@ pub(crate) struct Retired {
 }
 
 impl Snapshot {
-    /// Adds all rows of the tables that are shown, unless they are walked.
+    /// Adds all that is in the tables that are shown, unless they are walked.
     pub(crate) fn put_tables(&mut self, show: impl FnOnce(&mut VisitTable<'_>)) {
         if self.is_without_tables() {
             return;
         }
         show(&mut |part| {
             let TablePart { name, header, table } = part;
-            keyed_table::export(name, header, table, self);
+            table.export(&mut |group, bytes| self.put(name, Some(group), [header, bytes].concat()));
         });
     }
 }

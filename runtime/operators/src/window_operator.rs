@@ -421,7 +421,6 @@ where
 
     fn snapshot(&mut self, snapshot: &mut Snapshot) {
         self.contents.snapshot(&self.context, snapshot);
-        self.rows.snapshot(snapshot);
     }
 
     fn keeps() -> Vec<StateDescriptor> {

@@ -24,7 +24,7 @@ use crate::{
     state_writer::{End, StateWriter},
 };
 
-/// How long tables are walked between two turns of tasks.
+/// How long tables and timers are walked between two turns of tasks.
 const WALK_QUANTUM: Duration = Duration::from_micros(10);
 
 /// State on its way to the disk.
@@ -98,7 +98,7 @@ impl Writes {
         moved | self.report(slots, reports)
     }
 
-    /// Walks the tables of one task, those of a checkpoint that is under way first. Says whether it did.
+    /// Walks the tables and timers of one task, those of a checkpoint that is under way first. Says whether it did.
     fn walk_tables(&mut self, shard: &Shard, slots: &mut [Slot]) -> bool {
         let quantum = || -> Quantum { shard.quantum(WALK_QUANTUM) };
         for writer in self.writers.iter_mut().filter(|writer| writer.has_room()) {

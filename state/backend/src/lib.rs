@@ -7,6 +7,7 @@
 //!               flip and walk: snapshots while it is written;  export, import: key groups as bytes
 //!   residency   rows that are not in memory, and a double that makes them absent in tests
 //!   timers      what is to be done at a time, as programs say;  timer_wheel: as operators derive it from their state
+//!   walked_state  what a checkpoint walks: a table, or timers
 //! ```
 //!
 //! # What is always true
@@ -29,6 +30,7 @@ mod segment;
 mod table;
 mod timer_wheel;
 mod timers;
+mod walked_state;
 
 pub use descriptor::{OperatorStateSchema, StateDescriptor, StateKind, StateSchema};
 pub use error::TableError;
@@ -44,3 +46,4 @@ pub use table::{
 };
 pub use timer_wheel::{MOVES_MAX, NextTimer, TimerWheel, WheelTimer};
 pub use timers::{Timer, TimerQueue};
+pub use walked_state::WalkedState;

@@ -47,22 +47,16 @@ impl Keep {
         format!("{}.{what}", self.name)
     }
 
-    /// Adds everything but the tables: what the states are, and the timers by key group.
+    /// Adds everything but the tables and timers: what the states are.
     pub(crate) fn snapshot(&mut self, task: &TaskContext, snapshot: &mut Snapshot) {
         if task.id().subtask.0 == 0 {
             let mut bytes = Vec::new();
             self.schema.write(&mut bytes);
             snapshot.put(&self.part("states"), None, bytes);
         }
-        let queues =
-            [(EVENT_TIMERS, &self.event_timers), (PROCESSING_TIMERS, &self.processing_timers)];
-        for (name, timers) in queues {
-            let name = self.part(name);
-            timers.export(&mut |group, bytes| snapshot.put(&name, Some(group), bytes.to_vec()));
-        }
     }
 
-    /// Shows the tables: the rows of the keys, the elements of lists and maps.
+    /// Shows the tables, the rows of the keys and the elements of lists and maps, and the timers.
     pub(crate) fn tables(&mut self, visit: &mut VisitTable<'_>) {
         visit(TablePart { name: self.name, header: &[], table: &mut self.table });
         for (state, cell) in self.declared.iter().zip(&mut self.cells) {
@@ -70,6 +64,12 @@ impl Keep {
                 let name = &elements_part(self.name, state.name);
                 visit(TablePart { name, header: &[], table: elements.table_mut() });
             }
+        }
+        let names = [self.part(EVENT_TIMERS), self.part(PROCESSING_TIMERS)];
+        for (name, timers) in
+            names.iter().zip([&mut self.event_timers, &mut self.processing_timers])
+        {
+            visit(TablePart { name, header: &[], table: timers });
         }
     }
 

@@ -192,14 +192,9 @@ impl<S: Record> TriggerRows<S> {
 
     pub(super) fn tables(&mut self, visit: &mut VisitTable<'_>) {
         visit(TablePart { name: STATE, header: &[], table: &mut self.table });
-    }
-
-    pub(super) fn snapshot(&self, snapshot: &mut Snapshot) {
-        let queues =
-            [(EVENT_TIMERS, &self.event_timers), (PROCESSING_TIMERS, &self.processing_timers)];
-        for (name, timers) in queues {
-            timers.export(&mut |group, bytes| snapshot.put(name, Some(group), bytes.to_vec()));
-        }
+        let Self { event_timers, processing_timers, .. } = self;
+        visit(TablePart { name: EVENT_TIMERS, header: &[], table: event_timers });
+        visit(TablePart { name: PROCESSING_TIMERS, header: &[], table: processing_timers });
     }
 
     /// `check` is asked of each window that is spoken of.
@@ -223,8 +218,7 @@ impl<S: Record> TriggerRows<S> {
             self.processing_timers.import(bytes).map_err(table_failure)?;
             pause().await;
         }
-        let timers = self.event_timers.due(Timestamp::MAX);
-        let timers = timers.chain(self.processing_timers.due(Timestamp::MAX));
+        let timers = self.event_timers.iter().chain(self.processing_timers.iter());
         for (index, timer) in timers.enumerate() {
             let key = (timer.key(), timer.hash());
             if K::try_with_key(key.0, |view| K::key_hash(view) == key.1) != Ok(true) {

@@ -1,8 +1,9 @@
 //! What goes into a head and comes out of its snapshot, as bytes: frames of records, and the parts of key groups.
 
 use wiesel_core::{KeyGroupRange, Meta};
-use wiesel_operators::Snapshot;
+use wiesel_operators::{Head, Snapshot};
 use wiesel_record::{Record, Scratch};
+use wiesel_state::Scope;
 use wiesel_wire::{Frame, FramePool, FrameShape, FrameWriter, LocalPool};
 
 use crate::harness::MAX_PARALLELISM;
@@ -35,6 +36,23 @@ impl<T: Record> Frames<T> {
     pub fn give(&mut self, frame: Frame) {
         self.pool.give(frame);
     }
+}
+
+/// Adds what the walks of all tables and timers give, flipped one after the other.
+pub fn walk(head: &mut dyn Head, scope: Scope, snapshot: &mut Snapshot) {
+    let mut buffer = Vec::new();
+    head.tables(&mut |part| {
+        part.table.flip(scope).unwrap();
+        while part.table.is_walking() {
+            // Two rows or so.
+            part.table.walk_pieces(100, &mut buffer, &mut |piece| {
+                if !piece.bytes.is_empty() {
+                    let bytes = [part.header, piece.bytes].concat();
+                    snapshot.put(part.name, Some(piece.group), bytes);
+                }
+            });
+        }
+    });
 }
 
 /// What each key group of each keyed part is made of. Rows of a group are in the order in which their table came to be, so

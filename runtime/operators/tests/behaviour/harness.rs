@@ -39,11 +39,12 @@ use wiesel_core::{
 use wiesel_operators::{Chain, End, Head, Pace, Progress, Snapshot, Start, Status, TaskContext};
 use wiesel_record::Key;
 use wiesel_shard::{ManualClock, Shard, at_once};
+use wiesel_state::Scope;
 use wiesel_wire::Frame;
 
 use crate::words::parse_word;
 pub use crate::{
-    frames::{Frames, keyed_bytes},
+    frames::{Frames, keyed_bytes, walk},
     probe::{Event, Probe, Show},
     words::{Word, key, number, parse_time, show_time},
 };
@@ -98,7 +99,7 @@ pub enum Mode {
     Spent,
     /// Before every step the head is replaced by one that is restored from its snapshot.
     Restored,
-    /// As `Restored`, and each time with another parallelism.
+    /// As `Restored`, and each time with another parallelism, from what walks give.
     Rescaled,
 }
 
@@ -299,7 +300,15 @@ impl<'b> Run<'b> {
 
     fn restore_at(&mut self, parallelism: u32) {
         let merged = self.snapshot();
-        self.subtasks = self.deploy(parallelism, Some(&merged));
+        let mut walked = Snapshot::without_tables();
+        if self.mode == Mode::Rescaled {
+            for Subtask { head, .. } in &mut self.subtasks {
+                head.snapshot(&mut walked);
+                walk(head.as_mut(), Scope::Full, &mut walked);
+            }
+        }
+        let from = if self.mode == Mode::Rescaled { &walked } else { &merged };
+        self.subtasks = self.deploy(parallelism, Some(from));
         let again = self.snapshot();
         let is_same = again == merged || keyed_bytes(&again) == keyed_bytes(&merged);
         assert!(self.is_uneven || is_same, "a restored head has another snapshot");

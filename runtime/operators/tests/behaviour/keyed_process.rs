@@ -1,13 +1,14 @@
 //! Keyed process functions: states, timers, and what they see.
 
-use wiesel_core::Timestamp;
+use wiesel_core::{Meta, Timestamp};
 use wiesel_operators::{
     AggregateError, Head, KeyedContext, KeyedHeadStart, KeyedProcessFunction, KeyedProcessStart,
-    Nothing, StateRegistry, TaskContext, TimeDomain, ValueState, side_output,
+    Nothing, Progress, Snapshot, StateRegistry, TaskContext, TimeDomain, ValueState, side_output,
 };
-use wiesel_record::Out;
+use wiesel_record::{Key, Out};
+use wiesel_state::Scope;
 
-use crate::harness::{self, KEYED, Probe, Word, key, show_time};
+use crate::harness::{self, Event, Frames, KEYED, Mode, Probe, Word, key, pace, show_time};
 
 /// Does what the number of a word says, see [`KeyedProcessFunction::process`] of it.
 #[derive(Clone)]
@@ -274,4 +275,74 @@ fn a_function_may_have_one_state_or_none() {
         "a:None a:None a:Some(1) b:None a:Some(2) a:None b:Some(7)",
     );
     check_function(&Alarm, "a5 b3 a5 w4 w9", "b@3 w4 a@5 w9");
+}
+
+/// A head of [`Alarm`] in one subtask.
+fn alarms(subtask: u32, parallelism: u32) -> (Box<dyn Head>, TaskContext, Probe) {
+    let context = harness::context(subtask, parallelism, &Default::default());
+    let probe = Probe::new(context.stop(), 0);
+    let start = KeyedHeadStart::<Word, String, _, _>::new(key, KeyedProcessStart::new(Alarm, None));
+    let head = harness::head_of(start, Nothing::new(), &context, &probe);
+    (head, context, probe)
+}
+
+#[test]
+fn timers_are_written_behind_the_barrier_while_others_fire_and_come() {
+    let (mut head, context, probe) = alarms(0, 1);
+    let mut frames = Frames::new();
+    let mut register = |head: &mut dyn Head, name: &str, at: i64| {
+        let meta = Meta::NONE.with_hash(String::key_hash(name));
+        let frame = frames.frame([(&(name.to_owned(), at), meta)].into_iter());
+        let progress = head.frame(0, &frame, &mut 0, &mut pace(&context, Mode::Plain));
+        assert_eq!(progress, Progress::Done);
+        frames.give(frame);
+    };
+    let advance = |head: &mut dyn Head, context: &TaskContext, to: i64| {
+        let mut pace = pace(context, Mode::Plain);
+        assert_eq!(head.watermark(Timestamp::from_millis(to), &mut pace), Progress::Done);
+    };
+    let times = |events: Vec<Event>| -> Vec<(i64, String)> {
+        let record = |event| match event {
+            Event::Record(name, meta) => Some((meta.time?.as_millis(), name)),
+            Event::Other(_) => None,
+        };
+        let mut times: Vec<_> = events.into_iter().filter_map(record).collect();
+        times.sort_unstable();
+        times
+    };
+    let keys: Vec<String> = (0..100).map(|number| format!("key {number}")).collect();
+    for (at, name) in (1..).zip(&keys) {
+        register(head.as_mut(), name, at);
+    }
+    // The barrier: nothing of the timers is in what is copied.
+    head.tables(&mut |part| part.table.flip(Scope::Base).unwrap());
+    let mut snapshot = Snapshot::without_tables();
+    head.snapshot(&mut snapshot);
+    assert_eq!(snapshot.keyed_names(), [""; 0]);
+    let (mut buffer, mut is_walking, mut slices) = (Vec::new(), true, 0);
+    while is_walking {
+        is_walking = false;
+        head.tables(&mut |part| {
+            part.table.walk_pieces(100, &mut buffer, &mut |piece| {
+                if !piece.bytes.is_empty() {
+                    snapshot.put(part.name, Some(piece.group), piece.bytes.to_vec());
+                }
+            });
+            is_walking |= part.table.is_walking();
+        });
+        slices += 1;
+        advance(head.as_mut(), &context, slices * 3);
+        register(head.as_mut(), &keys[slices as usize], 1_000 + slices);
+    }
+    assert!(slices > 20, "{slices} slices");
+    assert!(probe.take().len() as i64 >= slices, "others fired meanwhile");
+    let mut fired = Vec::new();
+    for subtask in 0..3 {
+        let (mut head, context, probe) = alarms(subtask, 3);
+        head.restore(&snapshot).unwrap();
+        advance(head.as_mut(), &context, 10_000);
+        fired.extend(times(probe.take()));
+    }
+    fired.sort_unstable();
+    assert_eq!(fired, (1..).zip(keys).collect::<Vec<_>>(), "those of the barrier, each once");
 }

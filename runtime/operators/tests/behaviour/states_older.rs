@@ -4,7 +4,7 @@
 //!   Kept<A, N> at parallelism 2 ─▶ snapshot ─▶ Kept<B, M> at parallelism 3: the same keys tell the same, as `B` and `M` say it
 //! ```
 
-use wiesel_core::{KeyGroup, Meta};
+use wiesel_core::Meta;
 use wiesel_operators::{
     AggregateError, AggregateFunction, AggregatingState, Head, KeyedContext, KeyedProcessFunction,
     ListState, MapState, Progress, ReducingState, Snapshot, StateRegistry, StateTtl, ValueState,
@@ -413,18 +413,7 @@ fn damaged_values_of_an_older_type_are_errors() {
 /// Adds what the tables have changed since the last call.
 fn walk(deployed: &mut Deployed, scope: Scope, into: &mut Snapshot) {
     for (head, ..) in &mut deployed.0 {
-        head.tables(&mut |part| {
-            part.table.flip(scope).unwrap();
-            let mut pieces: Vec<(KeyGroup, Vec<u8>)> = Vec::new();
-            while part.table.is_walking() {
-                part.table.walk_pieces(1_000, &mut Vec::new(), &mut |piece| {
-                    pieces.push((piece.group, piece.bytes.to_vec()));
-                });
-            }
-            for (group, bytes) in pieces.into_iter().filter(|(_, bytes)| !bytes.is_empty()) {
-                into.put(part.name, Some(group), bytes);
-            }
-        });
+        harness::walk(head.as_mut(), scope, into);
     }
 }
 

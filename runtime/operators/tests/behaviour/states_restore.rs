@@ -39,16 +39,7 @@ where
     let mut snapshot = Snapshot::without_tables();
     for (orders, scope) in [(first, Scope::Base), (second, Scope::Increment)] {
         order(&mut *head, &context, orders);
-        head.tables(&mut |part| {
-            part.table.flip(scope).unwrap();
-            while part.table.is_walking() {
-                part.table.walk_pieces(1_000, &mut Vec::new(), &mut |piece| {
-                    if !piece.bytes.is_empty() {
-                        snapshot.put(part.name, Some(piece.group), piece.bytes.to_vec());
-                    }
-                });
-            }
-        });
+        harness::walk(head.as_mut(), scope, &mut snapshot);
     }
     head.snapshot(&mut snapshot);
     snapshot

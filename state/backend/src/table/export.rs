@@ -27,14 +27,14 @@ const WHOLE: u32 = 2;
 /// Magic, version, max parallelism, group.
 const FLAGS_AT: usize = 16;
 
-/// Bytes of one key group, from [`Table::walk_pieces`].
+/// Bytes of one key group, from [`Table::walk_pieces`] or [`TimerQueue::walk_pieces`](crate::TimerQueue::walk_pieces).
 #[derive(Clone, Copy, Debug)]
 pub struct Piece<'p> {
     /// Which group.
     pub group: KeyGroup,
     /// What earlier snapshots say of the group is void. Its other pieces follow at once.
     pub begins: bool,
-    /// For [`Table::import`]. None if there is nothing to say but that the group is void.
+    /// For `import`. None if there is nothing to say but that the group is void.
     pub bytes: &'p [u8],
 }
 
