@@ -8,10 +8,12 @@ use std::path::Path;
 use wiesel_core::{Blame, KeyGroupRange, TaskFailure};
 use wiesel_operators::{COMMITTABLES, Snapshot};
 use wiesel_rpc::RestoredState;
-use wiesel_storage::{CheckpointDirectory, LocalStorage, PartKind, StorageError};
+use wiesel_storage::{CheckpointDirectory, Damage, LocalStorage, PartKind, StorageError};
 
-/// Reads the parts of what is restored, below the job's folder of checkpoints: keyed ones of `groups`, and all others. What was
-/// pre-committed is the JobMaster's to commit.
+use crate::operators::Operators;
+
+/// Reads the parts of what is restored, below the job's folder of checkpoints: keyed ones of `groups`, and all others, for the
+/// operators whose they are. What was pre-committed is the JobMaster's to commit.
 ///
 /// # Errors
 ///
@@ -20,6 +22,7 @@ pub(crate) fn read_state(
     folder: &Path,
     state: &RestoredState,
     groups: KeyGroupRange,
+    operators: &Operators,
 ) -> Result<Snapshot, TaskFailure> {
     let read = || -> Result<Snapshot, StorageError> {
         let directory = CheckpointDirectory::new(LocalStorage::open(folder)?);
@@ -34,9 +37,15 @@ pub(crate) fn read_state(
                     _ if *part.name == *COMMITTABLES => continue,
                     _ => None,
                 };
+                let Some(position) = operators.position_of(part) else {
+                    let what = format!("is of operator `{}`, not of this chain", part.operator);
+                    let field = format!("part `{}`", part.name);
+                    return Err(Damage::new(&file.path, part.offset, field, what).into());
+                };
+                let own = snapshot.of_operator_mut(position);
                 match is_of_another && group.is_none() {
-                    true => snapshot.put_of_another(&part.name, directory.read(file, part)?),
-                    false => snapshot.put(&part.name, group, directory.read(file, part)?),
+                    true => own.put_of_another(&part.name, directory.read(file, part)?),
+                    false => own.put(&part.name, group, directory.read(file, part)?),
                 }
             }
         }

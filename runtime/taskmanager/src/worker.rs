@@ -34,7 +34,7 @@ use wiesel_task::{BuildContext, PartitionPlan, Task, TaskFactory, TaskOptions, T
 use wiesel_wire::FramePool;
 
 use crate::{
-    ChannelEnds, ChannelId, PoolMetrics, precedence::Precedence, slot::Slot,
+    ChannelEnds, ChannelId, PoolMetrics, operators::Operators, precedence::Precedence, slot::Slot,
     state_reader::read_state, writes::Writes,
 };
 
@@ -53,6 +53,8 @@ pub struct WorkerOptions {
     pub sort_bytes_max: usize,
     /// Where there is room for what is more.
     pub tmp_folders: Folders,
+    /// State that the operator with its uid does not keep is dropped.
+    pub allow_non_restored: bool,
 }
 
 /// All that a worker starts with.
@@ -272,16 +274,20 @@ impl Worker {
             .factory
             .build(&mut build)
             .map_err(|failure| failure.uid(context.uid()).subtask(attempt.task.subtask))?;
+        let operators = Operators::of(vertex);
         let mut task = Task::new(context, head, gates, self.spec.options.task);
         if let Some(folder) =
             self.spec.checkpoints.as_ref().filter(|_| !deployment.restore.files.is_empty())
         {
-            let state = read_state(folder, &deployment.restore, deployment.key_groups)?;
+            let groups = deployment.key_groups;
+            let state = read_state(folder, &deployment.restore, groups, &operators)?;
             // What cannot be read as it was written cannot be read the next time either.
-            let restored = task.restore(&state);
+            let is_allowed = self.spec.options.allow_non_restored;
+            let restored =
+                task.restore(&state).and_then(|()| operators.check_restored(&state, is_allowed));
             restored.map_err(|failure| TaskFailure { retryable: false, ..failure })?;
         }
-        Ok(Slot::new(attempt, metrics, task))
+        Ok(Slot::new(attempt, metrics, operators, task))
     }
 
     /// Makes room for the tasks of another attempt of a region, and gives the region's frames. Invariant 4.
