@@ -28,6 +28,7 @@ mod fallbacks;
 mod floods;
 mod memory;
 mod migrations;
+mod recut;
 mod regions;
 mod restores;
 mod savepoints;

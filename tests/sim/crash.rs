@@ -178,6 +178,7 @@ impl Crash {
                 heartbeat_every: Duration::from_millis(10),
                 sort_bytes_max: 1 << 20,
                 tmp_folders: PathBuf::from("/tmp").into(),
+                allow_non_restored: false,
             },
             row_sources: None,
             checkpoints: CheckpointSettings {

@@ -256,6 +256,7 @@ fn simulate(
             heartbeat_every,
             sort_bytes_max: limits.batch_kib.unwrap_or(0) << 10,
             tmp_folders: PathBuf::from(TMP_FOLDER).into(),
+            allow_non_restored: false,
         },
         row_sources: limits.absent_one_in.map(|_| absent_rows as fn(TaskId) -> RowSources),
         checkpoints: CheckpointSettings::off(),

@@ -38,7 +38,7 @@ use wiesel_storage::{
 };
 use wiesel_task::Checkpoints;
 
-use crate::{ClusterError, savepoints::Requests};
+use crate::{ClusterError, claims::Chain, savepoints::Requests};
 
 /// What the configuration says of checkpoints and restarts.
 #[derive(Clone, Debug)]
@@ -137,7 +137,22 @@ pub(crate) struct VertexName {
     pub(crate) operators: Vec<String>,
     pub(crate) parallelism: u32,
     pub(crate) max_parallelism: u32,
+    pub(crate) is_source: bool,
     pub(crate) sink: Option<Box<dyn SinkPreparation>>,
+    /// What its last operator is called.
+    last: String,
+}
+
+impl VertexName {
+    /// What decides which state it continues with.
+    pub(crate) fn chain(&self) -> Chain<'_> {
+        Chain {
+            operators: &self.operators,
+            max_parallelism: self.max_parallelism,
+            is_source: self.is_source,
+            sink: self.sink.as_ref().map(|_| self.last.as_str()),
+        }
+    }
 }
 
 /// The folder of one job, owned by this process.
@@ -192,6 +207,8 @@ impl JobCheckpoints {
             operators: vertex.operators.iter().map(|operator| operator.uid.clone()).collect(),
             parallelism: vertex.parallelism,
             max_parallelism: vertex.max_parallelism,
+            is_source: vertex.is_source,
+            last: vertex.operators.last().map_or_else(String::new, |last| last.name.clone()),
             sink: vertex.factory.sink.clone(),
         });
         let checkpoints = Self {
@@ -377,7 +394,6 @@ impl JobCheckpoints {
                 let handle = completed.tasks.get(&task);
                 SubtaskState {
                     finished: completed.finished.contains(&task),
-                    watermark: Timestamp::MIN,
                     files: handle.map(|handle| handle.files.clone()).unwrap_or_default(),
                 }
             });

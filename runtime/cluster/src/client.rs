@@ -187,6 +187,7 @@ impl MiniCluster {
         let mut cluster = ClusterOptions::from_config(config, &graph)?;
         cluster.checkpoints.fresh = options.fresh;
         cluster.checkpoints.allow_non_restored = options.allow_non_restored;
+        cluster.worker.allow_non_restored = options.allow_non_restored;
         cluster.probe()?;
         let handle_signals = options.handle_signals;
         let Assembly { job, launch, shared, folder } = assemble(graph, &cluster, options)?;

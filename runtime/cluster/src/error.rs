@@ -73,17 +73,12 @@ pub enum ClusterError {
         /// The folder of its checkpoints.
         folder: std::path::PathBuf,
     },
-    /// The checkpoint has state of an operator that the program has not.
+    /// The checkpoint has state of operators that the program has not.
     #[error(
-        "the checkpoint has state of operator `{uid}` ({name}), and the program has no operator with this uid: give it \
-         back its uid, or drop the state with --allowNonRestoredState"
+        "the checkpoint has state that no operator of the program takes, of {0}: give the operators back their uids, or drop the \
+         state with --allowNonRestoredState"
     )]
-    NotRestored {
-        /// The uid.
-        uid: String,
-        /// What it was called.
-        name: String,
-    },
+    NotRestored(crate::Unclaimed),
     /// The key groups of the state are others than those of the job.
     #[error(
         "the checkpoint has {was} key groups for operator `{uid}`, the job {is}: set `pipeline.max-parallelism` to {was}"

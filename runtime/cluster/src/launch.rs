@@ -133,6 +133,7 @@ impl ClusterOptions {
             tmp_folders: config
                 .get(&options::TMP_DIRS)
                 .unwrap_or_else(|| std::env::temp_dir().into()),
+            allow_non_restored: checkpoints.allow_non_restored,
         };
         let credits = config.get(&options::NETWORK_BUFFERS_PER_CHANNEL) as usize;
         Ok(Self { shards, credits, worker, row_sources: None, checkpoints })

@@ -15,6 +15,7 @@
 //! 3. The same launch runs on the machine and in simulation.
 
 mod checkpoints;
+mod claims;
 mod client;
 mod control_socket;
 mod error;
@@ -26,6 +27,7 @@ mod resources;
 mod savepoints;
 
 pub use checkpoints::CheckpointSettings;
+pub use claims::Unclaimed;
 pub use client::{JobClient, JobHandle, JobResult, MiniCluster};
 pub use control_socket::{AskError, ask_job};
 pub use error::ClusterError;

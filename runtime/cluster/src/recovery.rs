@@ -7,20 +7,24 @@
 //!
 //! # What is always true
 //!
-//! 1. A vertex is found again by its uid. State that no vertex takes is an error, unless it is allowed to be dropped.
+//! 1. State is found again by the uid of its operator. What no operator takes is an error, unless it is allowed to be dropped.
 //! 2. Where checkpoints were and none is whole, nothing is started.
 //! 3. What a checkpoint that is passed over has made visible is hidden before the job writes it again.
 
 use std::collections::BTreeSet;
 
 use wiesel_connectors::MachineDiscovery;
-use wiesel_core::{CheckpointId, Mutant, SubtaskIndex, TaskFailure, TaskId, VertexId};
+use wiesel_core::{CheckpointId, Mutant, TaskFailure, VertexId};
 use wiesel_datastream::SinkPreparation;
 use wiesel_jobmanager::CompletedCheckpoint;
 use wiesel_rpc::StateHandle;
 use wiesel_storage::{FileEntry, Manifest, PartKind, StorageError};
 
-use crate::{CheckpointSettings, ClusterError, checkpoints::JobCheckpoints};
+use crate::{
+    CheckpointSettings, ClusterError,
+    checkpoints::{JobCheckpoints, VertexName},
+    claims::{self, Claims},
+};
 
 impl JobCheckpoints {
     /// Asks every sink; a failure is the operator's.
@@ -81,7 +85,7 @@ impl JobCheckpoints {
         Ok(Some(restored))
     }
 
-    /// A manifest as the JobMaster knows it: vertices by position.
+    /// A manifest as the JobMaster knows it: state by the vertices that go on with it.
     pub(crate) fn completed_of(
         &self,
         manifest: &Manifest,
@@ -89,43 +93,19 @@ impl JobCheckpoints {
     ) -> Result<CompletedCheckpoint, ClusterError> {
         let mut completed =
             CompletedCheckpoint { id: CheckpointId(manifest.checkpoint), ..Default::default() };
-        for state in &manifest.vertices {
-            let found = (0_u32..).zip(&self.vertices).find(|(_, vertex)| vertex.uid == state.uid);
-            let Some((index, vertex)) = found else {
-                let has_state = state.subtasks.iter().any(|subtask| !subtask.files.is_empty());
-                if has_state && !allow_non_restored {
-                    let (uid, name) = (state.uid.clone(), state.name.clone());
-                    return Err(ClusterError::NotRestored { uid, name });
-                }
-                tracing::warn!(uid = %state.uid, "its state is dropped: no operator has this uid");
-                continue;
-            };
-            let is_keyed = |file: &FileEntry| {
-                file.parts.iter().any(|part| matches!(part.kind, PartKind::Keyed(_)))
-            };
-            let mut files = state.subtasks.iter().flat_map(|subtask| &subtask.files);
-            if vertex.max_parallelism != state.max_parallelism && files.any(is_keyed) {
-                return Err(ClusterError::MaxParallelism {
-                    uid: state.uid.clone(),
-                    was: state.max_parallelism,
-                    is: vertex.max_parallelism,
-                });
+        let chains: Vec<_> = self.vertices.iter().map(VertexName::chain).collect();
+        let Claims { tasks, enumerators, finished, unclaimed } = claims::claim(manifest, &chains)?;
+        if !unclaimed.is_empty() {
+            if !allow_non_restored {
+                return Err(ClusterError::NotRestored(unclaimed));
             }
-            let vertex = VertexId(index);
-            if let Some(enumerator) = &state.enumerator {
-                completed.enumerators.insert(vertex, enumerator.clone());
-            }
-            for (subtask, state) in (0..).zip(&state.subtasks) {
-                let task = TaskId { vertex, subtask: SubtaskIndex(subtask) };
-                if state.finished {
-                    completed.finished.insert(task);
-                }
-                let committables = self.committables(&state.files)?;
-                let files = state.files.clone();
-                completed
-                    .tasks
-                    .insert(task, StateHandle { files, committables, ..Default::default() });
-            }
+            tracing::warn!("state that no operator of the program takes is dropped: {unclaimed}");
+        }
+        (completed.enumerators, completed.finished) = (enumerators, finished);
+        for (task, files) in tasks {
+            let committables = self.committables(&files)?;
+            let handle = StateHandle { files, committables, ..Default::default() };
+            completed.tasks.insert(task, handle);
         }
         Ok(completed)
     }

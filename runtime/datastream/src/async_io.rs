@@ -85,8 +85,8 @@ impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
         options: AsyncOptions,
         function: F,
     ) -> DataStream<F::Out, S, AsyncWaitTo<C, F>> {
-        self.builder.vertex(self.vertex, |vertex| vertex.needs_helper = true);
-        self.chained("OrderedWait", |chain| AsyncWaitTo::ordered(chain, options, function))
+        let position = self.waits("OrderedWait");
+        self.grown(|chain| AsyncWaitTo::ordered(chain, options, function).at(position))
     }
 
     /// As [`unordered_wait`](Self::unordered_wait), with a function that chooses what to try again and what to say after a
@@ -96,7 +96,17 @@ impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
         options: AsyncOptions,
         function: F,
     ) -> DataStream<F::Out, S, AsyncWaitTo<C, F>> {
-        self.builder.vertex(self.vertex, |vertex| vertex.needs_helper = true);
-        self.chained("UnorderedWait", |chain| AsyncWaitTo::unordered(chain, options, function))
+        let position = self.waits("UnorderedWait");
+        self.grown(|chain| AsyncWaitTo::unordered(chain, options, function).at(position))
+    }
+
+    /// Chains an operator whose records wait for answers; gives its position.
+    fn waits(&self, name: &str) -> usize {
+        let position = self.builder.chained(self.vertex, name);
+        self.builder.vertex(self.vertex, |vertex| {
+            vertex.needs_helper = true;
+            vertex.keeps_state();
+        });
+        position
     }
 }

@@ -35,6 +35,16 @@ pub struct OperatorParts {
     pub name: String,
     /// What the program calls it.
     pub uid: Option<String>,
+    /// It keeps state that a restart has to bring back.
+    pub is_stateful: bool,
+    /// The vertex whose first operator it works for, if it is no operator of the program's.
+    pub serves: Option<usize>,
+}
+
+impl OperatorParts {
+    fn new(name: impl Into<String>) -> Self {
+        Self { name: name.into(), uid: None, is_stateful: false, serves: None }
+    }
 }
 
 /// One vertex: a chain.
@@ -50,8 +60,6 @@ pub struct VertexParts {
     pub single: bool,
     /// Which slots it may share.
     pub slot_sharing_group: Option<String>,
-    /// It keeps state that a restart has to bring back.
-    pub is_stateful: bool,
     /// It is a source that does not end by itself.
     pub is_unbounded: bool,
     /// The chain ends in a sink.
@@ -152,6 +160,15 @@ pub(crate) fn short_type_name<T>() -> String {
     short
 }
 
+impl VertexParts {
+    /// The operator that was chained last keeps state.
+    pub(crate) fn keeps_state(&mut self) {
+        if let Some(operator) = self.operators.last_mut() {
+            operator.is_stateful = true;
+        }
+    }
+}
+
 impl GraphBuilder {
     /// An empty graph.
     pub fn new() -> Self {
@@ -166,7 +183,7 @@ impl GraphBuilder {
     /// Opens a vertex whose first operator is `name`.
     pub(crate) fn open_vertex(&self, name: impl Into<String>) -> usize {
         self.with(|graph| {
-            let operators = vec![OperatorParts { name: name.into(), uid: None }];
+            let operators = vec![OperatorParts::new(name)];
             graph.vertices.push(VertexParts { operators, ..VertexParts::default() });
             graph.vertices.len() - 1
         })
@@ -177,11 +194,23 @@ impl GraphBuilder {
         self.with(|graph| change(&mut graph.vertices[vertex]))
     }
 
-    /// Chains an operator to `vertex`.
-    pub(crate) fn chained(&self, vertex: usize, name: &str) {
+    /// Chains an operator to `vertex`; gives its position there.
+    pub(crate) fn chained(&self, vertex: usize, name: &str) -> usize {
         self.vertex(vertex, |vertex| {
-            vertex.operators.push(OperatorParts { name: name.to_owned(), uid: None });
+            vertex.operators.push(OperatorParts::new(name));
+            vertex.operators.len() - 1
+        })
+    }
+
+    /// Chains what combines records for the operator of vertex `served`, in slices of this size; gives its position.
+    pub(crate) fn combiner(&self, vertex: usize, size_ms: i64, served: usize) -> usize {
+        let position = self.chained(vertex, &format!("PreAggregate({size_ms} ms)"));
+        self.vertex(vertex, |vertex| {
+            vertex.reads_time = true;
+            vertex.keeps_state();
+            vertex.operators[position].serves = Some(served);
         });
+        position
     }
 
     /// Says what the first operator of `vertex` is called.

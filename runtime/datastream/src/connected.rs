@@ -112,8 +112,10 @@ impl<T1: Record, T2: Record> ConnectedStreams<T1, T2> {
     ) -> DataStream<S::Out, S, Nothing<S::Out>> {
         self.builder.name_first(self.vertex, name);
         self.builder.vertex(self.vertex, |vertex| {
-            vertex.is_stateful |= is_stateful;
             vertex.reads_time |= reads_time;
+            if is_stateful {
+                vertex.keeps_state();
+            }
         });
         DataStream {
             builder: self.builder,
@@ -291,7 +293,7 @@ where
     ) -> CoOperatedStream<T1, T2, K, F1, F2, P> {
         self.builder.name_first(self.vertex, name);
         self.builder.vertex(self.vertex, |vertex| {
-            vertex.is_stateful = true;
+            vertex.keeps_state();
             vertex.reads_time |= reads_time;
         });
         DataStream {

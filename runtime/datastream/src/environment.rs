@@ -64,6 +64,7 @@ impl Environment {
         self.builder.vertex(vertex, |vertex| {
             vertex.enumerator = Some(Box::new(start.clone()));
             vertex.is_unbounded = is_unbounded;
+            vertex.keeps_state();
         });
         DataStream {
             builder: self.builder.clone(),
@@ -143,12 +144,14 @@ impl Environment {
             check_folders(&parts.vertices)?;
             let mut graph = StreamGraph::new();
             let mut ids = Vec::with_capacity(parts.vertices.len());
+            let mut next = 0;
             for vertex in &parts.vertices {
                 // An absorbed one has no edge: nobody asks for its number.
-                ids.push(VertexId(graph.vertex_count() as u32));
-                if !vertex.is_absorbed {
-                    graph.add_vertex(stream_vertex(vertex)?);
-                }
+                ids.push(VertexId(next));
+                next += u32::from(!vertex.is_absorbed);
+            }
+            for vertex in parts.vertices.iter().filter(|vertex| !vertex.is_absorbed) {
+                graph.add_vertex(stream_vertex(vertex, &ids)?);
             }
             for edge in &parts.edges {
                 graph.add_edge(stream_edge(edge, &ids));
@@ -181,7 +184,10 @@ fn check_folders(vertices: &[VertexParts]) -> Result<(), GraphError> {
     Ok(())
 }
 
-fn stream_vertex(vertex: &VertexParts) -> Result<StreamVertex<VertexCode>, GraphError> {
+fn stream_vertex(
+    vertex: &VertexParts,
+    ids: &[VertexId],
+) -> Result<StreamVertex<VertexCode>, GraphError> {
     let last = vertex.operators.last().map_or("", |operator| &operator.name);
     let Some(task) = vertex.factory.clone() else {
         return Err(GraphError::OpenStream { operator: last.to_owned() });
@@ -192,18 +198,16 @@ fn stream_vertex(vertex: &VertexParts) -> Result<StreamVertex<VertexCode>, Graph
         sink: vertex.preparation.clone(),
         needs_helper: vertex.needs_helper,
     };
-    let mut operators: Vec<StreamOperator> = vertex
+    let operators: Vec<StreamOperator> = vertex
         .operators
         .iter()
         .map(|operator| StreamOperator {
             name: operator.name.clone(),
             uid: operator.uid.clone(),
-            is_stateful: false,
+            is_stateful: operator.is_stateful,
+            serves: operator.serves.map(|vertex| ids[vertex]),
         })
         .collect();
-    if let Some(head) = operators.first_mut() {
-        head.is_stateful = vertex.is_stateful;
-    }
     let mut stream_vertex = StreamVertex::new(operators, code);
     stream_vertex.parallelism = if vertex.single { Some(1) } else { vertex.parallelism };
     stream_vertex.max_parallelism = vertex.max_parallelism;

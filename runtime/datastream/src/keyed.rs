@@ -55,7 +55,7 @@ impl<F> KeyedInput<F> {
         start: impl FnOnce(F) -> S,
     ) -> DataStream<O, S, Nothing<O>> {
         self.builder.vertex(self.vertex, |vertex| {
-            vertex.is_stateful = true;
+            vertex.keeps_state();
             vertex.reads_time |= reads_time;
             if let Some(operator) = vertex.operators.last_mut() {
                 operator.name = name;
@@ -102,14 +102,10 @@ where
         slices: Tumbling,
         folding: A,
     ) -> KeyedInput<F> {
-        let builder = self.builder();
-        builder.chained(self.producer.vertex, &format!("PreAggregate({} ms)", slices.size_ms()));
-        builder.vertex(self.producer.vertex, |vertex| {
-            vertex.is_stateful = true;
-            vertex.reads_time = true;
-        });
+        let (vertex, served) = (self.producer.vertex, self.vertex);
+        let position = self.builder().combiner(vertex, slices.size_ms(), served);
         self.close_in::<Partial<K, A::Acc>, _>(|chain, key_of| {
-            PreAggregateTo::<C, K, _, A>::new(chain, key_of.clone(), folding, slices)
+            PreAggregateTo::<C, K, _, A>::new(chain, key_of.clone(), folding, slices).at(position)
         })
     }
 

@@ -11,13 +11,21 @@ use wiesel_record::Record;
 use crate::{DataStream, OutputTag};
 
 impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
-    fn note_process<F: ProcessFunction<T>>(&self, function: &F) {
+    fn processed<F: ProcessFunction<T>>(
+        self,
+        function: F,
+        side_slot: Option<usize>,
+    ) -> DataStream<F::Out, S, ProcessTo<C, F>> {
         let mut states = OperatorStateRegistry::default();
         function.initialize_state(&mut states);
+        let position = self.builder.chained(self.vertex, "Process");
         self.builder.vertex(self.vertex, |vertex| {
             vertex.reads_time = true;
-            vertex.is_stateful |= !states.is_empty();
+            if !states.is_empty() {
+                vertex.keeps_state();
+            }
         });
+        self.grown(|chain| ProcessTo::new(chain, function, side_slot).at(position))
     }
 
     /// Processes record by record, with the event time at hand.
@@ -25,8 +33,7 @@ impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
         self,
         function: F,
     ) -> DataStream<F::Out, S, ProcessTo<C, F>> {
-        self.note_process(&function);
-        self.chained("Process", |chain| ProcessTo::new(chain, function, None))
+        self.processed(function, None)
     }
 
     /// As [`process`](Self::process); what the function puts aside is in
@@ -36,8 +43,7 @@ impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
         function: F,
         tag: &OutputTag<F::Side>,
     ) -> DataStream<F::Out, S, ProcessTo<C, F>> {
-        self.note_process(&function);
         let slot = self.builder.declare_side::<F::Side>(self.vertex, tag.id());
-        self.chained("Process", |chain| ProcessTo::new(chain, function, Some(slot)))
+        self.processed(function, Some(slot))
     }
 }

@@ -150,6 +150,8 @@ impl<S: Sink> SinkPreparation for Preparation<S> {
 /// The last link of a chain that ends in a sink.
 pub struct SinkEnd<T: Record, W: SinkWriter<T>> {
     port: WriterPort<T, W>,
+    /// In its chain.
+    position: usize,
     /// Records since the last tick: counted here, so that a push touches nothing but the chain.
     pushed: u64,
 }
@@ -164,11 +166,11 @@ struct WriterPort<T, W> {
 }
 
 impl<T: Record, W: SinkWriter<T>> SinkEnd<T, W> {
-    fn new(writer: W, context: &TaskContext) -> Self {
+    fn new(writer: W, position: usize, context: &TaskContext) -> Self {
         let context = context.clone();
         let port =
             WriterPort { writer, context, is_finished: false, failure: None, types: PhantomData };
-        Self { port, pushed: 0 }
+        Self { port, position, pushed: 0 }
     }
 
     fn count(&mut self) {
@@ -272,8 +274,9 @@ impl<T: Record, W: SinkWriter<T>> Control for SinkEnd<T, W> {
     }
 
     fn snapshot(&mut self, snapshot: &mut Snapshot) {
+        let own = snapshot.of_operator_mut(self.position);
         for committable in self.port.writer.committables() {
-            snapshot.put(COMMITTABLES, None, committable);
+            own.put(COMMITTABLES, None, committable);
         }
     }
 
@@ -323,7 +326,8 @@ impl<T: Record> Encode<T> for Printed {
 impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
     /// Ends the stream in `sink`.
     pub fn sink_to<K: Sink<Record = T>>(self, sink: K) {
-        self.builder.chained(self.vertex, &format!("Sink: {}", sink.describe()));
+        let name = format!("Sink: {}", sink.describe());
+        let position = self.builder.chained(self.vertex, &name);
         self.builder.vertex(self.vertex, |vertex| {
             vertex.preparation = Some(Box::new(Preparation(sink.clone())));
         });
@@ -335,7 +339,7 @@ impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
                 shard: task.shard().clone(),
                 takes_checkpoints: task.takes_checkpoints(),
             };
-            Ok(SinkEnd::new(sink.writer(&context), task))
+            Ok(SinkEnd::new(sink.writer(&context), position, task))
         });
     }
 

@@ -53,6 +53,14 @@ impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
         grow: impl FnOnce(C) -> D,
     ) -> DataStream<O, S, D> {
         self.builder.chained(self.vertex, name);
+        self.grown(grow)
+    }
+
+    /// The same vertex with a longer chain, whose last operator has been said.
+    pub(crate) fn grown<O: Record, D: Chain<S::Out, Out = O>>(
+        self,
+        grow: impl FnOnce(C) -> D,
+    ) -> DataStream<O, S, D> {
         DataStream {
             builder: self.builder,
             vertex: self.vertex,
@@ -147,7 +155,8 @@ impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
         self.chained("TryFlatMap", |chain| TryFlatMapTo::new(chain, function))
     }
 
-    /// Names the last operator: its state is found by this after the program has changed.
+    /// Names the last operator: its state is found by this after the program has changed, also if the operator is in another
+    /// chain then. State whose uid no operator has, or another one, is an error when the job starts, unless `-n` drops it.
     pub fn uid(self, uid: &str) -> Self {
         self.builder.vertex(self.vertex, |vertex| {
             if let Some(operator) = vertex.operators.last_mut() {

@@ -441,7 +441,7 @@ where
         let builder = producer.builder.clone();
         builder.name_first(vertex, &name);
         builder.vertex(vertex, |vertex| {
-            vertex.is_stateful = true;
+            vertex.keeps_state();
             vertex.reads_time = true;
         });
         producer.close_to(Exchange::Global, vertex, 0);

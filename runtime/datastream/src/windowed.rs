@@ -264,7 +264,7 @@ where
         let builder = producer.builder.clone();
         let name = format!("{}All.{what}", options.windows.name());
         builder.vertex(vertex, |vertex| {
-            vertex.is_stateful = true;
+            vertex.keeps_state();
             vertex.reads_time = true;
             if let Some(operator) = vertex.operators.last_mut() {
                 operator.name = name;
@@ -273,13 +273,9 @@ where
         let partials = if pre_aggregates { W::all_partials(&folding, &options) } else { None };
         let start = match partials {
             Some((slices, start)) => {
-                builder.vertex(producer.vertex, |vertex| {
-                    vertex.is_stateful = true;
-                    vertex.reads_time = true;
-                });
-                let name = format!("PreAggregate({} ms)", slices.size_ms());
-                let combined =
-                    producer.chained(&name, |chain| PreAggregateAllTo::new(chain, folding, slices));
+                let position = builder.combiner(producer.vertex, slices.size_ms(), vertex);
+                let combined = producer
+                    .grown(|chain| PreAggregateAllTo::new(chain, folding, slices).at(position));
                 combined.close_to(Exchange::Global, vertex, 0);
                 Either::Second(start)
             }

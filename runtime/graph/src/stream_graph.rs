@@ -82,6 +82,9 @@ pub struct StreamOperator {
     pub uid: Option<String>,
     /// Whether it keeps state that a snapshot must hold.
     pub is_stateful: bool,
+    /// The chain whose head it works for, if it is a part of what the program sees as one operator: a combiner in front of
+    /// a window. Its uid follows from the one of that, wherever it is chained.
+    pub serves: Option<VertexId>,
 }
 
 /// A break between two chains.
@@ -215,7 +218,7 @@ impl<F> StreamVertex<F> {
 impl StreamOperator {
     /// An operator without state and without a uid.
     pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), uid: None, is_stateful: false }
+        Self { name: name.into(), uid: None, is_stateful: false, serves: None }
     }
 
     /// The same with a uid.

@@ -58,10 +58,12 @@ pub(crate) fn job(script: &str) -> JobGraph<()> {
 }
 
 fn operator(text: &str) -> StreamOperator {
+    let (text, serves) = text.split_once('@').map_or((text, None), |(t, v)| (t, Some(v)));
     let (name, uid) =
         text.trim().split_once('#').map_or((text.trim(), None), |(n, u)| (n, Some(u)));
     let operator = StreamOperator::new(name.trim_end_matches('*'));
-    let operator = if name.ends_with('*') { operator.stateful() } else { operator };
+    let mut operator = if name.ends_with('*') { operator.stateful() } else { operator };
+    operator.serves = serves.map(|vertex| VertexId(vertex.trim().parse().unwrap()));
     match uid {
         Some(uid) => operator.uid(uid),
         None => operator,

@@ -9,6 +9,7 @@
 //! 1. No two operators of a job have the same uid.
 //! 2. A generated uid depends on names and on what is upstream; not on parallelism, on vertex numbers or on
 //!    what is downstream.
+//! 3. An operator that serves another one has a uid that follows from the user's for that one: `counts-preaggregate`.
 //!
 //! Stateful operators need a uid of the user's, or `pipeline.auto-generate-uids`. That is on by default while no
 //! state outlives its job; durable state will turn the default off.
@@ -17,7 +18,7 @@ use std::collections::BTreeMap;
 
 use wiesel_core::VertexId;
 
-use crate::{Fingerprint, GraphError, JobOperator, StreamGraph};
+use crate::{Fingerprint, GraphError, JobOperator, StreamGraph, StreamOperator};
 
 /// The operators of each vertex with their uids. `order` has sources before targets.
 pub(crate) fn assign<F>(
@@ -32,6 +33,9 @@ pub(crate) fn assign<F>(
         for operator in &graph.vertices[vertex.index()].operators {
             let uid = match &operator.uid {
                 Some(uid) => uid.clone(),
+                // That one is asked for its uid.
+                None if operator.serves.is_some() => serving(graph, operator, &mut taken)
+                    .unwrap_or_else(|| generate(&operator.name, &before, &mut taken)),
                 None if operator.is_stateful && !auto_generate => {
                     return Err(GraphError::MissingUid { operator: operator.name.clone() });
                 }
@@ -65,6 +69,28 @@ fn given<F>(graph: &StreamGraph<F>) -> Result<BTreeMap<String, String>, GraphErr
     Ok(taken)
 }
 
+/// The uid of an operator that serves another one with a uid of the user's, if nobody has it.
+fn serving<F>(
+    graph: &StreamGraph<F>,
+    operator: &StreamOperator,
+    taken: &mut BTreeMap<String, String>,
+) -> Option<String> {
+    let served = graph.vertices[operator.serves?.index()].operators[0].uid.as_ref()?;
+    let name = operator.name.split('(').next().unwrap_or_default();
+    let uid = format!("{served}-{}", words(name));
+    (!taken.contains_key(&uid)).then(|| {
+        taken.insert(uid.clone(), operator.name.clone());
+        uid
+    })
+}
+
+/// A name as a part of a uid: `sink-lines-in-out`.
+fn words(name: &str) -> String {
+    let word = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
+    let words: String = name.chars().map(word).collect();
+    words.split('-').filter(|word| !word.is_empty()).collect::<Vec<_>>().join("-")
+}
+
 /// What feeds the head of `vertex`: the last uid of each source, with the edge between.
 fn upstream<F>(graph: &StreamGraph<F>, vertex: VertexId, chains: &[Vec<JobOperator>]) -> String {
     let edges = graph.edges.iter().filter(|edge| edge.target == vertex);
@@ -82,12 +108,10 @@ fn upstream<F>(graph: &StreamGraph<F>, vertex: VertexId, chains: &[Vec<JobOperat
 
 /// A uid that nobody has. Twins (equal operators on equal inputs) are numbered in the order of the program.
 fn generate(name: &str, before: &str, taken: &mut BTreeMap<String, String>) -> String {
-    let word = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
-    let words: String = name.chars().map(word).collect();
-    let words: Vec<_> = words.split('-').filter(|word| !word.is_empty()).collect();
+    let words = words(name);
     for twin in 0_u32.. {
         let hash = Fingerprint::of(&format!("{name}\n{twin}\n{before}")).0 as u32;
-        let uid = format!("{}-{hash:08x}", words.join("-"));
+        let uid = format!("{words}-{hash:08x}");
         if !taken.contains_key(&uid) {
             taken.insert(uid.clone(), name.to_owned());
             return uid;
@@ -148,6 +172,21 @@ mod tests {
             "`Window` keeps state but has no uid: add `.uid(\"...\")` after it, or set `pipeline.auto-generate-uids = true`",
         );
         check("src#a / source; Window*#w / from0:HASH", false, "a | w");
+    }
+
+    #[test]
+    fn who_serves_another_is_called_after_it() {
+        let script = "src#a -> PreAggregate(10 ms)*@1 / source; Window*#w / from0:HASH";
+        check(script, false, "a w-preaggregate | w");
+        // Wherever it is chained.
+        let script =
+            "src#a / source; Map -> PreAggregate(10 ms)*@2 / from0; Window*#w / from1:HASH";
+        check(script, false, "a | map-7df17a5f w-preaggregate | w");
+        check(
+            "src#a -> PreAggregate(10 ms)*@1 / source; Window* / from0:HASH",
+            false,
+            "`Window` keeps state but has no uid: add `.uid(\"...\")` after it, or set `pipeline.auto-generate-uids = true`",
+        );
     }
 
     #[test]

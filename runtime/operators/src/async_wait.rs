@@ -33,13 +33,13 @@ use crate::{
 
 /// Results that go on in one go; then the task has a turn again.
 const EMIT_MAX: usize = 64;
+/// The name of records that wait for an answer.
+const STATE: &str = "async-wait";
 /// Of a record in a snapshot: a byte that says whether it has a time, and the time.
 const HEADER_BYTES: usize = 9;
 
 /// Asks about records.
 pub struct AsyncWait<T: Record, F: AsyncFunction<T>, D> {
-    /// The name of its state, which others of the same chain do not have.
-    name: String,
     function: F,
     options: AsyncOptions,
     queue: AsyncQueue<T, F::Results>,
@@ -287,6 +287,7 @@ impl<T: Record, F: AsyncFunction<T>, D: Link<F::Out>> Control for AsyncWait<T, F
 
     fn snapshot(&mut self, snapshot: &mut Snapshot) {
         let mut region = RegionBuf::new();
+        let own = snapshot.of_operator_mut(self.context.position());
         for element in self.queue.iter() {
             if let Err(error) = region.write::<T>(element.record.view(), usize::MAX) {
                 return self.context.fail_runtime("keep a record that is asked about", error);
@@ -296,17 +297,19 @@ impl<T: Record, F: AsyncFunction<T>, D: Link<F::Out>> Control for AsyncWait<T, F
             let time = element.meta.time.map_or(0, Timestamp::as_millis);
             bytes.extend_from_slice(&time.to_le_bytes());
             bytes.extend_from_slice(region.as_bytes());
-            snapshot.put(&self.name, None, bytes);
+            own.put(STATE, None, bytes);
         }
         self.next.snapshot(snapshot);
     }
 
     /// Elements are dealt out round robin: which subtask had them does not matter.
     async fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {
-        let (name, context) = (self.name.clone(), self.context.clone());
-        for bytes in snapshot.dealt(&name, &context) {
-            let (record, meta) = decode::<T>(bytes)?;
-            self.take(record, meta);
+        if let Some(own) = snapshot.of_operator(self.context.position()) {
+            let context = self.context.clone();
+            for bytes in own.dealt(STATE, &context) {
+                let (record, meta) = decode::<T>(bytes)?;
+                self.take(record, meta);
+            }
         }
         self.next.restore(snapshot).await
     }
@@ -348,20 +351,27 @@ pub struct AsyncWaitTo<C, F> {
     function: F,
     options: AsyncOptions,
     is_ordered: bool,
+    position: usize,
 }
 
-clone_builder!([C, F] AsyncWaitTo<C, F> { chain, function, options, is_ordered }
+clone_builder!([C, F] AsyncWaitTo<C, F> { chain, function, options, is_ordered, position }
     where C: Clone, F: Clone);
 
 impl<C, F> AsyncWaitTo<C, F> {
     /// Results come in the order of their records.
     pub fn ordered(chain: C, options: AsyncOptions, function: F) -> Self {
-        Self { chain, function, options, is_ordered: true }
+        Self { chain, function, options, is_ordered: true, position: 0 }
     }
 
     /// Results come when they are there, but on their side of every watermark.
     pub fn unordered(chain: C, options: AsyncOptions, function: F) -> Self {
-        Self { chain, function, options, is_ordered: false }
+        Self { chain, function, options, is_ordered: false, position: 0 }
+    }
+
+    /// It is so far from the head of its chain: whose its state is in a snapshot.
+    #[must_use]
+    pub fn at(self, position: usize) -> Self {
+        Self { position, ..self }
     }
 }
 
@@ -376,7 +386,6 @@ where
 
     fn finish<D: Link<F::Out>>(self, next: D, context: &TaskContext) -> Self::With<D> {
         let link = AsyncWait {
-            name: format!("async-wait-{}", context.number_async_wait()),
             function: self.function,
             options: self.options,
             queue: AsyncQueue::new(self.is_ordered),
@@ -387,7 +396,7 @@ where
             pauses: BTreeSet::new(),
             stopped: None,
             is_ending: false,
-            context: context.clone(),
+            context: context.of_operator(self.position),
             next,
         };
         self.chain.finish(link, context)

@@ -3,7 +3,7 @@
 use std::{
     any::Any,
     cell::{Cell, OnceCell, RefCell},
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     fmt::Display,
     path::PathBuf,
     rc::Rc,
@@ -25,6 +25,8 @@ pub struct TaskContext {
     inner: Rc<Inner>,
     /// Tables hold one key at a time: they have one key group.
     is_of_one_key: bool,
+    /// Of the operator in its chain.
+    position: usize,
 }
 
 /// What a task in batch mode works with.
@@ -55,12 +57,9 @@ struct Inner {
     wake_at: Cell<Option<Nanos>>,
     alignment: SplitAlignment,
     batch: OnceCell<BatchOptions>,
-    /// The names of operator states of all functions of the chain.
-    operator_states: RefCell<BTreeSet<&'static str>>,
     retired: RefCell<Vec<Retired>>,
     /// What polls the futures of this task's operators; made when it is first asked for.
     helper: RefCell<Option<HelperClient>>,
-    async_waits: Cell<u32>,
 }
 
 /// Makes what stands behind a table whose rows are not all in memory.
@@ -92,12 +91,21 @@ impl TaskContext {
             wake_at: Cell::new(None),
             alignment: SplitAlignment::default(),
             batch: OnceCell::new(),
-            operator_states: RefCell::default(),
             retired: RefCell::default(),
             helper: RefCell::new(None),
-            async_waits: Cell::new(0),
         };
-        Self { inner: Rc::new(inner), is_of_one_key: false }
+        Self { inner: Rc::new(inner), is_of_one_key: false, position: 0 }
+    }
+
+    /// That of the operator at `position` of the chain; the head is at 0. Its state is found by that in a snapshot.
+    #[must_use]
+    pub fn of_operator(&self, position: usize) -> Self {
+        Self { position, ..self.clone() }
+    }
+
+    /// Where in its chain the operator is that this was given to.
+    pub fn position(&self) -> usize {
+        self.position
     }
 
     /// Which task this is.
@@ -252,13 +260,6 @@ impl TaskContext {
         self.inner.helper.borrow_mut().get_or_insert_with(HelperClient::in_place).clone()
     }
 
-    /// Numbers the links of a chain that wait for answers, from its end.
-    pub(crate) fn number_async_wait(&self) -> u32 {
-        let number = self.inner.async_waits.get();
-        self.inner.async_waits.set(number + 1);
-        number
-    }
-
     /// Leaves a side output for the operator that was promised slot `slot`.
     pub fn put_side<S: Record>(&self, slot: usize, output: Box<dyn SideOutput<S>>) {
         let taken = self.inner.sides.borrow_mut().insert(slot, Box::new(output));
@@ -279,15 +280,5 @@ impl TaskContext {
     /// What stands behind a new table; nothing if all rows are in memory.
     pub fn row_source(&self) -> Option<Box<dyn RowSource>> {
         self.inner.row_sources.borrow_mut().as_mut().map(|sources| sources())
-    }
-
-    /// Notes that a function of this chain has an operator state of this name; whether it is the first.
-    pub(crate) fn claim_operator_state(&self, name: &'static str) -> bool {
-        self.inner.operator_states.borrow_mut().insert(name)
-    }
-
-    /// Whether a function of this chain has an operator state of this name.
-    pub(crate) fn has_operator_state(&self, name: &str) -> bool {
-        self.inner.operator_states.borrow().contains(name)
     }
 }

@@ -14,7 +14,7 @@
 //!
 //! # What is always true
 //!
-//! 1. A state is found by its name, which is unique in a chain: operators may be added around a function.
+//! 1. A state is found by its name, which is unique in its function: the function may move to another chain.
 //! 2. At the same parallelism each subtask has the list that it had. At another, element `i` of all lists, in the order of
 //!    the subtasks, goes to subtask `i` mod parallelism.
 //! 3. A state that was not registered cannot be used: that is a mistake in the program and panics.
@@ -87,7 +87,7 @@ pub struct OperatorStateRegistry {
 }
 
 impl OperatorStateRegistry {
-    /// Makes `state` a part of what each subtask keeps. Two states of a chain have two names.
+    /// Makes `state` a part of what each subtask keeps. Two states of a function have two names.
     pub fn register(&mut self, state: &impl OperatorState) {
         self.states.push(state.declared());
     }
@@ -111,10 +111,10 @@ impl OperatorStates {
     /// Nothing yet, for these states. A name that is used twice is a failure when the function is opened.
     pub(crate) fn new(registry: OperatorStateRegistry, task: &TaskContext) -> Self {
         let mut failure = None;
-        for state in &registry.states {
-            if !task.claim_operator_state(state.name) {
+        for (at, state) in registry.states.iter().enumerate() {
+            if registry.states[..at].iter().any(|other| other.name == state.name) {
                 let cause = format!(
-                    "two operator states of one chain are called `{}`: rename one",
+                    "two operator states of one function are called `{}`: rename one",
                     state.name
                 );
                 let twice = TaskFailure::new(Blame::Job, "open operator state", cause);
@@ -129,7 +129,7 @@ impl OperatorStates {
     ///
     /// # Errors
     ///
-    /// If two states of the chain have one name.
+    /// If two states of the function have one name.
     pub(crate) fn open(&mut self) -> Result<(), TaskFailure> {
         self.failure.take().map_or(Ok(()), |failure| Err(*failure))
     }
@@ -212,13 +212,6 @@ impl OperatorStates {
         let ours = self.schema(task)?;
         for bytes in snapshot.everyones(STATES) {
             let old = OperatorStateSchema::read(task.uid(), bytes).map_err(table_failure)?;
-            // What another function of the chain has is for that one to check.
-            let concerns_us = |state: &&StateDescriptor| {
-                ours.states().iter().any(|ours| ours.name == state.name)
-                    || !task.has_operator_state(&state.name)
-            };
-            let old = old.states().iter().filter(concerns_us).cloned().collect();
-            let old = OperatorStateSchema::new(task.uid(), old).map_err(table_failure)?;
             ours.check_restore(&old).map_err(table_failure)?;
         }
         for (state, store) in &mut self.states {

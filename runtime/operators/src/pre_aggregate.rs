@@ -307,6 +307,7 @@ where
     /// A part for each slice and key group: a time of the slice, and the rows.
     fn snapshot(&mut self, snapshot: &mut Snapshot) {
         let open = self.slices.iter().map(|slice| (slice.window, &slice.table, 0));
+        let own = snapshot.of_operator_mut(self.context.position());
         let leaving =
             self.leaving.iter().map(|leaving| (leaving.window, &leaving.table, leaving.next));
         for (window, table, first) in leaving.chain(open) {
@@ -316,7 +317,7 @@ where
                 }
                 let mut bytes = window.start.as_millis().to_le_bytes().to_vec();
                 table.export_group(group, &mut bytes);
-                snapshot.put(STATE, None, bytes);
+                own.put(STATE, None, bytes);
             }
         }
         self.next.snapshot(snapshot);
@@ -327,7 +328,9 @@ where
         let damaged = |what: &str| {
             TaskFailure::new(Blame::Environment, "restore combined records", what.to_owned())
         };
-        for part in snapshot.dealt(STATE, &self.context) {
+        let own = snapshot.of_operator(self.context.position());
+        let parts = own.into_iter().flat_map(|own| own.dealt(STATE, &self.context));
+        for part in parts {
             let Some((start, rows)) = part.split_first_chunk::<8>() else {
                 return Err(damaged("it ends within its header"));
             };
@@ -353,13 +356,21 @@ pub struct PreAggregateTo<C, K, F, A> {
     folding: A,
     slices_of: Tumbling,
     rows_max: usize,
+    position: usize,
     types: PhantomData<fn() -> K>,
 }
 
 impl<C, K, F, A> PreAggregateTo<C, K, F, A> {
     /// Combines with `folding` what is in one slice and has one key.
     pub fn new(chain: C, key_of: F, folding: A, slices_of: Tumbling) -> Self {
-        Self { chain, key_of, folding, slices_of, rows_max: ROWS_MAX, types: PhantomData }
+        let (rows_max, position) = (ROWS_MAX, 0);
+        Self { chain, key_of, folding, slices_of, rows_max, position, types: PhantomData }
+    }
+
+    /// It is so far from the head of its chain: whose its state is in a snapshot.
+    #[must_use]
+    pub fn at(self, position: usize) -> Self {
+        Self { position, ..self }
     }
 
     /// Holds at most `rows` keys, at least one.
@@ -369,7 +380,9 @@ impl<C, K, F, A> PreAggregateTo<C, K, F, A> {
     }
 }
 
-clone_builder!([C, K, F, A] PreAggregateTo<C, K, F, A> { chain, key_of, folding, slices_of, rows_max, types }
+clone_builder!([C, K, F, A] PreAggregateTo<C, K, F, A> {
+        chain, key_of, folding, slices_of, rows_max, position, types
+    }
     where C: Clone, F: Clone, A: Clone);
 
 impl<T, C, K, F, A> Chain<T> for PreAggregateTo<C, K, F, A>
@@ -409,7 +422,7 @@ where
             passing: 0,
             watermark: Timestamp::MIN,
             scratch: Vec::new(),
-            context: context.clone(),
+            context: context.of_operator(self.position),
             next,
             types: PhantomData,
         };

@@ -162,6 +162,7 @@ where
     /// A part for each slice: a time of it, how many records, and the accumulator's region.
     fn snapshot(&mut self, snapshot: &mut Snapshot) {
         let mut region = RegionBuf::new();
+        let own = snapshot.of_operator_mut(self.context.position());
         for slice in self.restored.iter().chain(&self.slices) {
             if let Err(error) = region.write::<A::Acc>(slice.acc.view(), ACC_BYTES_MAX) {
                 self.context.fail_runtime("snapshot combined records", error);
@@ -170,7 +171,7 @@ where
             let mut bytes = slice.window.start.as_millis().to_le_bytes().to_vec();
             bytes.extend(slice.weight.to_le_bytes());
             bytes.extend(region.as_bytes());
-            snapshot.put(STATE, None, bytes);
+            own.put(STATE, None, bytes);
         }
         self.next.snapshot(snapshot);
     }
@@ -180,7 +181,9 @@ where
         let damaged = |what: &str| {
             TaskFailure::new(Blame::Environment, "restore combined records", what.to_owned())
         };
-        for part in snapshot.dealt(STATE, &self.context) {
+        let own = snapshot.of_operator(self.context.position());
+        let parts = own.into_iter().flat_map(|own| own.dealt(STATE, &self.context));
+        for part in parts {
             let words = part.split_first_chunk::<8>();
             let words =
                 words.and_then(|(start, rest)| Some((start, rest.split_first_chunk::<8>()?)));
@@ -204,16 +207,24 @@ pub struct PreAggregateAllTo<C, A> {
     chain: C,
     folding: A,
     slices_of: Tumbling,
+    position: usize,
 }
 
 impl<C, A> PreAggregateAllTo<C, A> {
     /// Combines with `folding` what is in one slice.
     pub fn new(chain: C, folding: A, slices_of: Tumbling) -> Self {
-        Self { chain, folding, slices_of }
+        Self { chain, folding, slices_of, position: 0 }
+    }
+
+    /// It is so far from the head of its chain: whose its state is in a snapshot.
+    #[must_use]
+    pub fn at(self, position: usize) -> Self {
+        Self { position, ..self }
     }
 }
 
-clone_builder!([C, A] PreAggregateAllTo<C, A> { chain, folding, slices_of } where C: Clone, A: Clone);
+clone_builder!([C, A] PreAggregateAllTo<C, A> { chain, folding, slices_of, position }
+    where C: Clone, A: Clone);
 
 impl<T, C, A> Chain<T> for PreAggregateAllTo<C, A>
 where
@@ -232,7 +243,7 @@ where
             recent: 0,
             restored: Vec::new(),
             watermark: Timestamp::MIN,
-            context: context.clone(),
+            context: context.of_operator(self.position),
             next,
             types: PhantomData,
         };

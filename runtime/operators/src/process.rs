@@ -229,12 +229,15 @@ impl<T: Record, F: ProcessFunction<T>, D: Link<F::Out>> Control for Process<T, F
     }
 
     fn snapshot(&mut self, snapshot: &mut Snapshot) {
-        self.states.snapshot(&self.context, snapshot);
+        let own = snapshot.of_operator_mut(self.context.position());
+        self.states.snapshot(&self.context, own);
         self.next.snapshot(snapshot);
     }
 
     async fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {
-        self.states.restore(&self.context, snapshot)?;
+        if let Some(own) = snapshot.of_operator(self.context.position()) {
+            self.states.restore(&self.context, own)?;
+        }
         self.next.restore(snapshot).await
     }
 }
@@ -262,12 +265,19 @@ pub struct ProcessTo<C, F> {
     chain: C,
     function: F,
     side_slot: Option<usize>,
+    position: usize,
 }
 
 impl<C, F> ProcessTo<C, F> {
     /// Processes with `function`; what it puts aside goes to the output in `side_slot`.
     pub fn new(chain: C, function: F, side_slot: Option<usize>) -> Self {
-        Self { chain, function, side_slot }
+        Self { chain, function, side_slot, position: 0 }
+    }
+
+    /// It is so far from the head of its chain: whose its state is in a snapshot.
+    #[must_use]
+    pub fn at(self, position: usize) -> Self {
+        Self { position, ..self }
     }
 }
 
@@ -283,12 +293,13 @@ where
     fn finish<D: Link<F::Out>>(self, next: D, context: &TaskContext) -> Self::With<D> {
         let mut states = OperatorStateRegistry::default();
         self.function.initialize_state(&mut states);
+        let own = context.of_operator(self.position);
         let link = Process {
             function: self.function,
-            states: OperatorStates::new(states, context),
+            states: OperatorStates::new(states, &own),
             side: self.side_slot.and_then(|slot| context.take_side::<F::Side>(slot)),
             watermark: Timestamp::MIN,
-            context: context.clone(),
+            context: own,
             next,
             types: PhantomData,
         };

@@ -2,8 +2,21 @@
 //!
 //! A part is opaque bytes that its operator wrote. Keyed parts carry their key group, so that a snapshot
 //! taken at one parallelism is restored at another by handing each subtask all parts of its groups.
+//!
+//! ```text
+//!   chain      KeyBy.window ─▶ Map ─▶ Process ─▶ Sink
+//!   snapshot   its parts              of 2       of 3        what the head writes is at 0, as what the task itself does
+//! ```
+//!
+//! # What is always true
+//!
+//! 1. A part belongs to the operator that wrote it, wherever in a chain that is: no other one sees it.
+//! 2. What was read is known: whoever restores asks what was [`unread`](Snapshot::unread).
 
-use std::collections::BTreeMap;
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use wiesel_core::{KeyGroup, KeyGroupRange};
 
@@ -12,7 +25,7 @@ use crate::TaskContext;
 /// The parts that say what the sinks of a chain have pre-committed. The JobMaster reads them too: it commits.
 pub const COMMITTABLES: &str = "committables";
 
-/// The state of one or several subtasks of one vertex.
+/// The state of one or several subtasks of one vertex: that of the head, and of each operator behind it.
 ///
 /// ```
 /// use wiesel_core::{KeyGroup, KeyGroupRange};
@@ -30,7 +43,22 @@ pub struct Snapshot {
     is_without_tables: bool,
     /// What other subtasks have, and go on with. There if the parts are those of one subtask, which continues with them.
     others: Option<BTreeMap<String, Vec<Vec<u8>>>>,
+    /// Of operators behind the head, by their position in the chain.
+    links: BTreeMap<usize, Snapshot>,
+    read: Read,
 }
+
+/// The names that somebody has asked for. No part of the state.
+#[derive(Clone, Debug, Default)]
+struct Read(RefCell<BTreeSet<String>>);
+
+impl PartialEq for Read {
+    fn eq(&self, _other: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Read {}
 
 impl Snapshot {
     /// One that tables and timers are not put into: they are walked.
@@ -47,6 +75,50 @@ impl Snapshot {
         Self { others: Some(BTreeMap::new()), ..Self::default() }
     }
 
+    /// That of the operator at `position`, of which there may be nothing. The head is at 0.
+    pub fn of_operator(&self, position: usize) -> Option<&Self> {
+        if position == 0 { Some(self) } else { self.links.get(&position) }
+    }
+
+    /// That of the operator at `position`, to add to.
+    pub fn of_operator_mut(&mut self, position: usize) -> &mut Self {
+        if position == 0 {
+            return self;
+        }
+        let others = self.others.as_ref().map(|_| BTreeMap::new());
+        let is_without_tables = self.is_without_tables;
+        self.links.entry(position).or_insert_with(|| Self {
+            is_without_tables,
+            others,
+            ..Self::default()
+        })
+    }
+
+    /// Those of all operators that have any, by position.
+    pub fn operators(&self) -> impl Iterator<Item = (usize, &Self)> {
+        let links = self.links.iter().map(|(position, link)| (*position, link));
+        std::iter::once((0, self)).chain(links)
+    }
+
+    /// What no operator has asked for: the position of the operator whose it was, and the name.
+    pub fn unread(&self) -> Vec<(usize, &str)> {
+        let mut unread = Vec::new();
+        for (position, own) in self.operators() {
+            let read = own.read.0.borrow();
+            let names = own.parts.keys().map(|(name, _)| name.as_str());
+            unread.extend(names.filter(|name| !read.contains(*name)).map(|name| (position, name)));
+        }
+        unread.dedup();
+        unread
+    }
+
+    fn is_asked_for(&self, name: &str) {
+        let mut read = self.read.0.borrow_mut();
+        if !read.contains(name) {
+            read.insert(name.to_owned());
+        }
+    }
+
     /// Adds an operator part that another subtask has, which runs on with it: the snapshot is [`of_one`](Self::of_one).
     pub fn put_of_another(&mut self, name: &str, bytes: Vec<u8>) {
         let others = self.others.get_or_insert_default();
@@ -60,11 +132,12 @@ impl Snapshot {
 
     /// The keyed parts of `name` whose group is in `range`, in group order.
     pub fn keyed(&self, name: &str, range: KeyGroupRange) -> impl Iterator<Item = &[u8]> {
+        self.is_asked_for(name);
         let (from, to) = ((name.to_owned(), Some(range.first)), (name.to_owned(), Some(range.end)));
         self.parts.range(from..to).flat_map(|(_, parts)| parts.iter().map(Vec::as_slice))
     }
 
-    /// All parts, by name and then by key group.
+    /// The parts of the head, by name and then by key group.
     pub fn parts(&self) -> impl Iterator<Item = (&str, Option<KeyGroup>, &[u8])> {
         self.parts.iter().flat_map(|((name, group), parts)| {
             let group = group.map(KeyGroup);
@@ -82,6 +155,7 @@ impl Snapshot {
 
     /// The operator parts of `name`: of all subtasks or, of one that goes on where it was, its own.
     pub fn operator(&self, name: &str) -> impl Iterator<Item = &[u8]> {
+        self.is_asked_for(name);
         self.parts.get(&(name.to_owned(), None)).into_iter().flatten().map(Vec::as_slice)
     }
 
@@ -111,15 +185,18 @@ impl Snapshot {
         for (name, parts) in other.parts {
             self.parts.entry(name).or_default().extend(parts);
         }
+        for (position, link) in other.links {
+            self.of_operator_mut(position).merge(link);
+        }
     }
 
-    /// Gives back the memory of the parts of a name and key group; says whether there were any.
+    /// Gives back the memory of the parts of a name and key group, of any operator; says whether there were any.
     pub fn drop_one(&mut self) -> bool {
-        self.parts.pop_first().is_some()
+        self.parts.pop_first().is_some() || self.links.values_mut().any(Self::drop_one)
     }
 
     /// Whether nothing was put.
     pub fn is_empty(&self) -> bool {
-        self.parts.is_empty()
+        self.parts.is_empty() && self.links.values().all(Self::is_empty)
     }
 }

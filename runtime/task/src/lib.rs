@@ -23,5 +23,5 @@ mod turn;
 
 pub use factory::{BuildContext, PartitionPlan, TaskFactory, TaskWiring};
 pub use output::PartitionOutput;
-pub use task::{Cut, Task, Walked};
+pub use task::{Cut, Task, WATERMARK, Walked};
 pub use turn::{Checkpoints, TaskOptions, Turn};

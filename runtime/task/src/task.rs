@@ -33,7 +33,7 @@ use wiesel_exchange::{
 use wiesel_operators::{Head, Mail, OutputPort, Pace, Polled, Progress, Status, TaskContext};
 
 use barriers::Barriers;
-pub use barriers::Cut;
+pub use barriers::{Cut, WATERMARK};
 pub use walks::Walked;
 use walks::Walks;
 

@@ -14,6 +14,7 @@
 //! 3. A task that is over, however, has given back its gates, its partitions and its frames.
 
 mod channels;
+mod operators;
 mod pool_metrics;
 mod precedence;
 mod restores;

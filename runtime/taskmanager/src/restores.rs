@@ -25,7 +25,10 @@ use wiesel_rpc::Attempt;
 use wiesel_shard::{Quantum, Stepped, Steps, pause};
 use wiesel_task::Task;
 
-use crate::slot::{Slot, unpanicked};
+use crate::{
+    operators::Operators,
+    slot::{Slot, unpanicked},
+};
 
 /// All of a worker, in the order in which they were deployed.
 #[derive(Default)]
@@ -33,11 +36,18 @@ pub(crate) struct Restores {
     queue: VecDeque<Restore>,
 }
 
+/// Which task it is whose state is on its way in.
+pub(crate) struct Restoring {
+    pub(crate) attempt: Attempt,
+    pub(crate) metrics: Arc<TaskMetrics>,
+    pub(crate) operators: Operators,
+    /// What no operator asks for is dropped.
+    pub(crate) allow_non_restored: bool,
+}
+
 /// A task whose state is on its way in.
 pub(crate) struct Restore {
-    attempt: Attempt,
-    uid: String,
-    metrics: Arc<TaskMetrics>,
+    of: Restoring,
     work: Steps<Result<Task, TaskFailure>>,
     mail: Vec<Mail>,
 }
@@ -48,22 +58,23 @@ pub(crate) type Restored = (Attempt, Result<(Slot, Vec<Mail>), TaskFailure>);
 impl Restore {
     /// Of a task, with what `read` gives.
     pub(crate) fn new(
-        attempt: Attempt,
-        uid: &str,
-        metrics: Arc<TaskMetrics>,
+        of: Restoring,
         mut task: Task,
         read: impl Future<Output = Result<Snapshot, TaskFailure>> + 'static,
     ) -> Self {
+        let (operators, allow_non_restored) = (of.operators.clone(), of.allow_non_restored);
         let work = Steps::new(async move {
             let mut state = read.await?;
             let restored = task.restore(&state).await;
+            let restored =
+                restored.and_then(|()| operators.check_restored(&state, allow_non_restored));
             restored.map_err(|failure| TaskFailure { retryable: false, ..failure })?;
             while state.drop_one() {
                 pause().await;
             }
             Ok(task)
         });
-        Self { attempt, uid: uid.to_owned(), metrics, work, mail: Vec::new() }
+        Self { of, work, mail: Vec::new() }
     }
 
     /// Gives everything back. A panic on the way is part of what is being cleaned up.
@@ -81,18 +92,18 @@ impl Restores {
 
     /// Whether a task is among them.
     pub(crate) fn has(&self, task: TaskId) -> bool {
-        self.queue.iter().any(|restore| restore.attempt.task == task)
+        self.queue.iter().any(|restore| restore.of.attempt.task == task)
     }
 
     /// Takes one out that is not wanted any more.
     pub(crate) fn take(&mut self, attempt: Attempt) -> Option<Restore> {
-        let at = self.queue.iter().position(|restore| restore.attempt == attempt)?;
+        let at = self.queue.iter().position(|restore| restore.of.attempt == attempt)?;
         self.queue.remove(at)
     }
 
     /// Keeps a message for its task. Gives it back if that is not here.
     pub(crate) fn hold(&mut self, attempt: Attempt, mail: Mail) -> Option<Mail> {
-        match self.queue.iter_mut().find(|restore| restore.attempt == attempt) {
+        match self.queue.iter_mut().find(|restore| restore.of.attempt == attempt) {
             Some(restore) => {
                 restore.mail.push(mail);
                 None
@@ -112,14 +123,15 @@ impl Restores {
             Err(failure) => Err(TaskFailure { retryable: false, ..failure }),
         };
         let Some(restore) = self.queue.pop_front() else { return Stepped::Waiting };
-        let attempt = restore.attempt;
+        let attempt = restore.of.attempt;
         let result = match result {
             Ok(task) => {
-                let Restore { metrics, mail, .. } = restore;
-                Ok((Slot::new(attempt, metrics, task), mail))
+                let Restore { of: Restoring { metrics, operators, .. }, mail, .. } = restore;
+                Ok((Slot::new(attempt, metrics, operators, task), mail))
             }
             Err(failure) => {
-                let named = failure.uid(&restore.uid).subtask(attempt.task.subtask);
+                let uid = restore.of.operators.uid_of(0, "");
+                let named = failure.uid(uid).subtask(attempt.task.subtask);
                 restore.dispose();
                 Err(named)
             }

@@ -16,7 +16,7 @@ use wiesel_rpc::Attempt;
 use wiesel_shard::Quantum;
 use wiesel_task::{Cut, Task, Turn};
 
-use crate::{state_files::StateFiles, state_writer::StateWriter};
+use crate::{operators::Operators, state_files::StateFiles, state_writer::StateWriter};
 
 /// A step of a walk, between two looks at the clock. In simulation a few rows: its tables are small.
 const WALK_BYTES: usize = if cfg!(sim) { 128 } else { 4 << 10 };
@@ -26,14 +26,21 @@ pub(crate) struct Slot {
     pub(crate) attempt: Attempt,
     pub(crate) metrics: Arc<TaskMetrics>,
     task: Task,
+    pub(crate) operators: Operators,
     /// Where its state is.
     pub(crate) files: StateFiles,
     pub(crate) is_started: bool,
 }
 
 impl Slot {
-    pub(crate) fn new(attempt: Attempt, metrics: Arc<TaskMetrics>, task: Task) -> Self {
-        Self { attempt, metrics, task, files: StateFiles::default(), is_started: false }
+    pub(crate) fn new(
+        attempt: Attempt,
+        metrics: Arc<TaskMetrics>,
+        operators: Operators,
+        task: Task,
+    ) -> Self {
+        let files = StateFiles::default();
+        Self { attempt, metrics, task, operators, files, is_started: false }
     }
 
     /// Whether it reads no other task's output.

@@ -158,7 +158,7 @@ mod tests {
                 PartOf::Checkpoint => PartKind::List,
                 PartOf::Group(_, group) => PartKind::Keyed(*group),
             };
-            writer.part("rows", kind, path.as_bytes());
+            writer.part("counts", "rows", kind, path.as_bytes());
         }
         writer.finish(path).1
     }

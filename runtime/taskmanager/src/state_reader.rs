@@ -6,10 +6,12 @@ use wiesel_core::{Blame, KeyGroupRange, TaskFailure};
 use wiesel_operators::{COMMITTABLES, Snapshot};
 use wiesel_rpc::RestoredState;
 use wiesel_shard::Shard;
-use wiesel_storage::{PartKind, RingReader};
+use wiesel_storage::{Damage, PartKind, RingReader};
 
-/// Reads the parts of what is restored, below the job's folder of checkpoints: keyed ones of `groups`, and all others. What was
-/// pre-committed is the JobMaster's to commit.
+use crate::operators::Operators;
+
+/// Reads the parts of what is restored, below the job's folder of checkpoints: keyed ones of `groups`, and all others, for the
+/// operators whose they are. What was pre-committed is the JobMaster's to commit.
 ///
 /// # Errors
 ///
@@ -19,9 +21,13 @@ pub(crate) fn read_state(
     folder: &Path,
     state: &RestoredState,
     groups: KeyGroupRange,
+    operators: &Operators,
 ) -> impl Future<Output = Result<Snapshot, TaskFailure>> + 'static {
     let (mut reader, state) = (RingReader::new(shard.io(), folder), state.clone());
+    let operators = operators.clone();
     async move {
+        let failed =
+            |error| TaskFailure::new(Blame::Environment, "read the state of a task", error);
         let mut snapshot =
             if state.own.is_some() { Snapshot::of_one() } else { Snapshot::default() };
         for (at, file) in state.files.iter().enumerate() {
@@ -33,12 +39,16 @@ pub(crate) fn read_state(
                     _ if *part.name == *COMMITTABLES => continue,
                     _ => None,
                 };
-                let bytes = reader.read(file, part).await.map_err(|error| {
-                    TaskFailure::new(Blame::Environment, "read the state of a task", error)
-                })?;
+                let Some(position) = operators.position_of(part) else {
+                    let what = format!("is of operator `{}`, not of this chain", part.operator);
+                    let field = format!("part `{}`", part.name);
+                    return Err(failed(Damage::new(&file.path, part.offset, field, what).into()));
+                };
+                let bytes = reader.read(file, part).await.map_err(failed)?;
+                let own = snapshot.of_operator_mut(position);
                 match is_of_another && group.is_none() {
-                    true => snapshot.put_of_another(&part.name, bytes),
-                    false => snapshot.put(&part.name, group, bytes),
+                    true => own.put_of_another(&part.name, bytes),
+                    false => own.put(&part.name, group, bytes),
                 }
             }
         }

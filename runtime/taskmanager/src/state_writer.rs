@@ -25,7 +25,10 @@ use wiesel_storage::{
 };
 use wiesel_task::Walked;
 
-use crate::state_files::{Advance, Contents, PartOf, StateFiles};
+use crate::{
+    operators::Operators,
+    state_files::{Advance, Contents, PartOf, StateFiles},
+};
 
 /// What waits for the disk before a walk does.
 const QUEUED_BYTES: u64 = 1 << 20;
@@ -58,6 +61,7 @@ pub(crate) struct StateWriter {
     entry: Option<FileEntry>,
     written_bytes: u64,
     contents: Contents,
+    operators: Operators,
     /// The table that is walked: its name, header, and number.
     table: (String, Vec<u8>, u32),
     committables: Vec<Vec<u8>>,
@@ -85,6 +89,7 @@ impl StateWriter {
         folder: &Path,
         attempt: Attempt,
         checkpoint: CheckpointId,
+        operators: &Operators,
         snapshot: &Snapshot,
     ) -> Self {
         let TaskId { vertex, subtask } = attempt.task;
@@ -102,14 +107,20 @@ impl StateWriter {
             entry: None,
             written_bytes: 0,
             contents: Contents::default(),
+            operators: operators.clone(),
             table: (String::new(), Vec::new(), 0),
-            committables: snapshot.operator(COMMITTABLES).map(<[u8]>::to_vec).collect(),
+            committables: Vec::new(),
             pause: Pause::default(),
             has_ended: false,
             is_abandoned: false,
         };
-        for (name, group, bytes) in snapshot.parts() {
-            state_writer.part(name, kind_of(name, group), PartOf::Checkpoint, bytes);
+        for (position, own) in snapshot.operators() {
+            let committables = own.operator(COMMITTABLES).map(<[u8]>::to_vec);
+            state_writer.committables.extend(committables);
+            for (name, group, bytes) in own.parts() {
+                let kind = kind_of(name, group);
+                state_writer.part(position, name, kind, PartOf::Checkpoint, bytes);
+            }
         }
         state_writer
     }
@@ -140,7 +151,8 @@ impl StateWriter {
                     return;
                 }
                 if piece.begins || self.contents.parts.last() != Some(&of) {
-                    self.part(name, PartKind::Keyed(piece.group), of, header);
+                    // Tables are those of the head.
+                    self.part(0, name, PartKind::Keyed(piece.group), of, header);
                 }
                 self.append(piece.bytes);
             }
@@ -233,9 +245,9 @@ impl StateWriter {
         }
     }
 
-    fn part(&mut self, name: &str, kind: PartKind, of: PartOf, bytes: &[u8]) {
+    fn part(&mut self, position: usize, name: &str, kind: PartKind, of: PartOf, bytes: &[u8]) {
         let Some(writer) = &mut self.writer else { return };
-        writer.begin(name, kind);
+        writer.begin(self.operators.uid_of(position, name), name, kind);
         self.contents.parts.push(of);
         self.append(bytes);
     }

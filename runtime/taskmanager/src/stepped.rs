@@ -24,7 +24,7 @@ use wiesel_shard::{Shard, at_once};
 use wiesel_task::{BuildContext, Checkpoints, PartitionPlan, Task, TaskFactory, TaskOptions, Turn};
 use wiesel_wire::FramePool;
 
-use crate::{slot::Slot, worker::partitioner_of};
+use crate::{operators::Operators, slot::Slot, worker::partitioner_of};
 
 /// Frames in flight per channel: few, so that what leads to backpressure in a job does so in a test.
 const CREDITS: usize = 4;
@@ -126,7 +126,11 @@ impl SteppedTasks {
                 at_once(made.restore(state))?;
             }
             let attempt = wiesel_rpc::Attempt { task, number: 0 };
-            tasks.push((task.vertex, Slot::new(attempt, metrics, made), false));
+            tasks.push((
+                task.vertex,
+                Slot::new(attempt, metrics, Operators::of(vertex), made),
+                false,
+            ));
         }
         // Back to front, as a job is: a task that opens may not be read before its reader is there.
         tasks.iter_mut().rev().try_for_each(|(_, slot, _)| slot.start())?;

@@ -54,6 +54,8 @@ pub struct WorkerOptions {
     pub sort_bytes_max: usize,
     /// Where there is room for what is more.
     pub tmp_folders: Folders,
+    /// State that the operator with its uid does not keep is dropped.
+    pub allow_non_restored: bool,
 }
 
 /// All that a worker starts with.

@@ -89,7 +89,9 @@ impl Writes {
                     reports.push_back(ToJobMaster::Decline(attempt, checkpoint, declined));
                     continue;
                 };
-                let mut writer = StateWriter::new(shard, folder, attempt, checkpoint, &snapshot);
+                let operators = &slot.operators;
+                let mut writer =
+                    StateWriter::new(shard, folder, attempt, checkpoint, operators, &snapshot);
                 (writer.pause, writer.has_ended) = (pause, has_ended);
                 self.writers.push(writer);
             }

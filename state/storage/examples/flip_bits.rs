@@ -87,16 +87,18 @@ fn checkpoint(state_bytes: usize) -> (Vec<(Vec<u8>, FileEntry)>, Manifest) {
         for name in ["counts", "timers"] {
             for group in 0..64 {
                 let bytes: Vec<u8> = (0..part_bytes).map(|_| random()).collect();
-                writer.part(name, PartKind::Keyed(KeyGroup(subtask * 64 + group)), &bytes);
+                writer.part(
+                    "counts",
+                    name,
+                    PartKind::Keyed(KeyGroup(subtask * 64 + group)),
+                    &bytes,
+                );
             }
         }
         files.push(writer.finish(&format!("chk-1/0-{subtask}.data")));
     }
-    let subtasks = files.iter().map(|(_, entry)| SubtaskState {
-        finished: false,
-        watermark: Timestamp::from_millis(7),
-        files: vec![entry.clone()],
-    });
+    let subtasks =
+        files.iter().map(|(_, entry)| SubtaskState { finished: false, files: vec![entry.clone()] });
     let vertex = VertexState {
         uid: "counts".to_owned(),
         name: "Count".to_owned(),

@@ -50,9 +50,9 @@ fn block_sum(offset: u64, len: [u8; 4], payload: &[u8]) -> u32 {
 /// use wiesel_storage::{DataFileWriter, PartKind, read_part};
 ///
 /// let mut writer = DataFileWriter::new();
-/// writer.part("counts", PartKind::Keyed(KeyGroup(3)), b"rows of group 3");
+/// writer.part("counts", "window", PartKind::Keyed(KeyGroup(3)), b"rows of group 3");
 /// let mut file = writer.take();                     // written while the next part is made
-/// writer.part("counts", PartKind::Keyed(KeyGroup(4)), b"rows of group 4");
+/// writer.part("counts", "window", PartKind::Keyed(KeyGroup(4)), b"rows of group 4");
 /// let (rest, entry) = writer.finish("chk-7/1-0.data");
 /// file.extend(rest);
 ///
@@ -85,18 +85,23 @@ impl DataFileWriter {
         Self { bytes, base: 0, hasher: blake3::Hasher::new(), parts: Vec::new(), hashed: 0 }
     }
 
-    /// Adds a part.
-    pub fn part(&mut self, name: &str, kind: PartKind, bytes: &[u8]) {
-        self.begin(name, kind);
+    /// Adds a part of the operator with this uid.
+    pub fn part(&mut self, operator: &str, name: &str, kind: PartKind, bytes: &[u8]) {
+        self.begin(operator, name, kind);
         self.append(bytes);
     }
 
     /// Begins a part; its bytes follow.
-    pub fn begin(&mut self, name: &str, kind: PartKind) {
-        // Most parts have the name of the part before.
-        let last = self.parts.last().map(|part| &part.name).filter(|last| ***last == *name);
-        let name = last.map_or_else(|| Arc::from(name), Arc::clone);
-        self.parts.push(PartEntry { name, kind, offset: self.len(), stored_len: 0, len: 0 });
+    pub fn begin(&mut self, operator: &str, name: &str, kind: PartKind) {
+        // Most parts have the names of the part before.
+        let of_last = |of: fn(&PartEntry) -> &Arc<str>, text: &str| {
+            let last = self.parts.last().map(of).filter(|last| ***last == *text);
+            last.map_or_else(|| Arc::from(text), Arc::clone)
+        };
+        let operator = of_last(|part| &part.operator, operator);
+        let name = of_last(|part| &part.name, name);
+        let offset = self.len();
+        self.parts.push(PartEntry { operator, name, kind, offset, stored_len: 0, len: 0 });
     }
 
     /// Adds bytes to the part that was begun last, in blocks of their own.
@@ -203,7 +208,8 @@ impl<'p> PartReader<'p> {
     }
 
     fn damage(&self, at: u64, what: String) -> Damage {
-        let field = format!("part `{}`, {}", self.part.name, self.part.kind);
+        let PartEntry { name, operator, kind, .. } = self.part;
+        let field = format!("part `{name}` of `{operator}`, {kind}");
         Damage::new(self.path, self.part.offset + at, field, what)
     }
 

@@ -1,16 +1,17 @@
 //! What a checkpoint consists of: the contents of `_metadata`.
 //!
 //! ```text
-//!   Manifest ── vertex `counts` ── subtask 0 ── file chk-7/1-0.data ── part counts, key group 3, bytes 16..90
+//!   Manifest ── vertex `counts` ── subtask 0 ── file chk-7/1-0.data ── part window of counts, key group 3, bytes 16..90
 //!                      │               │
-//!              enumerator's state   watermark; or finished, without state
+//!              enumerator's state   or finished, without state
 //! ```
 //!
 //! # What is always true
 //!
 //! 1. A manifest names every file with its length and hash, and every part with its place. A file that none names is of
 //!    no checkpoint.
-//! 2. The state of an operator is found by uid and name, never by its position in the graph.
+//! 2. The state of an operator is found by its uid and name, never by its position in the graph, nor by the vertex that it
+//!    was in: a chain may be cut elsewhere the next time.
 //!
 //! `manifest/codec.rs` has the bytes.
 
@@ -55,9 +56,9 @@ pub struct Manifest {
 /// The state of a vertex: a chain of operators.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VertexState {
-    /// The uid by which it is found at restore.
+    /// What messages call it.
     pub uid: String,
-    /// What it is called.
+    /// The names of its operators, joined by arrows.
     pub name: String,
     /// The uids of its operators, in order of the chain.
     pub operators: Vec<String>,
@@ -76,8 +77,6 @@ pub struct VertexState {
 pub struct SubtaskState {
     /// Whether it had finished: then it has no files.
     pub finished: bool,
-    /// Its watermark.
-    pub watermark: Timestamp,
     /// Where its parts are. Later files come after earlier ones (an increment after its base).
     pub files: Vec<FileEntry>,
 }
@@ -95,9 +94,11 @@ pub struct FileEntry {
     pub parts: Vec<PartEntry>,
 }
 
-/// A part of a file: opaque bytes that an operator wrote.
+/// A part of a file: opaque bytes that an operator wrote, or its task.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PartEntry {
+    /// The uid of the operator. Empty: the task's own.
+    pub operator: Arc<str>,
     /// The operator's name for it.
     pub name: Arc<str>,
     /// What it is.

@@ -1,6 +1,9 @@
 //! A manifest as text, and what is different between two.
 
-use std::fmt::Write;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write,
+};
 
 use crate::{FileEntry, Kind, Manifest, SubtaskState, VertexState};
 
@@ -26,24 +29,32 @@ pub fn inspect(manifest: &Manifest) -> String {
             line(&mut text, 1, format!("enumerator {} bytes", enumerator.len()));
         }
         for (index, subtask) in vertex.subtasks.iter().enumerate() {
-            let SubtaskState { finished, watermark, files } = subtask;
-            let state =
-                if *finished { "finished".to_owned() } else { format!("watermark {watermark}") };
-            line(&mut text, 1, format!("subtask {index}: {state}"));
+            let SubtaskState { finished, files } = subtask;
+            let state = if *finished { ": finished" } else { "" };
+            line(&mut text, 1, format!("subtask {index}{state}"));
             files.iter().for_each(|file| line(&mut text, 2, describe(file)));
         }
     }
     text
 }
 
-/// `chk-7/1-0.data: 90 bytes, 3 parts of counts, BLAKE3 0123456789abcdef`.
+/// `chk-7/1-0.data: 90 bytes, 3 parts, of counts: types, window; BLAKE3 0123456789abcdef`.
 fn describe(file: &FileEntry) -> String {
-    let mut names: Vec<&str> = file.parts.iter().map(|part| &*part.name).collect();
-    names.sort_unstable();
-    names.dedup();
-    let (len, parts, names) = (file.len, file.parts.len(), names.join(", "));
+    let mut names = BTreeMap::<&str, BTreeSet<&str>>::new();
+    for part in &file.parts {
+        names.entry(&part.operator).or_default().insert(&part.name);
+    }
+    let of_operator = |(operator, names): (&str, BTreeSet<&str>)| {
+        let names = names.into_iter().collect::<Vec<_>>().join(", ");
+        match operator {
+            "" => format!("of the task: {names}"),
+            operator => format!("of {operator}: {names}"),
+        }
+    };
+    let names = names.into_iter().map(of_operator).collect::<Vec<_>>().join("; ");
+    let (len, parts) = (file.len, file.parts.len());
     let hash = &file.hash.to_string()[..16];
-    format!("{}: {len} bytes, {parts} parts of {names}, BLAKE3 {hash}", file.path)
+    format!("{}: {len} bytes, {parts} parts, {names}; BLAKE3 {hash}", file.path)
 }
 
 /// What is different in `newer`: a line each, without any if nothing is. Files count as equal when their bytes are.
@@ -92,10 +103,6 @@ fn diff_vertex(text: &mut String, before: &VertexState, after: &VertexState) {
     }
     for (index, subtask) in after.subtasks.iter().enumerate() {
         let Some(other) = before.subtasks.get(index) else { continue };
-        let (was, is) = (other.watermark, subtask.watermark);
-        if was != is {
-            line(text, 0, format!("vertex `{uid}`, subtask {index}: watermark {was} -> {is}"));
-        }
         if other.finished != subtask.finished {
             line(
                 text,

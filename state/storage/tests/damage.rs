@@ -63,7 +63,7 @@ fn every_flipped_bit_is_found_and_named_and_the_checkpoint_before_is_used() {
         "hash of the manifest",
         "header",
         "part `counts`",
-        "part `offsets`, split",
+        "part `offsets` of `counts`, split",
     ] {
         assert!(fields.contains(field), "no bit damaged `{field}`: {fields:?}");
     }

@@ -36,7 +36,12 @@ impl Program for Task {
         if let Some(writer) = &mut self.writer
             && file.queued_bytes() < 64 << 10
         {
-            writer.part("counts", PartKind::Keyed(KeyGroup(self.parts)), &bytes_of(self.parts));
+            writer.part(
+                "counts",
+                "counts",
+                PartKind::Keyed(KeyGroup(self.parts)),
+                &bytes_of(self.parts),
+            );
             file.push(writer.take());
             self.parts += 1;
             if self.parts == 3 {
@@ -177,7 +182,7 @@ fn a_savepoint_is_whole_where_it_is_moved_to() {
     assert_eq!(name, "savepoint-ab12cd-9");
     let storage = LocalStorage::open(folder.path().join("deep").join(&name)).expect("made");
     let entry = write(&storage.path_of("0-0.data").expect("a plain name")).expect("written");
-    let subtask = SubtaskState { finished: false, watermark: Timestamp::MIN, files: vec![entry] };
+    let subtask = SubtaskState { finished: false, files: vec![entry] };
     let vertex = VertexState {
         uid: "counts".into(),
         name: "Count".into(),

@@ -274,7 +274,7 @@ fn errors_panics_and_silence_fail_the_job_with_one_message() {
 fn state_of_something_else_is_refused() {
     let restore = |bytes: Vec<u8>| {
         let mut snapshot = Snapshot::default();
-        snapshot.put("async-wait-0", None, bytes);
+        snapshot.put("async-wait", None, bytes);
         let mut bench = bench(&clock(), (0, 1), |context, probe| {
             async_link!(ordered, options(2), Ask::default(), context, probe)
         });
@@ -286,7 +286,7 @@ fn state_of_something_else_is_refused() {
     good.push(1, Some(5));
     let mut snapshot = Snapshot::default();
     good.link.snapshot(&mut snapshot);
-    let bytes = snapshot.operator("async-wait-0").next().expect("a record").to_vec();
+    let bytes = snapshot.operator("async-wait").next().expect("a record").to_vec();
     assert_eq!(restore(bytes.clone()), Ok(()));
     let damage = |change: &dyn Fn(&mut Vec<u8>)| {
         let mut bytes = bytes.clone();

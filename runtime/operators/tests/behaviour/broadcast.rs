@@ -391,7 +391,7 @@ fn states_of_other_types_and_damage_are_errors() {
     assert_eq!(
         format!("{failure}: {}", failure.source),
         "could not open operator state (operator `op`): \
-         two operator states of one chain are called `factors`: rename one"
+         two operator states of one function are called `factors`: rename one"
     );
     // Each byte of each part: an error or other numbers, and nothing panics.
     let mut refused = 0;

@@ -269,6 +269,7 @@ impl<'b> Run<'b> {
             let mut head = (self.build)(&context, &probe);
             if let Some(snapshot) = snapshot {
                 at_once(head.restore(snapshot)).unwrap();
+                assert!(snapshot.unread().is_empty(), "nobody reads {:?}", snapshot.unread());
             }
             head.open().unwrap();
             let started = context.shard().now();

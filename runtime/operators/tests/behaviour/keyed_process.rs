@@ -6,6 +6,7 @@ use wiesel_operators::{
     Nothing, Progress, Snapshot, StateRegistry, TaskContext, TimeDomain, ValueState, side_output,
 };
 use wiesel_record::{Key, Out};
+use wiesel_shard::at_once;
 use wiesel_state::Scope;
 
 use crate::harness::{self, Event, Frames, KEYED, Mode, Probe, Word, key, pace, show_time};
@@ -339,7 +340,7 @@ fn timers_are_written_behind_the_barrier_while_others_fire_and_come() {
     let mut fired = Vec::new();
     for subtask in 0..3 {
         let (mut head, context, probe) = alarms(subtask, 3);
-        head.restore(&snapshot).unwrap();
+        at_once(head.restore(&snapshot)).unwrap();
         advance(head.as_mut(), &context, 10_000);
         fired.extend(times(probe.take()));
     }

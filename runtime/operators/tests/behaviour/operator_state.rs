@@ -209,7 +209,8 @@ impl ProcessFunction<Word> for InTwos {
 
 fn chained(context: &TaskContext, probe: &Probe, names: [&'static str; 2]) -> Box<dyn Head> {
     let [first, second] = names.map(|name| InTwos(OperatorListState::new(name)));
-    let chain = ProcessTo::new(ProcessTo::new(Nothing::<Word>::new(), first, None), second, None);
+    let chain = ProcessTo::new(Nothing::<Word>::new(), first, None).at(1);
+    let chain = ProcessTo::new(chain, second, None).at(2);
     harness::head_of(FrameStart::<Word>::new(), chain, context, probe)
 }
 
@@ -220,30 +221,79 @@ fn every_function_of_a_chain_has_lists_of_its_own() {
     let build = |context: &TaskContext, probe: &Probe| chained(context, probe, ["two", "one"]);
     harness::check(&build, SINGLE, "a1 !1 b2 c3 !1 d4 e5 f6 g7 h8", "a1 b2 c3 d4 e5 f6 g7 h8");
 
+    // Also if both call them the same.
+    let build = |context: &TaskContext, probe: &Probe| chained(context, probe, ["one", "one"]);
+    harness::check(&build, SINGLE, "a1 !1 b2 c3 !1 d4 e5 f6 g7 h8", "a1 b2 c3 d4 e5 f6 g7 h8");
+}
+
+/// Has two lists of one name.
+#[derive(Clone)]
+struct Twice;
+
+impl ProcessFunction<Word> for Twice {
+    type Out = Word;
+    type Side = ();
+
+    fn initialize_state(&self, states: &mut OperatorStateRegistry) {
+        states.register(&HELD);
+        states.register(&HELD);
+    }
+
+    fn process(
+        &mut self,
+        _word: (&str, i64),
+        _context: &mut ProcessContext<'_, ()>,
+        _out: &mut dyn Out<Word>,
+    ) -> Result<(), AggregateError> {
+        Ok(())
+    }
+}
+
+#[test]
+fn two_lists_of_a_function_have_two_names() {
     let context = harness::context(0, 1, &Default::default());
-    let failure = chained(&context, &Probe::new(context.stop(), 0), ["one", "one"]).open();
-    let failure = failure.unwrap_err();
+    let probe = Probe::new(context.stop(), 0);
+    let chain = ProcessTo::new(Nothing::<Word>::new(), Twice, None);
+    let mut head = harness::head_of(FrameStart::<Word>::new(), chain, &context, &probe);
+    let failure = head.open().unwrap_err();
     assert_eq!(
         format!("{failure}: {}", failure.source),
         "could not open operator state (operator `op`): \
-         two operator states of one chain are called `one`: rename one"
+         two operator states of one function are called `held`: rename one"
     );
 }
 
 #[test]
-fn a_list_of_another_chain_is_an_error() {
+fn a_list_that_a_function_does_not_have_is_an_error() {
+    let build = |context: &TaskContext, probe: &Probe| chained(context, probe, ["one", "two"]);
+    let snapshot = harness::snapshot(&build, "a1 b2 c3");
+    let restore = |names| {
+        let context = harness::context(0, 1, &Default::default());
+        let probe = Probe::new(context.stop(), 0);
+        let restored = at_once(chained(&context, &probe, names).restore(&snapshot));
+        restored.map_err(|failure| failure.source.to_string())
+    };
+    restore(["one", "two"]).unwrap();
+    let gone = |name| {
+        Err(format!(
+            "operator `op`, state `{name}`: the checkpoint has it and the program does not; \
+             declare it, if only to clear it"
+        ))
+    };
+    assert_eq!(restore(["one", "three"]), gone("two"));
+    assert_eq!(restore(["two", "one"]), gone("one"));
+}
+
+/// Nobody is at the second position any more, and somebody else is at the first.
+#[test]
+fn what_no_operator_has_read_is_known() {
     let build = |context: &TaskContext, probe: &Probe| chained(context, probe, ["one", "two"]);
     let snapshot = harness::snapshot(&build, "a1 b2 c3");
     let context = harness::context(0, 1, &Default::default());
-    let restore = |names| {
-        at_once(chained(&context, &Probe::new(context.stop(), 0), names).restore(&snapshot))
-    };
-    restore(["two", "one"]).unwrap();
-    let context = harness::context(0, 1, &Default::default());
-    let mut head = chained(&context, &Probe::new(context.stop(), 0), ["one", "three"]);
-    assert_eq!(
-        at_once(head.restore(&snapshot)).unwrap_err().source.to_string(),
-        "operator `op`, state `two`: the checkpoint has it and the program does not; \
-         declare it, if only to clear it"
-    );
+    let probe = Probe::new(context.stop(), 0);
+    let chain = ProcessTo::new(Nothing::<Word>::new(), InTwos(OperatorListState::new("one")), None);
+    let mut head = harness::head_of(FrameStart::<Word>::new(), chain.at(1), &context, &probe);
+    assert_eq!(snapshot.unread().len(), 4);
+    at_once(head.restore(&snapshot)).unwrap();
+    assert_eq!(snapshot.unread(), [(2, "operator.state/two"), (2, "operator.states")]);
 }

@@ -25,8 +25,8 @@ use wiesel_operators::{Mail, Snapshot};
 use super::{Phase, Step, Task};
 use crate::alignment::{Alignment, Arrival};
 
-/// The part of a task's state that says how far its event time had come.
-const WATERMARK: &str = "watermark";
+/// The part of a task's state that says how far its event time had come. It is of no operator.
+pub const WATERMARK: &str = "watermark";
 
 /// The state of a task as of one checkpoint.
 #[derive(Debug)]
@@ -256,7 +256,8 @@ impl Task {
     }
 
     /// Continues from `snapshot`, in steps ([`wiesel_shard::Steps`]). Event time is where it was in the subtask that was
-    /// furthest behind: what was late stays late, and nothing is late that was not.
+    /// furthest behind: what was late stays late, and nothing is late that was not. That of a source is made anew by what it
+    /// reads.
     ///
     /// # Errors
     ///
@@ -274,6 +275,7 @@ impl Task {
         }
         // The end of event time is not a place to go on from: what ended it has been drained, and there is more now.
         let within = Timestamp::MIN.as_millis() + 1..Timestamp::MAX.as_millis();
+        let least = least.filter(|_| !self.gates.is_empty());
         if let Some(watermark) = least.filter(|least| within.contains(&least.as_millis())) {
             self.valve = WatermarkValve::restored(self.gates.len(), watermark);
             self.watermark = Some(watermark);

@@ -295,7 +295,7 @@ mod tests {
     use std::time::Duration;
 
     use wiesel_core::{Nanos, SubtaskIndex, TaskFailure, TaskId, Timestamp, TriggerKind, VertexId};
-    use wiesel_operators::{OutputPort, Pace, Polled, Snapshot, Status};
+    use wiesel_operators::{OutputPort, Pace, Polled, Restoring, Snapshot, Status};
     use wiesel_shard::Shard;
     use wiesel_state::TimerQueue;
     use wiesel_wire::Frame;
@@ -352,8 +352,8 @@ mod tests {
         fn tables(&mut self, visit: &mut VisitTable<'_>) {
             visit(TablePart { name: NAME, header: &[], table: &mut self.timers });
         }
-        fn restore(&mut self, _: &Snapshot) -> Result<(), TaskFailure> {
-            Ok(())
+        fn restore<'r>(&'r mut self, _: &'r Snapshot) -> Restoring<'r> {
+            Box::pin(async { Ok(()) })
         }
     }
 

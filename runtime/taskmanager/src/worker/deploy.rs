@@ -24,7 +24,8 @@ use wiesel_wire::FramePool;
 use super::Worker;
 use crate::{
     ChannelId,
-    restores::Restore,
+    operators::Operators,
+    restores::{Restore, Restoring},
     slot::{Slot, unpanicked},
     state_reader::read_state,
 };
@@ -48,15 +49,22 @@ impl Worker {
     pub(super) fn deploy(&mut self, deployment: &TaskDeployment) -> Result<(), TaskFailure> {
         let attempt = deployment.attempt;
         let built = unpanicked("deploy a task", || self.build(deployment)).flatten();
-        let uid = self.spec.graph.vertex(attempt.task.vertex).uid();
+        let vertex = self.spec.graph.vertex(attempt.task.vertex);
         let (task, metrics) =
-            built.map_err(|failure| failure.uid(uid).subtask(attempt.task.subtask))?;
-        let state = &deployment.restore;
+            built.map_err(|failure| failure.uid(vertex.uid()).subtask(attempt.task.subtask))?;
+        let (state, operators) = (&deployment.restore, Operators::of(vertex));
         match self.spec.checkpoints.as_ref().filter(|_| !state.files.is_empty()) {
-            None => self.is_deployed(Slot::new(attempt, metrics, task)),
+            None => self.is_deployed(Slot::new(attempt, metrics, operators, task)),
             Some(folder) => {
-                let read = read_state(&self.shard, folder, state, deployment.key_groups);
-                self.restores.add(Restore::new(attempt, uid, metrics, task, read));
+                let groups = deployment.key_groups;
+                let read = read_state(&self.shard, folder, state, groups, &operators);
+                let restored = Restoring {
+                    attempt,
+                    metrics,
+                    operators,
+                    allow_non_restored: self.spec.options.allow_non_restored,
+                };
+                self.restores.add(Restore::new(restored, task, read));
             }
         }
         Ok(())

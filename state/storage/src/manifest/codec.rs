@@ -24,8 +24,8 @@ use crate::{
     bytes::{Reader, Writer},
 };
 
-/// The version of what is written. Older ones are read; there are none yet.
-pub const FORMAT_VERSION: u32 = 1;
+/// The version of what is written. Others are refused: in version 1 a part did not say which operator of its vertex it was of.
+pub const FORMAT_VERSION: u32 = 2;
 
 const MAGIC: [u8; 8] = *b"WSLMETA1";
 const HEADER_BYTES: usize = 28;
@@ -37,6 +37,9 @@ const VERTEX: u8 = 2;
 const ENUMERATOR: u8 = 3;
 const SUBTASK: u8 = 4;
 const FILE: u8 = 5;
+
+/// The fewest bytes of a name in a file's section: those of the operator, and of its part.
+const NAME_BYTES: usize = 4 + 4;
 
 /// The fewest bytes of a part in a file's section: name, kind, group, and three lengths.
 const PART_BYTES: usize = 4 + 1 + 2 + 3 * 8;
@@ -72,7 +75,6 @@ impl Manifest {
             for subtask in &vertex.subtasks {
                 out.section(SUBTASK, |w| {
                     w.u8(u8::from(subtask.finished));
-                    w.u64(subtask.watermark.as_millis() as u64);
                     w.count(subtask.files.len());
                 });
                 for file in &subtask.files {
@@ -112,7 +114,6 @@ impl SubtaskState {
     pub fn encode(&self) -> Vec<u8> {
         let mut w = Writer::default();
         w.u8(u8::from(self.finished));
-        w.u64(self.watermark.as_millis() as u64);
         w.count(self.files.len());
         self.files.iter().for_each(|file| write_file(&mut w, file));
         w.0
@@ -126,11 +127,10 @@ impl SubtaskState {
     pub fn decode(bytes: &[u8]) -> Result<Self, Damage> {
         let mut r = Reader::new("acknowledgement", "subtask".to_owned(), bytes, 0);
         let finished = r.flag("finished")?;
-        let watermark = Timestamp::from_millis(r.i64("watermark")?);
         let files = r.count(PART_BYTES, "files")?;
         let files = (0..files).map(|_| read_file(&mut r)).collect::<Result<_, _>>()?;
         r.end()?;
-        Ok(Self { finished, watermark, files })
+        Ok(Self { finished, files })
     }
 }
 
@@ -161,7 +161,6 @@ fn read_vertex(sections: &mut Reading, index: usize) -> Result<VertexState, Dama
     for subtask in 0..count {
         let mut r = sections.next(SUBTASK, &format!("subtask {subtask} of vertex {index}"))?;
         let finished = r.flag("finished")?;
-        let watermark = Timestamp::from_millis(r.i64("watermark")?);
         let files = sections.count(&mut r, "files")?;
         r.end()?;
         let files = (0..files).map(|file| {
@@ -172,7 +171,7 @@ fn read_vertex(sections: &mut Reading, index: usize) -> Result<VertexState, Dama
             Ok(file)
         });
         let files = files.collect::<Result<_, Damage>>()?;
-        subtasks.push(SubtaskState { finished, watermark, files });
+        subtasks.push(SubtaskState { finished, files });
     }
     Ok(VertexState { uid, name, operators, parallelism, max_parallelism, enumerator, subtasks })
 }
@@ -185,16 +184,20 @@ fn write_file(w: &mut Writer, file: &FileEntry) {
     let mut places = BTreeMap::new();
     let mut names = Vec::new();
     for part in &file.parts {
-        places.entry(&*part.name).or_insert_with(|| {
-            names.push(&*part.name);
+        let name = (&*part.operator, &*part.name);
+        places.entry(name).or_insert_with(|| {
+            names.push(name);
             names.len() - 1
         });
     }
     w.count(names.len());
-    names.iter().for_each(|name| w.text(name));
+    for (operator, name) in names {
+        w.text(operator);
+        w.text(name);
+    }
     w.count(file.parts.len());
     for part in &file.parts {
-        w.count(places[&*part.name]);
+        w.count(places[&(&*part.operator, &*part.name)]);
         let (kind, group) = match part.kind {
             PartKind::Keyed(group) => (0, group.0),
             PartKind::List => (1, 0),
@@ -215,16 +218,20 @@ fn read_file(r: &mut Reader) -> Result<FileEntry, Damage> {
     let path = r.text("path")?.to_owned();
     let len = r.u64("length")?;
     let hash = Hash(r.array("hash")?);
-    let names = r.count(4, "names")?;
-    let names = (0..names).map(|_| r.text("name").map(Arc::from));
-    let names: Vec<Arc<str>> = names.collect::<Result<_, _>>()?;
+    let names = r.count(NAME_BYTES, "names")?;
+    let names = (0..names).map(|_| {
+        let operator = r.text("operator")?;
+        Ok((Arc::from(operator), Arc::from(r.text("name")?)))
+    });
+    let names: Vec<(Arc<str>, Arc<str>)> = names.collect::<Result<_, Damage>>()?;
     let count = r.count(PART_BYTES, "parts")?;
     let mut parts = Vec::with_capacity(count);
     for _ in 0..count {
         let before = r.clone();
         let name = r.u32("name of a part")? as usize;
         let name = names.get(name).cloned();
-        let name = name.ok_or_else(|| before.damage("name of a part", "is none of the names"))?;
+        let (operator, name) =
+            name.ok_or_else(|| before.damage("name of a part", "is none of the names"))?;
         let (kind, group) = (r.u8("kind of a part")?, KeyGroup(r.u16("key group")?));
         let kind = match kind {
             0 => PartKind::Keyed(group),
@@ -240,7 +247,7 @@ fn read_file(r: &mut Reader) -> Result<FileEntry, Damage> {
         if offset.checked_add(stored_len).is_none_or(|end| end > len) || part_len > stored_len {
             return Err(before.damage("place of a part", "is outside of its file"));
         }
-        parts.push(PartEntry { name, kind, offset, stored_len, len: part_len });
+        parts.push(PartEntry { operator, name, kind, offset, stored_len, len: part_len });
     }
     Ok(FileEntry { path, len, hash, parts })
 }
@@ -309,7 +316,7 @@ impl<'a> Reading<'a> {
         }
         if version != FORMAT_VERSION {
             let what = format!(
-                "is {version}, this build reads {FORMAT_VERSION}: use the build that wrote it"
+                "is {version}, this build reads {FORMAT_VERSION}: use the build that wrote it, or begin anew"
             );
             return Err(damage(8, "header: version", what));
         }
@@ -378,6 +385,7 @@ mod tests {
 
     fn manifest() -> Manifest {
         let part = |name: &str, kind, offset| PartEntry {
+            operator: if name == "all" { "a" } else { "counts" }.into(),
             name: name.into(),
             kind,
             offset,
@@ -395,7 +403,7 @@ mod tests {
         ];
         let file =
             FileEntry { path: "chk-7/0-0.data".into(), len: 152, hash: Hash([9; 32]), parts };
-        let subtask = |finished, files| SubtaskState { finished, watermark: Timestamp::MIN, files };
+        let subtask = |finished, files| SubtaskState { finished, files };
         let vertex = VertexState {
             uid: "counts".into(),
             name: "Zähler".into(),
@@ -432,7 +440,7 @@ mod tests {
         // Part of the format: a change here needs a new version, and a reader of this one.
         let bytes = manifest().encode();
         let hash = Hash::of(&bytes).to_string();
-        assert_eq!((bytes.len(), &hash[..16]), (590, "611ee3f5a19af892"));
+        assert_eq!((bytes.len(), &hash[..16]), (629, "0ab401381e097c6f"));
     }
 
     /// Sums and hash made right again: what a decoder meets that was fed by something else.
@@ -478,12 +486,11 @@ mod tests {
     fn counts_are_checked_before_memory_is_taken() {
         let mut huge = Writer::default();
         huge.u8(0);
-        huge.u64(0);
         huge.u32(u32::MAX);
         let error = SubtaskState::decode(&huge.0).expect_err("too many");
         assert_eq!(
             error.to_string(),
-            "acknowledgement, byte 9, subtask: files: is 4294967295, but only 0 bytes are left"
+            "acknowledgement, byte 1, subtask: files: is 4294967295, but only 0 bytes are left"
         );
     }
 }
