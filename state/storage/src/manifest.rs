@@ -31,16 +31,16 @@ pub enum Kind {
     Savepoint,
 }
 
-/// Whether a job goes on from a checkpoint.
+/// Whether a job goes on from a checkpoint. The numbers are part of the format.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Ending {
     /// It does.
     #[default]
-    Open,
+    Open = 0,
     /// It had processed all its input.
-    AllRead,
+    AllRead = 1,
     /// It was stopped, and its event time ended: what sources had not read is read from the savepoint alone.
-    Drained,
+    Drained = 2,
 }
 
 /// A checkpoint.

@@ -80,9 +80,13 @@ impl Machine {
             starting.push((spec, thread, is_ready, go));
         }
         for (spec, _, is_ready, _) in &starting {
-            let broken = |_| StartError::Executor {
+            let broken = |_| {
+                StartError::Executor {
                 name: spec.name.clone(),
-                message: "its thread ended while it was made".to_owned(),
+                // Glommio panics where the system gives it no descriptor for a look at the ring.
+                message: "its thread ended while it was made; if the limit on open files is low, raise it (ulimit -n)"
+                    .to_owned(),
+            }
             };
             is_ready.recv().map_err(broken)??;
         }

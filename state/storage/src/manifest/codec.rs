@@ -54,11 +54,7 @@ impl Manifest {
             w.u8(u8::from(self.kind == Kind::Savepoint));
             w.u64(self.triggered.as_millis() as u64);
             w.u64(self.completed.as_millis() as u64);
-            w.u8(match self.ending {
-                Ending::Open => 0,
-                Ending::AllRead => 1,
-                Ending::Drained => 2,
-            });
+            w.u8(self.ending as u8);
             w.count(self.vertices.len());
         });
         for vertex in &self.vertices {
