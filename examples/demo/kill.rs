@@ -66,9 +66,10 @@ impl Encode<Trend> for Lines {
 
 /// Starts it, kills it, starts it again, and compares its files with `expected`, the lines of a job that nobody killed.
 pub(crate) fn show(asked: &Asked, expected: Vec<String>, folder: &Path) -> Result<(), String> {
-    eprintln!(
+    say!(
         "a kill: {} posts in {} s into files, in a process of its own",
-        asked.posts, asked.seconds
+        asked.posts,
+        asked.seconds
     );
     let folder = folder.join("killed");
     fs::create_dir(&folder).map_err(|error| format!("cannot make a folder: {error}"))?;
@@ -81,9 +82,9 @@ pub(crate) fn show(asked: &Asked, expected: Vec<String>, folder: &Path) -> Resul
     let was_running = is_running(&mut first)?;
     first.kill().and_then(|()| first.wait()).map_err(|error| format!("cannot kill it: {error}"))?;
     if !was_running {
-        eprintln!("  it had ended before it could be killed: give it more --seconds");
+        say!("  it had ended before it could be killed: give it more --seconds");
     } else if let Some(checkpoint) = newest_checkpoint(&folder) {
-        eprintln!(
+        say!(
             "  killed with SIGKILL after {:.1} s, behind checkpoint {checkpoint}: {} lines are visible; started again",
             started.elapsed().as_secs_f64(),
             lines(&folder)?.len()
@@ -104,7 +105,7 @@ pub(crate) fn show(asked: &Asked, expected: Vec<String>, folder: &Path) -> Resul
             expected.iter().filter(|line| found.binary_search(line).is_err()).count()
         ));
     }
-    eprintln!("  {} lines in its files: those of the first part, each of them once", found.len());
+    say!("  {} lines in its files: those of the first part, each of them once", found.len());
     Ok(())
 }
 

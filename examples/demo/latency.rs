@@ -54,7 +54,7 @@ pub(crate) fn measure(
         }
     }
     let ms = |quantile: f64| histogram.value_at_quantile(quantile) as f64 / 1e6;
-    eprintln!(
+    say!(
         "latency at {job}, from when the post that closed a window was due to its last line written:\n  \
          p50 {:.2} ms   p99 {:.2} ms   p99.9 {:.2} ms   max {:.2} ms   ({} windows)",
         ms(0.5),

@@ -23,6 +23,13 @@ use wiesel::{
     prelude::*,
 };
 
+/// A line on standard error. That nobody reads it (`demo 2>&1 | head`) is no reason to panic, as `eprintln` does.
+macro_rules! say {
+    ($($what:tt)+) => {
+        let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("{}\n", format_args!($($what)+)));
+    };
+}
+
 mod kill;
 mod latency;
 #[allow(dead_code, reason = "its `main` is another program's")]
@@ -189,7 +196,8 @@ impl Asked {
                 "--rate" => &mut asked.rate,
                 "--seconds" => &mut asked.seconds,
                 "--to-files" => {
-                    asked.to_files = arguments.next().cloned();
+                    let folder = arguments.next().ok_or("`--to-files` needs a folder")?;
+                    asked.to_files = Some(folder.clone());
                     continue;
                 }
                 flag if flag.starts_with("--") => {
@@ -222,7 +230,7 @@ fn read(file: &str) -> Result<Vec<Post>, String> {
 }
 
 fn fail(code: i32, wrong: &str) -> ! {
-    eprintln!("Error: {wrong}");
+    say!("Error: {wrong}");
     process::exit(code)
 }
 
@@ -243,5 +251,6 @@ mod tests {
             Err("`--rate` needs a number from 1 to 100,000,000: `--rate 1000`".to_owned())
         );
         assert!(parse("--demo").is_err());
+        assert_eq!(parse("--to-files"), Err("`--to-files` needs a folder".to_owned()));
     }
 }

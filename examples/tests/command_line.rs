@@ -41,18 +41,30 @@ fn a_wrong_configuration_is_2() {
     check(
         &["--parallelism", "0"],
         2,
-        "`parallelism.default` is `0` (from -D on the command line): must be between 1 and 32768, for example `4`",
+        "`parallelism.default` is `0` (from --parallelism on the command line): must be between 1 and 32768, for example `4`",
     );
     check(
         &["--parallelism", "many"],
         2,
-        "`parallelism.default` is `many` (from -D on the command line): must be a whole number or `auto`, for \
+        "`parallelism.default` is `many` (from --parallelism on the command line): must be a whole number or `auto`, for \
          example `4`",
     );
     check(
         &["-D", "paralelism.default=3"],
         2,
         "unknown key `paralelism.default` (from -D on the command line): did you mean `parallelism.default`?",
+    );
+    check(
+        &["-D", "execution.checkpointing.interval=1s"],
+        2,
+        "job `trending hashtags` did not start: checkpoints need a folder: set `execution.checkpointing.dir`, as in -D \
+         execution.checkpointing.dir=checkpoints",
+    );
+    check(
+        &["-s", "nowhere", "-D", "execution.runtime-mode=batch"],
+        2,
+        "job `trending hashtags` did not start: a job in batch mode has no checkpoints and starts from none: leave out \
+         `execution.state-recovery.path` (-s), or set `execution.runtime-mode` to `streaming`",
     );
     check(
         &["--config", "no-such.toml"],
@@ -118,7 +130,7 @@ fn input_that_is_not_there_or_cannot_be_read_is_1() {
         &["--", &missing],
         1,
         &format!(
-            "{start} {missing} (operator `posts`): look at {missing}: No such file or directory (os error 2)"
+            "{start} {missing} (operator `posts`): find {missing}: No such file or directory (os error 2)"
         ),
     );
     let here = path("");
@@ -167,6 +179,45 @@ fn an_unfit_machine_is_7() {
 }
 
 #[test]
+fn a_core_must_be_left() {
+    let ended = run(TRENDING, &["-D", "taskmanager.cpu.reserved=1024"]);
+    let start = "Error: job `trending hashtags` did not start: `taskmanager.cpu.reserved` is 1024, and there are ";
+    assert_eq!((ended.code, ended.out.as_str()), (Some(7), ""));
+    assert!(ended.err.starts_with(start) && ended.err.contains("reserve fewer"), "{}", ended.err);
+}
+
+#[test]
+fn that_batch_mode_takes_no_checkpoints_is_said_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let out = folder.path().join("out").display().to_string();
+    let batch = ["-D", "execution.runtime-mode=batch", "--", "examples/data/posts.jsonl", &out];
+    let mut command = command(TO_FILES, &batch);
+    command.env("WIESEL_LOG", "wiesel_cluster=warn");
+    let ended = ended(command);
+    assert_eq!(ended.code, Some(0), "{}", ended.err);
+    let said = ended.err.matches("no checkpoints are taken in batch mode").count();
+    assert_eq!((said, ended.err.lines().count()), (1, 1), "{}", ended.err);
+}
+
+/// With ever more descriptors: at some number of them each step of the start is the one that gets none.
+#[test]
+fn too_few_descriptors_are_named() {
+    let mut refused = 0;
+    for limit in (6..100).step_by(3) {
+        let limits = format!("ulimit -n {limit}; exec \"$0\" --parallelism 3");
+        let Ended { code, err, .. } = ended(command("/bin/sh", &["-c", &limits, TRENDING]));
+        match code {
+            Some(7) => assert!(err.contains("ulimit -n"), "{limit}: {err}"),
+            // The input could not be opened, or nothing was in the way any more.
+            Some(1) => assert!(err.contains("Too many open files"), "{limit}: {err}"),
+            _ => assert_eq!(code, Some(0), "{limit}: {err}"),
+        }
+        refused += u32::from(code == Some(7));
+    }
+    assert!(refused > 3, "{refused}");
+}
+
+#[test]
 fn help_version_and_plans_go_to_standard_output() {
     let help = run(TRENDING, &["--help"]);
     assert_eq!((help.code, help.err.as_str()), (Some(0), ""));
@@ -193,6 +244,31 @@ fn a_closed_pipe_ends_quietly() {
         (output.status.code(), String::from_utf8_lossy(&output.stderr)),
         (Some(0), "".into())
     );
+}
+
+#[test]
+fn a_closed_pipe_is_no_reason_to_start_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let checkpoints = format!("execution.checkpointing.dir={}", folder.path().display());
+    let often = "execution.checkpointing.interval=5 ms";
+    let with_checkpoints = [
+        often,
+        &checkpoints,
+        "restart-strategy.exponential-delay.initial-backoff=1 ms",
+        "restart-strategy.exponential-delay.attempts-before-reset-backoff=2",
+    ];
+    let without = ["restart-strategy.type=fixed-delay", "restart-strategy.fixed-delay.delay=1 ms"];
+    for settings in [with_checkpoints.as_slice(), &without] {
+        let flags: Vec<_> = settings.iter().flat_map(|setting| ["-D", setting]).collect();
+        let mut command = command(TRENDING, &flags);
+        command.env("WIESEL_LOG", "wiesel_cluster=info");
+        let mut child = command.spawn().expect("the program was built");
+        drop(child.stdout.take());
+        let output = child.wait_with_output().expect("it ends");
+        let err = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{settings:?}: {err}");
+        assert!(err.contains("RUNNING") && !err.contains("RESTARTING"), "{settings:?}: {err}");
+    }
 }
 
 #[test]

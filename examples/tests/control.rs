@@ -41,6 +41,12 @@ impl Job {
         [more, &own].concat()
     }
 
+    /// Where it has its checkpoints.
+    fn checkpoints(&self) -> PathBuf {
+        let mut jobs = std::fs::read_dir(self.path("chk")).expect("a folder");
+        jobs.next().expect("the job has run").expect("a folder").path()
+    }
+
     fn ask(&self, more: &[&str]) -> Ended {
         run(TO_FILES, &self.arguments(more, "nowhere"))
     }
@@ -99,7 +105,7 @@ fn it_says_what_it_does_and_takes_savepoints() {
     }
 
     // What is no question harms nobody.
-    let socket = job.path("chk/trends-to-files/_control");
+    let socket = job.checkpoints().join("_control");
     let mut rubbish = UnixStream::connect(&socket).expect("it listens");
     rubbish.write_all(b"GET / HTTP/1.1\n").expect("it reads");
     let mut answer = String::new();
@@ -108,6 +114,8 @@ fn it_says_what_it_does_and_takes_savepoints() {
     let _silent = UnixStream::connect(&socket).expect("it listens");
 
     job.is_refused(&["savepoint"], 1, &["execution.checkpointing.savepoint-dir"]);
+    let file = root().join("examples/data/posts.jsonl").display().to_string();
+    job.is_refused(&["savepoint", &file], 1, &["no savepoint was taken", "is not a folder"]);
     let made = job.savepoint(&["savepoint", job.path("saved").to_str().expect("text")]);
     assert!(made.starts_with(job.path("saved")), "{}", made.display());
     let own = format!("execution.checkpointing.savepoint-dir={}", job.path("own").display());
@@ -115,9 +123,19 @@ fn it_says_what_it_does_and_takes_savepoints() {
     let second = run(TO_FILES, &job.arguments(&["-D", &own], &out));
     assert!(second.err.contains(&format!("process {}", child.id())), "{}", second.err);
 
+    // Another program has none of its operators.
+    let words = ["-s", made.to_str().expect("text"), "-n", "-D", &job.dir];
+    let mut words = command(WORD_COUNT, &words);
+    words.env("WIESEL_LOG", "wiesel_cluster=warn");
+    let words = ended(words); // It has a `counts`, whose state is another.
+    let dropped = "state of operator `posts` is dropped: no operator has this uid";
+    assert!(words.err.contains(dropped), "{}", words.err);
+
     let path = job.savepoint(&["stop", "--drain", "-p", job.path("saved").to_str().expect("text")]);
     let again = run(TO_FILES, &job.arguments(&[], &out));
-    assert!(again.err.contains("has finished"), "its folder is free at once: {}", again.err);
+    let name = path.file_name().expect("a name").to_string_lossy();
+    let drained = format!("was drained by the savepoint {name}");
+    assert!(again.err.contains(&drained), "its folder is free at once: {}", again.err);
     assert_eq!(ended_with(child), (Some(0), String::new()));
     assert_ne!(path, made);
     assert!(!socket.exists());
@@ -130,7 +148,7 @@ fn it_is_cancelled_and_a_socket_that_was_left_is_no_job() {
     let mut child = job.start();
     child.kill().expect("SIGKILL");
     child.wait().expect("a child");
-    assert!(job.path("chk/trends-to-files/_control").exists());
+    assert!(job.checkpoints().join("_control").exists());
     job.is_refused(&["status"], 3, &["does not run"]);
     let child = job.start();
     let cancelled = job.ask(&["cancel"]);
@@ -151,6 +169,6 @@ fn wrong_words_are_named() {
     job.is_refused(&["cancel", "now"], 2, &["unexpected argument `now`"]);
     job.is_refused(&["savepoint", "--drain"], 2, &["`--drain` is a flag of the command `stop`"]);
     let without = run(TO_FILES, &["status", "-D", "execution.checkpointing.dir=auto"]);
-    assert_eq!(without.code, Some(1), "{}", without.err);
+    assert_eq!(without.code, Some(2), "{}", without.err);
     assert!(without.err.contains("execution.checkpointing.dir"), "{}", without.err);
 }

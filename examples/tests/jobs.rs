@@ -67,6 +67,21 @@ fn the_demo_shows_the_last_trends_of_the_replay_its_latency_and_a_kill() {
     }
 }
 
+#[test]
+fn a_demo_whose_report_nobody_reads_ends_well() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = first_posts(folder.path(), 5_000);
+    let file = file.to_str().expect("text");
+    let own = ["--", "--posts", "5000", "--rate", "5000", "--seconds", "1", file];
+    let mut command = command(DEMO, &own);
+    command.env("WIESEL_LOG", "info"); // The log has no reader either.
+    let mut child = command.spawn().expect("the program was built");
+    drop(child.stderr.take());
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(output.status.code(), Some(0));
+    assert!(!output.stdout.is_empty());
+}
+
 /// The first posts of the file of the demo.
 fn first_posts(folder: &Path, count: usize) -> std::path::PathBuf {
     let text = fs::read_to_string(posts()).expect("the file is committed");

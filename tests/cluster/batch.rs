@@ -3,15 +3,24 @@
 mod broadcast_first;
 mod in_order;
 
-use std::{path::Path, time::Instant};
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
 
-use wiesel_cluster::JobResult;
+use wiesel_cluster::{JobResult, MiniCluster, SubmitOptions};
 use wiesel_connectors::{CollectedRecords, DataGen};
 use wiesel_core::{Blame, Timestamp, config::Configuration, millis, seconds};
 use wiesel_datastream::{Environment, FrameStream};
 use wiesel_graph::GraphDefaults;
 use wiesel_jobmanager::JobStatus;
-use wiesel_operators::{Session, Sliding, Tumbling, after, before, bounded_out_of_orderness};
+use wiesel_operators::{
+    Counted, Session, Sliding, Tumbling, after, before, bounded_out_of_orderness,
+};
 
 use crate::{assert_sound, config, run, watched};
 
@@ -266,4 +275,62 @@ fn fifty_million_keys_stay_within_their_memory() {
     assert_eq!(twice.take(), [(2, keys)]);
     // Two keyed tasks with 128 MiB each, and as much again for pools, the second sort's blocks and the allocator.
     assert!(peak < before + 512, "{peak} MiB");
+}
+
+/// A job that fails once, behind some records.
+fn failing_once(failed: &Arc<AtomicBool>) -> (Environment, CollectedRecords<Counted<u64>>) {
+    let (environment, failed) = (Environment::new(), Arc::clone(failed));
+    let numbers = environment.source(DataGen::new(|tick| tick.number).count(RECORDS));
+    let keys = numbers.map(move |number| {
+        let fails = number == RECORDS / 2 && !failed.swap(true, Ordering::Relaxed);
+        assert!(!fails, "on purpose");
+        number % 10
+    });
+    let counts = keys.key_by::<u64>(|key| key).count().collect();
+    (environment, counts)
+}
+
+#[test]
+fn a_job_begins_anew_if_the_restart_strategy_says_so() {
+    watched(|| {
+        let fixed = [
+            ("restart-strategy.type", "fixed-delay"),
+            ("restart-strategy.fixed-delay.delay", "1 ms"),
+        ];
+        // Checkpoints, which there are none of, do not make it restart.
+        let auto = [("execution.checkpointing.interval", "1 s")];
+        for (settings, restarts) in [(fixed.as_slice(), true), (&auto, false)] {
+            let failed = Arc::default();
+            let (environment, counts) = failing_once(&failed);
+            let folder = tempfile::tempdir().expect("a folder");
+            let mut config = batch(folder.path());
+            for (key, value) in settings {
+                config.set_text(key, value).expect("a known key and a good value");
+            }
+            let result = run(&environment, 2, &config);
+            assert!(failed.load(Ordering::Relaxed));
+            if !restarts {
+                assert_eq!(result.status, JobStatus::Failed);
+                continue;
+            }
+            assert_sound(&result);
+            let mut counts: Vec<_> = counts.take().into_iter().map(|c| (c.key, c.count)).collect();
+            counts.sort();
+            assert_eq!(counts, (0..10).map(|key| (key, RECORDS / 10)).collect::<Vec<_>>());
+        }
+    });
+}
+
+#[test]
+fn it_starts_from_no_savepoint() {
+    let config = config(&[
+        ("execution.runtime-mode", "batch"),
+        ("execution.state-recovery.path", "nowhere"),
+    ]);
+    let environment = Environment::new();
+    environment.from_collection([1_u64]).print();
+    let graph = environment.job_graph("test", &GraphDefaults::from_config(&config, 1));
+    let refused = MiniCluster::submit(graph.expect("whole"), &config, SubmitOptions::default());
+    let refused = refused.err().expect("there is no state to start from").to_string();
+    assert!(refused.contains("batch mode") && refused.contains("(-s)"), "{refused}");
 }

@@ -98,6 +98,77 @@ fn assert_exactly_once(out: &Path) {
     }
 }
 
+/// The error with which a job does not start.
+#[track_caller]
+fn refused(env: &Environment, name: &str, config: &Configuration, fresh: bool) -> String {
+    let graph = env.job_graph(name, &GraphDefaults::from_config(config, 2)).expect("a whole graph");
+    let options = SubmitOptions { fresh, ..SubmitOptions::default() };
+    let error = MiniCluster::submit(graph, config, options).err().expect("it is refused");
+    let causes = std::iter::successors(Some(&error as &dyn std::error::Error), |e| e.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+#[test]
+fn what_is_refused_removes_neither_checkpoints_nor_output() {
+    watched(|| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let [out, other, old] = ["out", "other", "old"].map(|name| folder.path().join(name));
+        let config = checkpointed(folder.path());
+        let result = submit(&job(&out, |_| ()), 2, &config, false).expect("fit");
+        assert_eq!(result.status, JobStatus::Finished, "{:?}", result.failure);
+        let lines = committed(&out);
+        // By its sink, by too few slots, by a savepoint that is not there.
+        let is_kept =
+            || refused(&job(&out, |_| ()), "counts", &config, false).contains("has finished");
+        let not_empty = refused(&job(&out, |_| ()), "counts", &config, true);
+        assert!(not_empty.contains("not empty") && is_kept(), "{not_empty}");
+        let mut narrow = config.clone();
+        narrow.set_text("taskmanager.numberOfTaskSlots", "1").expect("a number");
+        let slots = refused(&job(&other, |_| ()), "counts", &narrow, true);
+        assert!(slots.contains("slots") && is_kept() && !other.exists(), "{slots}");
+        let mut from = config.clone();
+        from.set_text("execution.state-recovery.path", "nowhere").expect("a path");
+        let nowhere = refused(&job(&other, |_| ()), "counts", &from, true);
+        assert!(nowhere.contains("no savepoint") && is_kept(), "{nowhere}");
+        // A sink that may replace what is there waits for what the others say.
+        fs::create_dir(&old).expect("a disk");
+        fs::write(old.join("part-0"), "old").expect("a disk");
+        let env = Environment::new();
+        for sink in [FileSink::lines(&old).overwrite(true), FileSink::lines(&out)] {
+            env.from_collection([1_u64]).map(|n| n.to_string()).sink_to(sink);
+        }
+        for config in [Configuration::new(), checkpointed(&other)] {
+            let not_empty = refused(&env, "two", &config, false);
+            assert!(not_empty.contains("not empty"), "{not_empty}");
+            assert_eq!(fs::read_to_string(old.join("part-0")).ok().as_deref(), Some("old"));
+        }
+        assert_eq!(committed(&out), lines);
+    });
+}
+
+#[test]
+fn a_job_does_not_continue_from_another_ones_checkpoints() {
+    watched(|| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let config = checkpointed(folder.path());
+        let checkpoints = folder.path().join("checkpoints");
+        submit(&job(&folder.path().join("out"), |_| ()), 2, &config, false).expect("fit");
+        // Its folder has another's name now: that of a job which has not run yet.
+        fs::rename(checkpoints.join("counts"), checkpoints.join("others")).expect("a disk");
+        let env = job(&folder.path().join("new"), |_| ());
+        for fresh in [false, true] {
+            let error = refused(&env, "others", &config, fresh);
+            let others = checkpoints.join("others");
+            let start =
+                format!("the checkpoints in {} are those of job `counts`", others.display());
+            assert!(error.starts_with(&start) && error.contains("this is `others`"), "{error}");
+        }
+        fs::rename(checkpoints.join("others"), checkpoints.join("counts")).expect("a disk");
+        let error = refused(&env, "counts", &config, false);
+        assert!(error.contains("has finished"), "nothing of it was removed: {error}");
+    });
+}
+
 #[test]
 fn what_fails_continues_and_every_result_is_there_once() {
     for parallelism in 1..=3 {

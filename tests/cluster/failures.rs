@@ -109,7 +109,10 @@ fn an_expansion_over_the_overdraft_fails_with_the_option() {
             .rebalance()
             .filter(|_| false)
             .collect();
-        let config = config(&[("taskmanager.network.memory.max-overdraft-size", "256 kb")]);
+        let config = config(&[
+            ("taskmanager.network.memory.max-overdraft-size", "256 kb"),
+            ("taskmanager.network.record-bytes-max", "256 kb"),
+        ]);
         let result = run(&environment, 2, &config);
         assert_failed(
             &result,

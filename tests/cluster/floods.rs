@@ -33,6 +33,7 @@ fn check_flood(parallelism: u32, credits: &str, records: u64) {
         let config = config(&[
             ("taskmanager.network.memory.buffers-per-channel", &credits),
             ("taskmanager.network.memory.max-overdraft-size", "256 kb"),
+            ("taskmanager.network.record-bytes-max", "256 kb"),
         ]);
         let result = run(&environment, parallelism, &config);
         assert_sound(&result);

@@ -21,6 +21,7 @@ fn tight() -> Configuration {
     config(&[
         ("taskmanager.network.memory.buffers-per-channel", "2"),
         ("taskmanager.network.memory.max-overdraft-size", "128 kb"),
+        ("taskmanager.network.record-bytes-max", "128 kb"),
     ])
 }
 

@@ -229,6 +229,15 @@ fn a_savepoint_is_of_one_moment_and_the_job_goes_on() {
         seen.wait_until_slow();
         let none = client.savepoint(None);
         assert_eq!(none, Err(SavepointError::NoFolder));
+        let file = folder.join("file");
+        fs::write(&file, "text").expect("a disk");
+        for named in [file.clone(), file.join("below")] {
+            let none = client.savepoint(Some(&named)).expect_err("it is no folder").to_string();
+            assert_eq!(
+                none,
+                format!("no savepoint was taken: {} is not a folder", named.display())
+            );
+        }
         let made = [(); 3].map(|()| {
             when_running(&client, || client.savepoint(Some(&savepoints))).expect("a savepoint")
         });
@@ -260,8 +269,17 @@ fn a_savepoint_is_of_one_moment_and_the_job_goes_on() {
         let nothing = folder.join("nothing");
         let wrong = start(&windowed(&out, None), 3, &settings(folder, "third", &[from(&nothing)]));
         let wrong = wrong.err().map(|error| with_causes(&error)).expect("an error");
-        assert!(wrong.contains("nothing") && wrong.contains("is missing"), "{wrong}");
         assert!(!nothing.exists());
+        let no_savepoint = |path: &Path| {
+            let path = path.display();
+            format!(
+                "the job cannot start from {path}: it is no savepoint, since there is no `_metadata` in it; name the folder \
+                 that `savepoint` has printed, or a `chk-<n>` in the folder of a job"
+            )
+        };
+        assert_eq!(wrong, no_savepoint(&nothing));
+        let wrong = start(&windowed(&out, None), 3, &settings(folder, "third", &[from(&file)]));
+        assert_eq!(wrong.err().map(|error| with_causes(&error)), Some(no_savepoint(&file)));
     });
 }
 
@@ -282,8 +300,10 @@ fn drained_it_has_fired_all_windows_and_has_finished() {
             let sum: u64 = drained.keys().map(|line| count_of(line)).sum();
             assert!((FAST..NUMBERS).contains(&sum), "{sum} were read");
             let again = start(&windowed(&out, None), 2, &settings(folder, "first", &[]));
-            let again = again.err().map(|error| error.to_string()).expect("it has finished");
-            assert!(again.contains("has finished"), "{again}");
+            let again = again.err().map(|error| error.to_string()).expect("it is over");
+            let name = savepoint.file_name().expect("a name").to_string_lossy();
+            let drained = format!("job `windowed` was drained by the savepoint {name}: to go on, ");
+            assert!(again.starts_with(&drained) && again.contains("--fresh"), "{again}");
             // From the savepoint the rest is read: a second that was cut comes in two parts.
             let more = [from(&savepoint), ("execution.state-recovery.claim-mode", "CLAIM")];
             run(&windowed(&out, None), 2, &settings(folder, "second", &more));

@@ -33,8 +33,8 @@ use wiesel_graph::JobGraph;
 use wiesel_jobmanager::{CheckpointEffect, CheckpointPlan, CompletedCheckpoint, Event, JobStatus};
 use wiesel_shard::fs;
 use wiesel_storage::{
-    CheckpointDirectory, Kind, LocalStorage, Manifest, OwnerLock, StorageError, SubtaskState,
-    VertexState,
+    CheckpointDirectory, Ending, Hash, Kind, LocalStorage, Manifest, OwnerLock, StorageError,
+    SubtaskState, VertexState,
 };
 use wiesel_task::Checkpoints;
 
@@ -102,6 +102,29 @@ impl CheckpointSettings {
             CheckpointingMode::ExactlyOnce => Checkpoints::ExactlyOnce,
             CheckpointingMode::AtLeastOnce => Checkpoints::AtLeastOnce,
         }
+    }
+
+    /// What the configuration says of a job in batch mode: it has no barriers, and so no checkpoints. After a failure it
+    /// begins anew, if it is told to.
+    ///
+    /// # Errors
+    ///
+    /// If it is to start from a savepoint.
+    pub(crate) fn of_batch(config: &Configuration) -> Result<Self, ClusterError> {
+        if config.get(&options::STATE_RECOVERY_PATH).is_some() {
+            return Err(ClusterError::BatchRecovery);
+        }
+        if CheckpointConfig::of(config).interval.is_some() {
+            tracing::warn!(
+                "no checkpoints are taken in batch mode (`{}` is set): a job that is started again begins anew",
+                options::CHECKPOINTING_INTERVAL.key()
+            );
+        }
+        // `auto` is what a job without checkpoints does.
+        let is_set = config.get(&options::RESTART_STRATEGY).is_some();
+        let restart = if is_set { RestartConfig::of(config) } else { RestartConfig::None };
+        let failover = config.get(&options::FAILOVER_STRATEGY);
+        Ok(Self { restart, failover, ..Self::off() })
     }
 
     /// What the configuration says.
@@ -178,12 +201,15 @@ pub(crate) fn folder_of_job(folder: &Path, job: &str) -> PathBuf {
     folder.join(folder_name(job))
 }
 
-/// The name of a job as that of a folder: `trending-hashtags`.
+/// The name of a job as that of a folder. A hash tells those apart that differ in what a folder's name should not have.
 fn folder_name(job: &str) -> String {
-    let plain =
-        |c: char| if c.is_ascii_alphanumeric() || c == '_' { c.to_ascii_lowercase() } else { '-' };
+    let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-';
+    if !job.is_empty() && job.chars().all(is_plain) {
+        return job.to_owned();
+    }
+    let plain = |c: char| Some(c.to_ascii_lowercase()).filter(|c| is_plain(*c)).unwrap_or('-');
     let name: String = job.chars().map(plain).collect();
-    if name.is_empty() { "job".to_owned() } else { name }
+    format!("{name}-{}", &Hash::of(job.as_bytes()).to_string()[..6])
 }
 
 impl JobCheckpoints {
@@ -414,8 +440,25 @@ impl JobCheckpoints {
             kind: Kind::Checkpoint,
             triggered,
             completed: now,
-            is_final: completed.is_final,
+            ending: if completed.is_final { Ending::AllRead } else { Ending::Open },
             vertices: vertices.collect(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn no_two_jobs_share_a_folder() {
+        assert_eq!(folder_name("word-count_2"), "word-count_2");
+        assert_eq!(folder_name("trends to files"), "trends-to-files-8ee203");
+        let names = ["a b", "a-b", "a_b", "A b", "a.b", "a/b", "日本", "中国", "--", ""];
+        let folders: BTreeSet<_> = names.into_iter().map(folder_name).collect();
+        assert_eq!(folders.len(), names.len(), "{folders:?}");
+        assert!(folders.iter().all(|name| !name.is_empty() && !name.contains(['/', '.'])));
     }
 }

@@ -1,6 +1,6 @@
 //! Why a job did not start.
 
-use wiesel_core::TaskFailure;
+use wiesel_core::{TaskFailure, config::ConfigError};
 use wiesel_jobmanager::JobMasterError;
 use wiesel_shard::{StartError, probe::Unfit};
 
@@ -11,6 +11,9 @@ pub enum ClusterError {
     /// The machine cannot run shards.
     #[error(transparent)]
     Unfit(#[from] Unfit),
+    /// Two values of the configuration contradict each other.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// A source or a sink is not fit to run.
     #[error("{0}: {cause}", cause = .0.source)]
     Prepare(TaskFailure),
@@ -28,6 +31,16 @@ pub enum ClusterError {
         /// Cores that they need together.
         need: f64,
         /// Cores that they can have.
+        available: usize,
+    },
+    /// The configuration leaves no core for shards.
+    #[error(
+        "`taskmanager.cpu.reserved` is {reserved}, and there are {available} cores: reserve fewer, so that one is left"
+    )]
+    Reserved {
+        /// What is to get no shard.
+        reserved: u32,
+        /// What this process may use.
         available: usize,
     },
     /// The profiles of its slot sharing groups come to more memory than there is.
@@ -73,6 +86,37 @@ pub enum ClusterError {
         /// The folder of its checkpoints.
         folder: std::path::PathBuf,
     },
+    /// The checkpoint is the last one of a job that was drained before all its input was read.
+    #[error(
+        "job `{job}` was drained by the savepoint {savepoint}: to go on, start it from that with -s; to begin anew, say \
+         --fresh"
+    )]
+    Drained {
+        /// The job.
+        job: String,
+        /// The name of its folder.
+        savepoint: String,
+    },
+    /// The checkpoints in the folder are those of a job with another name.
+    #[error(
+        "the checkpoints in {} are those of job `{was}`, and this is `{is}`: give one of them another name, or this one \
+         another `execution.checkpointing.dir`",
+        .folder.display()
+    )]
+    OtherJob {
+        /// The folder.
+        folder: std::path::PathBuf,
+        /// Whose they are.
+        was: String,
+        /// Who wants to continue from them.
+        is: String,
+    },
+    /// A job in batch mode is to be started from a savepoint.
+    #[error(
+        "a job in batch mode has no checkpoints and starts from none: leave out `execution.state-recovery.path` (-s), or \
+         set `execution.runtime-mode` to `streaming`"
+    )]
+    BatchRecovery,
     /// The checkpoint has state of operators that the program has not.
     #[error(
         "the checkpoint has state that no operator of the program takes, of {0}: give the operators back their uids, or drop the \

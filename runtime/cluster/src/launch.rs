@@ -16,10 +16,10 @@ use std::{
 
 use wiesel_connectors::MachineDiscovery;
 use wiesel_core::{
-    JobId, Nanos, ShardId, TaskId, VertexId,
+    JobId, Nanos, ShardId, TaskFailure, TaskId, VertexId,
     config::{Configuration, options},
 };
-use wiesel_datastream::VertexCode;
+use wiesel_datastream::{SinkPreparation, VertexCode};
 use wiesel_graph::{EdgeId, ExecutionGraph, JobGraph, JobVertex};
 use wiesel_jobmanager::{JobMaster, SourceEnumerator};
 use wiesel_operators::RowSources;
@@ -99,11 +99,17 @@ impl ClusterOptions {
         config: &Configuration,
         graph: &JobGraph<F>,
     ) -> Result<Self, ClusterError> {
+        config.validate()?; // A program may have set what its command line could not have.
         let needed = ExecutionGraph::expand(graph).slot_count();
         let slots = config.get(&options::NUMBER_OF_TASK_SLOTS).unwrap_or(needed).min(needed);
         let mut cores = available_cores();
-        let reserved = config.get(&options::CPU_RESERVED) as usize;
-        cores.truncate(cores.len().saturating_sub(reserved).max(1));
+        let reserved = config.get(&options::CPU_RESERVED);
+        let available = cores.len();
+        // Where the system does not tell there are none, and none is pinned.
+        if reserved as usize >= available.max(1) {
+            return Err(ClusterError::Reserved { reserved, available });
+        }
+        cores.truncate(available.saturating_sub(reserved as usize).max(1));
         let machine = Machine { cores: cores.len(), memory_bytes: probe::memory_bytes() };
         resources::check(graph, &machine)?;
         if !config.get(&options::CPU_PIN) {
@@ -115,8 +121,7 @@ impl ClusterOptions {
             shards.iter_mut().for_each(|shard| shard.spin = spin);
         }
         let checkpoints = match graph.is_batch {
-            // There are no barriers in batch mode: a job that fails begins anew.
-            true => CheckpointSettings::of(&Configuration::new())?,
+            true => CheckpointSettings::of_batch(config)?,
             false => CheckpointSettings::of(config)?,
         };
         let worker = WorkerOptions {
@@ -199,8 +204,7 @@ pub fn assemble(
     let locations: Vec<_> = (0..cluster.shards.len() as u32).map(shard_of).collect();
     let mut enumerators = Vec::new();
     for vertex in &graph.vertices {
-        let named =
-            |failure: wiesel_core::TaskFailure| ClusterError::Prepare(failure.uid(vertex.uid()));
+        let named = |failure: TaskFailure| ClusterError::Prepare(failure.uid(vertex.uid()));
         if let Some(source) = &vertex.factory.source {
             if cluster.checkpoints.folder.is_some() && !source.can_rewind() {
                 let name = vertex.name();
@@ -212,18 +216,8 @@ pub fn assemble(
                 source.enumerator(vertex.parallelism, &MachineDiscovery).map_err(named)?;
             enumerators.push(SourceEnumerator { vertex: vertex.id, enumerator });
         }
-        if let Some(sink) =
-            vertex.factory.sink.as_ref().filter(|_| cluster.checkpoints.folder.is_none())
-        {
-            sink.prepare(&MachineDiscovery).map_err(named)?;
-        }
     }
     let job = JobId(execution.fingerprint().0);
-    let folder = cluster.checkpoints.folder.as_ref();
-    let opened =
-        folder.map(|folder| JobCheckpoints::open(&cluster.checkpoints, folder, job, &graph));
-    let (checkpoints, plan) = opened.transpose()?.unzip();
-    let plan = plan.or_else(|| cluster.checkpoints.restarts_only());
     let sinks = graph.vertices.iter().map(|vertex| vertex.is_sink).collect();
     let needs_helper = graph.vertices.iter().any(|vertex| vertex.factory.needs_helper);
     let mut specs = cluster.shards.clone();
@@ -240,7 +234,17 @@ pub fn assemble(
     }
     let mut seats = seats.into_iter();
     let mut brain = JobMaster::new(job, execution, locations.clone(), enumerators)?;
-    if let Some(plan) = plan {
+    // What is refused until here has changed nothing: neither output nor checkpoints.
+    let folder = cluster.checkpoints.folder.as_ref();
+    let opened =
+        folder.map(|folder| JobCheckpoints::open(&cluster.checkpoints, folder, job, &graph));
+    let (checkpoints, plan) = opened.transpose()?.unzip();
+    if checkpoints.is_none() {
+        // All agree before one of them replaces anything.
+        of_sinks(&graph, |sink| sink.check(&MachineDiscovery))?;
+        of_sinks(&graph, |sink| sink.prepare(&MachineDiscovery))?;
+    }
+    if let Some(plan) = plan.or_else(|| cluster.checkpoints.restarts_only()) {
         brain = brain.with_checkpoints(plan).map_err(ClusterError::Prepare)?;
     }
     let (edges, credits) =
@@ -300,6 +304,19 @@ pub fn assemble(
     };
     launch.control(move |_shard| Box::new(program));
     Ok(Assembly { job, launch, shared, folder })
+}
+
+/// Asks every sink; a failure is the operator's.
+fn of_sinks(
+    graph: &JobGraph<VertexCode>,
+    ask: impl Fn(&dyn SinkPreparation) -> Result<(), TaskFailure>,
+) -> Result<(), ClusterError> {
+    graph.vertices.iter().try_for_each(|vertex| match &vertex.factory.sink {
+        Some(sink) => {
+            ask(sink.as_ref()).map_err(|failure| ClusterError::Prepare(failure.uid(vertex.uid())))
+        }
+        None => Ok(()),
+    })
 }
 
 /// The helper's thread: not pinned, and asleep unless a future wants to be polled. It is counted as a shard is, in figures of

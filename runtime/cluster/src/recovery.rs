@@ -10,6 +10,8 @@
 //! 1. State is found again by the uid of its operator. What no operator takes is an error, unless it is allowed to be dropped.
 //! 2. Where checkpoints were and none is whole, nothing is started.
 //! 3. What a checkpoint that is passed over has made visible is hidden before the job writes it again.
+//! 4. Checkpoints are removed for `--fresh` when nothing can be refused any more: no sink, and not the savepoint.
+//! 5. Those of a job with another name are left alone.
 
 use std::collections::BTreeSet;
 
@@ -18,7 +20,7 @@ use wiesel_core::{CheckpointId, Mutant, TaskFailure, VertexId};
 use wiesel_datastream::SinkPreparation;
 use wiesel_jobmanager::CompletedCheckpoint;
 use wiesel_rpc::StateHandle;
-use wiesel_storage::{FileEntry, Manifest, PartKind, StorageError};
+use wiesel_storage::{Ending, FileEntry, Manifest, PartKind, StorageError, savepoint_folder};
 
 use crate::{
     CheckpointSettings, ClusterError,
@@ -47,19 +49,17 @@ impl JobCheckpoints {
         settings: &CheckpointSettings,
         above_visible: u64,
     ) -> Result<Option<CompletedCheckpoint>, ClusterError> {
-        if settings.fresh {
-            for id in self.directory.list()? {
-                match self.directory.discard(id, &BTreeSet::new()) {
-                    // Nobody knows what it names; what it leaves is cleaned up.
-                    Err(StorageError::Damaged(_)) => self.directory.set_aside(id)?,
-                    discarded => drop(discarded?),
-                }
-            }
-        }
+        self.refuse_others()?;
         if let Some(path) = &settings.recovery {
-            return self.restore_savepoint(settings, path, above_visible).map(Some);
+            let restored = self.restore_savepoint(settings, path, above_visible)?;
+            if settings.fresh {
+                self.remove_all_but(Some(restored.id))?;
+            }
+            return Ok(Some(restored));
         }
         if settings.fresh {
+            self.of_sinks(|sink| sink.check(&MachineDiscovery))?;
+            self.remove_all_but(None)?;
             return Ok(None);
         }
         let found = self.directory.newest()?;
@@ -74,15 +74,45 @@ impl JobCheckpoints {
             self.of_sinks(|sink| sink.take_back(older, &MachineDiscovery))?;
         }
         let restored = self.completed_of(&manifest, settings.allow_non_restored)?;
-        if manifest.is_final {
+        if manifest.ending != Ending::Open {
             // It may have been killed before its last commit, or the machine before its last removal was durable.
             self.prepare_sinks(Some(&restored))?;
             self.directory.clean(&BTreeSet::new())?;
-            let folder = self.folder.clone();
-            return Err(ClusterError::Finished { job: self.job_name.clone(), folder });
+            let (job, folder) = (self.job_name.clone(), self.folder.clone());
+            let savepoint = savepoint_folder(manifest.job, manifest.checkpoint);
+            return Err(match manifest.ending {
+                Ending::Drained => ClusterError::Drained { job, savepoint },
+                _ => ClusterError::Finished { job, folder },
+            });
         }
         tracing::info!(checkpoint = manifest.checkpoint, "continuing");
         Ok(Some(restored))
+    }
+
+    /// The folder may be another job's all the same: it was renamed, or was given the name of ours.
+    fn refuse_others(&self) -> Result<(), ClusterError> {
+        for id in self.directory.list()? {
+            // What is wrong with one is said by whoever reads it next.
+            let Ok(manifest) = self.directory.load(id) else { continue };
+            if manifest.job_name != self.job_name {
+                let (was, is) = (manifest.job_name, self.job_name.clone());
+                return Err(ClusterError::OtherJob { folder: self.folder.clone(), was, is });
+            }
+            break;
+        }
+        Ok(())
+    }
+
+    /// Removes the checkpoints that are there.
+    fn remove_all_but(&self, kept: Option<CheckpointId>) -> Result<(), StorageError> {
+        for id in self.directory.list()?.into_iter().filter(|id| kept != Some(CheckpointId(*id))) {
+            match self.directory.discard(id, &BTreeSet::new()) {
+                // Nobody knows what it names; what it leaves is cleaned up.
+                Err(StorageError::Damaged(_)) => self.directory.set_aside(id)?,
+                discarded => drop(discarded?),
+            }
+        }
+        Ok(())
     }
 
     /// A manifest as the JobMaster knows it: state by the vertices that go on with it.
@@ -125,6 +155,10 @@ impl JobCheckpoints {
         &self,
         restored: Option<&CompletedCheckpoint>,
     ) -> Result<(), ClusterError> {
+        if restored.is_none() {
+            // All agree before one of them replaces anything.
+            self.of_sinks(|sink| sink.check(&MachineDiscovery))?;
+        }
         for (index, vertex) in (0..).zip(&self.vertices) {
             let Some(sink) = &vertex.sink else { continue };
             let prepared = match restored {

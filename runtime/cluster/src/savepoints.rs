@@ -21,7 +21,8 @@ use wiesel_checkpoint::{CheckpointKind, RequestId};
 use wiesel_connectors::MachineDiscovery;
 use wiesel_core::{Timestamp, VertexId, config::RecoveryClaimMode};
 use wiesel_jobmanager::{CompletedCheckpoint, Event};
-use wiesel_storage::{Manifest, Restorable, StorageError, write_savepoint};
+use wiesel_shard::fs;
+use wiesel_storage::{Ending, Manifest, Restorable, StorageError, write_savepoint};
 
 use crate::{CheckpointSettings, ClusterError, checkpoints::JobCheckpoints};
 
@@ -38,8 +39,14 @@ pub enum SavepointError {
     /// Nobody has said where it is to be.
     #[error("a savepoint needs a folder: name one, or set `execution.checkpointing.savepoint-dir`")]
     NoFolder,
+    /// Where it is to be is something else.
+    #[error("no savepoint was taken: {} is not a folder", .folder.display())]
+    NotAFolder {
+        /// What was named.
+        folder: PathBuf,
+    },
     /// It was given up.
-    #[error("there is no savepoint: {0}")]
+    #[error("no savepoint was taken: {0}")]
     Failed(String),
     /// The job was over before it was complete.
     #[error("the job is over")]
@@ -93,6 +100,15 @@ impl JobCheckpoints {
             request.answer(Err(SavepointError::NoFolder));
             return None;
         };
+        // Before tasks are held up for it. What else is wrong with the folder is found when it is written to.
+        let is_file = match fs::metadata(&folder) {
+            Ok(found) => !found.is_dir,
+            Err(error) => error.kind() == std::io::ErrorKind::NotADirectory,
+        };
+        if is_file {
+            request.answer(Err(SavepointError::NotAFolder { folder }));
+            return None;
+        }
         let requests = &mut self.requests;
         requests.next += 1;
         let (id, answer) = (RequestId(requests.next), request.answer);
@@ -119,7 +135,10 @@ impl JobCheckpoints {
         kind: CheckpointKind,
         completed: &Arc<CompletedCheckpoint>,
     ) -> Event {
-        let manifest = self.manifest_of(completed, now);
+        let mut manifest = self.manifest_of(completed, now);
+        if matches!(kind, CheckpointKind::Terminal { drain: true }) {
+            manifest.ending = Ending::Drained;
+        }
         if !kind.is_terminal()
             && let Err(failure) = self.pin(completed)
         {
@@ -187,7 +206,8 @@ impl JobCheckpoints {
     ) -> Result<CompletedCheckpoint, ClusterError> {
         let named = |source| ClusterError::Savepoint { path: path.to_owned(), source };
         let savepoint = Restorable::open(path).map_err(named)?;
-        let manifest = savepoint.import(self.job, &self.directory, least_id).map_err(named)?;
+        let manifest =
+            savepoint.import(self.job, &self.job_name, &self.directory, least_id).map_err(named)?;
         let restored = self.completed_of(&manifest, settings.allow_non_restored);
         if restored.is_err() {
             self.directory.discard(manifest.checkpoint, &Default::default())?;

@@ -49,6 +49,8 @@ pub enum Origin {
     Program,
     /// `-D key=value`.
     CommandLine,
+    /// A flag of the command line that is short for `-D`: `--parallelism`.
+    Flag(&'static str),
 }
 
 /// The values of all options.
@@ -147,7 +149,7 @@ impl Configuration {
                 key: overdraft.key(),
                 value: self.get(overdraft).show(),
                 wrong: format!("must hold one record of `{}`", options::RECORD_BYTES_MAX.key()),
-                example: record.show(),
+                example: Some(record.show()),
                 origin: self.origin(overdraft.key()).unwrap_or(Origin::Default),
             });
         }
@@ -167,7 +169,7 @@ impl Configuration {
             key: info.key,
             value: text.clone(),
             wrong,
-            example: info.example.to_owned(),
+            example: (!info.has_one_value()).then(|| info.example.to_owned()),
             origin: origin.clone(),
         })?;
         if let Some(layer) = origin.layer() {
@@ -185,7 +187,7 @@ impl Origin {
             Self::File(_) => Some(0),
             Self::Environment(_) => Some(1),
             Self::Program => Some(2),
-            Self::CommandLine => Some(LAYER_COUNT - 1),
+            Self::CommandLine | Self::Flag(_) => Some(LAYER_COUNT - 1),
         }
     }
 }
@@ -198,6 +200,7 @@ impl fmt::Display for Origin {
             Self::Environment(name) => write!(f, "the environment variable {name}"),
             Self::Program => f.write_str("the program"),
             Self::CommandLine => f.write_str("-D on the command line"),
+            Self::Flag(flag) => write!(f, "{flag} on the command line"),
         }
     }
 }

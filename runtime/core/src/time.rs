@@ -26,7 +26,7 @@ use std::{
 pub struct Timestamp(i64);
 
 impl Timestamp {
-    /// Before everything. As a watermark: nothing is known yet.
+    /// Before everything. As a watermark: nothing is known yet. No record has it as its event time: that is refused.
     pub const MIN: Self = Self(i64::MIN);
     /// After everything. As a watermark: no record will follow.
     pub const MAX: Self = Self(i64::MAX);

@@ -25,6 +25,13 @@ pub const OUTPUT_CLOSED: &str = "write: nobody reads the output any more";
 
 /// Prepares the ground for a sink, in the JobMaster, before any task runs.
 pub trait SinkPreparation: Send {
+    /// See [`Sink::check`].
+    ///
+    /// # Errors
+    ///
+    /// If the ground is not fit, with what to do.
+    fn check(&self, discovery: &dyn Discovery) -> Result<(), TaskFailure>;
+
     /// Looks at the world and makes what is missing.
     ///
     /// # Errors
@@ -99,6 +106,10 @@ impl Clone for Box<dyn SinkPreparation> {
 struct Preparation<S>(S);
 
 impl<S: Sink> SinkPreparation for Preparation<S> {
+    fn check(&self, discovery: &dyn Discovery) -> Result<(), TaskFailure> {
+        self.0.check(discovery)
+    }
+
     fn prepare(&self, discovery: &dyn Discovery) -> Result<(), TaskFailure> {
         self.0.prepare(discovery)
     }
@@ -192,8 +203,9 @@ impl<T: Record, W: SinkWriter<T>> WriterPort<T, W> {
                 true
             }
             Ok(WriterStatus::Closed) => {
+                // Nobody would read what the next try writes either.
                 let closed = TaskFailure::new(Blame::Environment, OUTPUT_CLOSED, "broken pipe");
-                self.failure = Some(closed);
+                self.failure = Some(TaskFailure { retryable: false, ..closed });
                 false
             }
             Err(failure) => {

@@ -181,6 +181,9 @@ where
     #[inline]
     fn push<I: Item<T>>(&mut self, item: I, meta: Meta) {
         let time = (self.time_of)(item.view());
+        if time == Timestamp::MIN {
+            return self.context.fail_before_time(); // It would travel as a record without a time.
+        }
         self.splits.current.generator.on_event(item.view(), time);
         self.splits.current.seen = true;
         if self.is_idle {

@@ -218,6 +218,14 @@ impl TaskContext {
         self.fail(TaskFailure::new(Blame::Job, doing, cause));
     }
 
+    /// Fails the task because a record was given an event time that no record can have.
+    #[cold]
+    pub(crate) fn fail_before_time(&self) {
+        let cause = "the event time of the record is Timestamp::MIN, which is before all of time: give it another one, or \
+                     filter the record out before `watermarks`";
+        self.fail(TaskFailure::new(Blame::Job, "assign an event time", cause));
+    }
+
     /// Fails the task because of something that should not be possible.
     #[cold]
     pub fn fail_runtime(&self, doing: &str, error: impl Display) {

@@ -48,7 +48,7 @@ pub fn list(pattern: &str) -> io::Result<Vec<PathBuf>> {
 ///
 /// The system's, naming the path.
 pub fn metadata(path: impl AsRef<Path>) -> io::Result<Metadata> {
-    on("look at", path.as_ref(), files::metadata(path.as_ref()))
+    on("find", path.as_ref(), files::metadata(path.as_ref()))
 }
 
 /// Whether there is something at this path.

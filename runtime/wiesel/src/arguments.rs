@@ -19,14 +19,30 @@ pub(crate) struct Arguments {
     pub(crate) wish: Wish,
     /// The configuration file.
     pub(crate) config: Option<PathBuf>,
-    /// `key=value`, in order.
-    pub(crate) settings: Vec<String>,
+    /// What sets options, in order.
+    pub(crate) settings: Vec<Setting>,
     /// Begin without the checkpoints that are there.
     pub(crate) fresh: bool,
     /// State that no operator takes is dropped.
     pub(crate) allow_non_restored: bool,
     /// What follows `--`.
     pub(crate) program: Vec<String>,
+}
+
+/// What sets an option.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Setting {
+    /// `-D key=value`.
+    Argument(String),
+    /// A flag that is short for that.
+    Flag {
+        /// As it is written.
+        flag: &'static str,
+        /// The option.
+        key: &'static str,
+        /// Its value.
+        value: String,
+    },
 }
 
 /// What to do with the job.
@@ -143,12 +159,12 @@ pub(crate) fn parse(
     };
     while let Some(argument) = parser.next().map_err(malformed)? {
         match argument {
-            Arg::Short('D') => parsed.settings.push(value(&mut parser)?),
-            Arg::Long("parallelism") => {
-                let parallelism = value(&mut parser)?;
-                let key = options::PARALLELISM_DEFAULT.key();
-                parsed.settings.push(format!("{key}={parallelism}"));
-            }
+            Arg::Short('D') => parsed.settings.push(Setting::Argument(value(&mut parser)?)),
+            Arg::Long("parallelism") => parsed.settings.push(Setting::Flag {
+                flag: "--parallelism",
+                key: options::PARALLELISM_DEFAULT.key(),
+                value: value(&mut parser)?,
+            }),
             Arg::Long("config") => {
                 parsed.config = Some(parser.value().map_err(malformed)?.into());
             }
@@ -159,9 +175,11 @@ pub(crate) fn parse(
                 });
             }
             Arg::Long("fromSavepoint") | Arg::Short('s') => {
-                let path = value(&mut parser)?;
-                let key = options::STATE_RECOVERY_PATH.key();
-                parsed.settings.push(format!("{key}={path}"));
+                parsed.settings.push(Setting::Flag {
+                    flag: "--fromSavepoint",
+                    key: options::STATE_RECOVERY_PATH.key(),
+                    value: value(&mut parser)?,
+                });
                 from_savepoint = true;
             }
             Arg::Long("fresh") => parsed.fresh = true,
@@ -278,7 +296,11 @@ mod tests {
                 let config = config.map_or(String::new(), |path| format!(" {}", path.display()));
                 let fresh = if fresh { " fresh" } else { "" };
                 let drop = if allow_non_restored { " drop" } else { "" };
-                let (settings, program) = (settings.join(" "), program.join(" "));
+                let settings = settings.into_iter().map(|setting| match setting {
+                    Setting::Argument(text) => text,
+                    Setting::Flag { key, value, .. } => format!("{key}={value}"),
+                });
+                let (settings, program) = (Vec::from_iter(settings).join(" "), program.join(" "));
                 format!("{wish:?}{config}{fresh}{drop} [{settings}] [{program}]")
             }
         };

@@ -327,3 +327,19 @@ fn fail(error: &Error) -> ! {
     print::err(&format!("Error: {error:?}\n"));
     process::exit(error.exit_code())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_program_sets_must_not_contradict_itself() {
+        let mut env = StreamExecutionEnvironment::new(Configuration::new());
+        env.set("taskmanager.network.record-bytes-max", "128 mb").expect("a size");
+        let numbers = env.from_collection([1_u64]).collect();
+        let refused = env.execute("numbers").expect_err("a record is larger than the overdraft");
+        assert!(matches!(refused, Error::Config(_)), "{refused}");
+        assert!(refused.to_string().contains("max-overdraft-size"), "{refused}");
+        assert!(numbers.take().is_empty());
+    }
+}

@@ -97,6 +97,7 @@ impl Error {
     pub(crate) fn start(job: &str, source: ClusterError) -> Self {
         match source {
             ClusterError::JobMaster(error) => Self::Refused(error), // It names the job itself.
+            ClusterError::Config(error) => Self::Config(error),
             source => Self::Start { job: job.to_owned(), source: Box::new(source) },
         }
     }
@@ -118,14 +119,18 @@ impl Error {
                 ClusterError::Unfit(_)
                 | ClusterError::TooFewCores { .. }
                 | ClusterError::TooLittleMemory { .. }
+                | ClusterError::Reserved { .. }
                 | ClusterError::Start(_)
                 | ClusterError::Doors(_) => exit_code::UNFIT,
+                ClusterError::CheckpointFolder | ClusterError::BatchRecovery => exit_code::USAGE,
                 _ => exit_code::FAILED,
             },
-            Self::Ask { source, .. } if matches!(**source, AskError::NotRunning { .. }) => {
-                exit_code::NOT_RUNNING
-            }
-            Self::Ask { .. } | Self::Failed { .. } | Self::Lost { .. } => exit_code::FAILED,
+            Self::Ask { source, .. } => match &**source {
+                AskError::NotRunning { .. } => exit_code::NOT_RUNNING,
+                AskError::NoFolder | AskError::Config(_) => exit_code::USAGE,
+                _ => exit_code::FAILED,
+            },
+            Self::Failed { .. } | Self::Lost { .. } => exit_code::FAILED,
         }
     }
 }
@@ -186,6 +191,16 @@ mod tests {
             1,
             "job `trends` did not start: could not read posts.jsonl (operator `posts`): no such file",
         );
+        check(
+            Error::ask("trends", AskError::NoFolder),
+            2,
+            &format!("job `trends`: {}", AskError::NoFolder),
+        );
+        let mut config = Configuration::new();
+        config.set_text("taskmanager.network.record-bytes-max", "128 mb").expect("a size");
+        let contradiction = config.validate().expect_err("the overdraft is smaller");
+        let printed = contradiction.to_string();
+        check(Error::start("trends", contradiction.into()), 2, &printed);
         check(Error::Graph(GraphError::NoSink), 2, &GraphError::NoSink.to_string());
     }
 }

@@ -16,7 +16,9 @@ pub(crate) fn start() -> Result<(), UsageError> {
         .with_env_var(VARIABLE)
         .from_env()
         .map_err(|error| UsageError::LogFilter(error.to_string()))?;
-    let log = fmt().with_env_filter(filter).with_ansi(print::err_is_terminal());
+    // What cannot be written is not: to complain of that on the same closed stream would panic.
+    let log = fmt().with_env_filter(filter).log_internal_errors(false);
+    let log = log.with_ansi(print::err_is_terminal());
     let _ = log.with_writer(io::stderr).try_init(); // An error: there is a log already.
     Ok(())
 }

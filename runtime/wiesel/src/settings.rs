@@ -13,7 +13,10 @@ use std::{
 
 use wiesel_core::config::Configuration;
 
-use crate::{Error, arguments::Arguments};
+use crate::{
+    Error,
+    arguments::{Arguments, Setting},
+};
 
 /// The folder of the configuration.
 pub(crate) const FOLDER_VARIABLE: &str = "WIESEL_CONF_DIR";
@@ -47,7 +50,10 @@ pub(crate) fn load(
     }
     config.load_environment(variables)?;
     for setting in &arguments.settings {
-        config.set_argument(setting)?;
+        match setting {
+            Setting::Argument(text) => config.set_argument(text)?,
+            Setting::Flag { flag, key, value } => config.set_flag(flag, key, value)?,
+        }
     }
     config.validate()?;
     Ok(config)
@@ -65,7 +71,7 @@ mod tests {
     use super::*;
 
     fn outcome(settings: &[&str], environment: &[(&str, &str)]) -> String {
-        let settings = settings.iter().map(ToString::to_string).collect();
+        let settings = settings.iter().map(|text| Setting::Argument((*text).to_owned())).collect();
         let arguments = Arguments { settings, ..Arguments::default() };
         let environment = environment.iter().map(|(name, value)| (name.into(), value.into()));
         match load(&arguments, environment) {

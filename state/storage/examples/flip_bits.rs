@@ -8,8 +8,8 @@ use std::{collections::BTreeSet, process::ExitCode};
 
 use wiesel_core::{JobId, KeyGroup, Timestamp};
 use wiesel_storage::{
-    DataFileWriter, FileEntry, Kind, Manifest, PartKind, StorageError, SubtaskState, VertexState,
-    read_part, verify_file,
+    DataFileWriter, Ending, FileEntry, Kind, Manifest, PartKind, StorageError, SubtaskState,
+    VertexState, read_part, verify_file,
 };
 
 /// Whole files are hashed for one bit in so many.
@@ -115,7 +115,7 @@ fn checkpoint(state_bytes: usize) -> (Vec<(Vec<u8>, FileEntry)>, Manifest) {
         kind: Kind::Checkpoint,
         triggered: Timestamp::from_millis(0),
         completed: Timestamp::from_millis(1),
-        is_final: false,
+        ending: Ending::Open,
         vertices: vec![vertex],
     };
     (files, manifest)

@@ -462,9 +462,9 @@ fn named<T>(path: &str, read: Result<T, StorageError>) -> Result<T, StorageError
 
 pub(crate) fn named_error(path: &str, error: io::Error) -> StorageError {
     if error.kind() == io::ErrorKind::NotFound {
-        Damage::new(path, 0, "file", "is missing").into()
+        Damage::of_file(path, "is missing").into()
     } else if is_eio(&error) {
-        Damage::new(path, 0, "file", format!("cannot be read: {error}")).into()
+        Damage::of_file(path, format!("cannot be read: {error}")).into()
     } else {
         error.into()
     }

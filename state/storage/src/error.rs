@@ -1,21 +1,24 @@
 //! What can be wrong with a checkpoint, a folder or a disk.
 
-use std::io;
+use std::{error, fmt, io};
 
 /// A place in a file where something is wrong.
 ///
 /// ```
-/// let damage = wiesel_storage::Damage::new("chk-7/_metadata", 24, "vertex 1", "the checksum differs");
-/// assert_eq!(damage.to_string(), "chk-7/_metadata, byte 24, vertex 1: the checksum differs");
+/// use wiesel_storage::Damage;
+///
+/// let damage = Damage::new("chk-7/_metadata", 24, "vertex 1", "the checksum differs");
+/// assert_eq!(damage.to_string(), "chk-7/_metadata is damaged at byte 24: vertex 1: the checksum differs");
+/// let missing = Damage::of_file("chk-7/0-0.data", "is missing");
+/// assert_eq!(missing.to_string(), "chk-7/0-0.data is missing");
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{file}, byte {offset}, {field}: {what}")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Damage {
     /// The file, below the folder of the job or of the savepoint.
     pub file: String,
     /// Where in it.
     pub offset: u64,
-    /// What stands there.
+    /// What stands there; nothing if it is the file as a whole.
     pub field: String,
     /// What is wrong with it.
     pub what: String,
@@ -31,20 +34,42 @@ impl Damage {
     ) -> Self {
         Self { file: file.into(), offset, field: field.into(), what: what.into() }
     }
+
+    /// Something wrong with all of a file.
+    pub fn of_file(file: impl Into<String>, what: impl Into<String>) -> Self {
+        Self::new(file, 0, "", what)
+    }
 }
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { file, offset, field, what } = self;
+        if field.is_empty() {
+            return write!(f, "{file} {what}");
+        }
+        write!(f, "{file} is damaged at byte {offset}: {field}: {what}")
+    }
+}
+
+impl error::Error for Damage {}
 
 /// Why something could not be stored, found, read or deleted.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StorageError {
     /// Bytes are not those that were written.
-    #[error("{0}")]
+    #[error(transparent)]
     Damaged(#[from] Damage),
+    /// A job was to be started from something else.
+    #[error(
+        "it is no savepoint, since there is no `_metadata` in it; name the folder that `savepoint` has printed, or a \
+         `chk-<n>` in the folder of a job"
+    )]
+    NoSavepoint,
     /// There are checkpoints, but none of them is whole. Nothing was started from empty state.
     #[error(
-        "none of the {} checkpoints in {folder} is whole: {}; restore the files, start from a savepoint with -s, or \
-         give up the state with --fresh",
-        .damaged.len(), join(.damaged)
+        "{}: {}; restore the files, start from a savepoint with -s, or give up the state with --fresh",
+        none_of(.damaged.len(), .folder), join(.damaged)
     )]
     NoneWhole {
         /// The folder of the job.
@@ -84,6 +109,13 @@ impl StorageError {
     /// Whether what was to be stored may be there all the same.
     pub fn is_ambiguous(&self) -> bool {
         matches!(self, Self::Ambiguous(_))
+    }
+}
+
+fn none_of(count: usize, folder: &str) -> String {
+    match count {
+        1 => format!("the only checkpoint in {folder} is not whole"),
+        _ => format!("none of the {count} checkpoints in {folder} is whole"),
     }
 }
 

@@ -46,7 +46,8 @@ pub use disk::{Disk, SeamDisk};
 pub use error::{Damage, StorageError};
 pub use lock::OwnerLock;
 pub use manifest::{
-    FORMAT_VERSION, FileEntry, Hash, Kind, Manifest, PartEntry, PartKind, SubtaskState, VertexState,
+    Ending, FORMAT_VERSION, FileEntry, Hash, Kind, Manifest, PartEntry, PartKind, SubtaskState,
+    VertexState,
 };
 pub use report::{diff, inspect};
 pub use ring_file::{RingFile, Written};

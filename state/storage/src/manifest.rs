@@ -32,6 +32,18 @@ pub enum Kind {
     Savepoint,
 }
 
+/// Whether a job goes on from a checkpoint. The numbers are part of the format.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ending {
+    /// It does.
+    #[default]
+    Open = 0,
+    /// It had processed all its input.
+    AllRead = 1,
+    /// It was stopped, and its event time ended: what sources had not read is read from the savepoint alone.
+    Drained = 2,
+}
+
 /// A checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Manifest {
@@ -47,8 +59,8 @@ pub struct Manifest {
     pub triggered: Timestamp,
     /// When its last task had acknowledged, by the wall clock.
     pub completed: Timestamp,
-    /// Whether the job had processed all its input: there is nothing to go on with.
-    pub is_final: bool,
+    /// Whether there is anything to go on with.
+    pub ending: Ending,
     /// The vertices of the job graph.
     pub vertices: Vec<VertexState>,
 }

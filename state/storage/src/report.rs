@@ -5,7 +5,7 @@ use std::{
     fmt::Write,
 };
 
-use crate::{FileEntry, Kind, Manifest, SubtaskState, VertexState};
+use crate::{Ending, FileEntry, Kind, Manifest, SubtaskState, VertexState};
 
 /// What is in a checkpoint, for people: a line for the job, each vertex, subtask and file.
 pub fn inspect(manifest: &Manifest) -> String {
@@ -14,7 +14,11 @@ pub fn inspect(manifest: &Manifest) -> String {
         Kind::Checkpoint => "checkpoint",
         Kind::Savepoint => "savepoint",
     };
-    let end = if manifest.is_final { ", after all input" } else { "" };
+    let end = match manifest.ending {
+        Ending::Open => "",
+        Ending::AllRead => ", after all input",
+        Ending::Drained => ", drained",
+    };
     line(&mut text, 0, format!("{kind} {} of `{}`{end}", manifest.checkpoint, manifest.job_name));
     let took = manifest.completed.as_millis().saturating_sub(manifest.triggered.as_millis());
     line(&mut text, 1, format!("job {}", manifest.job));

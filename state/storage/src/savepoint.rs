@@ -16,14 +16,15 @@
 
 use std::{
     collections::BTreeMap,
+    io::ErrorKind::{NotADirectory, NotFound},
     path::{Path, PathBuf},
 };
 
 use wiesel_core::JobId;
 
 use crate::{
-    CheckpointDirectory, CheckpointStorage, Damage, Disk, FileEntry, Hash, Kind, LocalStorage,
-    METADATA, Manifest, SeamDisk, StorageError, data_file_name,
+    CheckpointDirectory, CheckpointStorage, Damage, Disk, Ending, FileEntry, Hash, Kind,
+    LocalStorage, METADATA, Manifest, SeamDisk, StorageError, data_file_name,
     directory::{id_of, load, named_error, savepoint_folder},
     folder_of, store_savepoint,
 };
@@ -44,7 +45,7 @@ pub fn write_savepoint<D: Disk + Clone>(
     parent.make_folder(&name)?;
     let path = folder.join(&name);
     let savepoint = LocalStorage::at(&path, job.disk().clone());
-    let mut manifest = Manifest { kind: Kind::Savepoint, is_final: false, ..manifest.clone() };
+    let mut manifest = Manifest { kind: Kind::Savepoint, ending: Ending::Open, ..manifest.clone() };
     let made = copy_files(job, &savepoint, "", &mut manifest)
         .and_then(|()| store_savepoint(&savepoint, &manifest));
     match made {
@@ -86,6 +87,12 @@ impl<D: Disk + Clone> Restorable<D> {
     /// As [`open`](Restorable::open).
     pub fn with_disk(path: impl Into<PathBuf>, disk: D) -> Result<Self, StorageError> {
         let path = path.into();
+        match disk.metadata(&path.join(METADATA)) {
+            Err(error) if [NotFound, NotADirectory].contains(&error.kind()) => {
+                return Err(StorageError::NoSavepoint);
+            }
+            _ => {} // What else is wrong is said when it is read.
+        }
         let checkpoint = path.file_name().and_then(|name| id_of(name.to_str()?));
         if let (Some(id), Some(parent)) = (checkpoint, path.parent()) {
             let directory = CheckpointDirectory::new(LocalStorage::at(parent, disk));
@@ -102,8 +109,8 @@ impl<D: Disk + Clone> Restorable<D> {
         &self.manifest
     }
 
-    /// Copies it into the folder of a job, as its newest checkpoint, of which `job` is the id and whose number is at
-    /// least `least_id`. Returns that.
+    /// Copies it into the folder of a job, as its newest checkpoint, of which `job` is the id, `job_name` the name, and whose
+    /// number is at least `least_id`. Returns that.
     ///
     /// # Errors
     ///
@@ -111,6 +118,7 @@ impl<D: Disk + Clone> Restorable<D> {
     pub fn import(
         &self,
         job: JobId,
+        job_name: &str,
         directory: &CheckpointDirectory<LocalStorage<D>>,
         least_id: u64,
     ) -> Result<Manifest, StorageError> {
@@ -118,7 +126,9 @@ impl<D: Disk + Clone> Restorable<D> {
         let id = directory.next_id()?.max(self.manifest.checkpoint.saturating_add(1)).max(least_id);
         directory.begin(id)?;
         let (kind, checkpoint) = (Kind::Checkpoint, id);
-        let mut manifest = Manifest { job, kind, checkpoint, ..self.manifest.clone() };
+        let (job_name, ending) = (job_name.to_owned(), Ending::Open);
+        let of_job = Manifest { job, job_name, kind, checkpoint, ..self.manifest.clone() };
+        let mut manifest = Manifest { ending, ..of_job };
         let target = directory.storage();
         let stored = copy_files(&self.storage, target, &folder_of(id), &mut manifest)
             .and_then(|()| directory.store(&manifest));
@@ -194,7 +204,7 @@ fn copy_file<D: Disk>(
     copied.map_err(|error| named_error(&file.path, error))?;
     if (len, Hash(*hasher.finalize().as_bytes())) != (file.len, file.hash) {
         to.delete(name)?;
-        return Err(Damage::new(&file.path, 0, "file", "is not what was written").into());
+        return Err(Damage::of_file(&file.path, "is not what was written").into());
     }
     Ok(())
 }

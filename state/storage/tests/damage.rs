@@ -54,14 +54,13 @@ fn every_flipped_bit_is_found_and_named_and_the_checkpoint_before_is_used() {
     assert_eq!(directory.newest().expect("all bits are back").damaged, []);
     for field in [
         "header: magic",
-        "header: checksum",
-        "job: checksum",
-        "vertex 0: checksum",
-        "enumerator of vertex 0: checksum",
-        "subtask 1 of vertex 0: checksum",
-        "file 0 of subtask 0 of vertex 0: checksum",
-        "hash of the manifest",
         "header",
+        "job",
+        "vertex 0",
+        "enumerator of vertex 0",
+        "subtask 1 of vertex 0",
+        "file 0 of subtask 0 of vertex 0",
+        "hash of the manifest",
         "part `counts`",
         "part `offsets` of `counts`, split",
     ] {
@@ -78,26 +77,29 @@ fn files_that_are_missing_cut_longer_swapped_or_old_are_found() {
     };
     let (a, b, m) = ("/jobs/7/chk-2/0-0.data", "/jobs/7/chk-2/0-1.data", "/jobs/7/chk-2/_metadata");
     let (a, b, m) = (PathBuf::from(a), PathBuf::from(b), PathBuf::from(m));
-    check("missing", &|disk| disk.unset(&a), "chk-2/0-0.data, byte 0, file: is missing");
+    check("missing", &|disk| disk.unset(&a), "chk-2/0-0.data is missing");
     let (disk, _) = with_checkpoints(2);
     let len = disk.bytes(&b).len();
     let cut = |disk: &ModelDisk| disk.set(&b, disk.bytes(&b)[..len - 1].to_vec());
-    let text =
-        format!("chk-2/0-1.data, byte {}, length: is {} instead of {len} bytes", len - 1, len - 1);
+    let text = format!(
+        "chk-2/0-1.data is damaged at byte {0}: length: is {0} instead of {len} bytes",
+        len - 1
+    );
     check("cut", &cut, &text);
     let longer = |disk: &ModelDisk| disk.set(&b, [disk.bytes(&b), vec![0]].concat());
-    let text = format!("chk-2/0-1.data, byte {len}, length: is longer than {len} bytes");
+    let text =
+        format!("chk-2/0-1.data is damaged at byte {len}: length: is longer than {len} bytes");
     check("longer", &longer, &text);
     check(
         "emptied",
         &|disk| disk.set(&m, Vec::new()),
-        "chk-2/_metadata, byte 0, header: length: needs 28 bytes, 0 are left",
+        "chk-2/_metadata is damaged at byte 0: header: length: needs 28 bytes, 0 are left",
     );
     let old = |disk: &ModelDisk| disk.set(&m, disk.bytes("/jobs/7/chk-1/_metadata".as_ref()));
     check(
         "a manifest of another checkpoint",
         &old,
-        "chk-2/_metadata, byte 0, job: checkpoint: is 1: it belongs into another folder",
+        "chk-2/_metadata is damaged at byte 0: job: checkpoint: is 1: it belongs into another folder",
     );
     let (disk, directory) = with_checkpoints(2);
     let (of_a, of_b) = (disk.bytes(&a), disk.bytes(&b));
@@ -120,13 +122,21 @@ fn where_no_checkpoint_is_whole_nothing_starts_from_empty_state() {
     );
     let text = error.to_string();
     assert!(
-        text.starts_with("none of the 2 checkpoints in /jobs/7 is whole: chk-2/0-1.data, byte "),
+        text.starts_with(
+            "none of the 2 checkpoints in /jobs/7 is whole: chk-2/0-1.data is damaged at byte "
+        ),
         "{text}"
     );
     assert!(
         text.ends_with("start from a savepoint with -s, or give up the state with --fresh"),
         "{text}"
     );
+    let (disk, directory) = with_checkpoints(1);
+    disk.flip("/jobs/7/chk-1/_metadata".as_ref(), 400);
+    let one = directory.newest().expect_err("it is not whole").to_string();
+    let start = "the only checkpoint in /jobs/7 is not whole: chk-1/_metadata is damaged at byte 28: job: the \
+                 checksum of its ";
+    assert!(one.starts_with(start), "{one}");
     let (_, empty) = with_checkpoints(0);
     assert_eq!(empty.newest().expect("nothing was there").manifest, None);
 }

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 use wiesel_core::{JobId, KeyGroup, ShardId, Timestamp, seconds};
 use wiesel_shard::{Launch, Machine, Next, Program, Shard, ShardSpec, Stepped, Steps};
 use wiesel_storage::{
-    CheckpointDirectory, DataFileWriter, FileEntry, Kind, LocalStorage, Manifest, OwnerLock,
-    PartKind, RingFile, RingReader, StorageError, SubtaskState, VertexState, Written,
+    CheckpointDirectory, DataFileWriter, Ending, FileEntry, Kind, LocalStorage, Manifest,
+    OwnerLock, PartKind, RingFile, RingReader, StorageError, SubtaskState, VertexState, Written,
     load_savepoint, read_part, savepoint_folder, store_savepoint,
 };
 
@@ -199,7 +199,7 @@ fn a_savepoint_is_whole_where_it_is_moved_to() {
         kind: Kind::Savepoint,
         triggered: Timestamp::from_millis(0),
         completed: Timestamp::from_millis(5),
-        is_final: false,
+        ending: Ending::Open,
         vertices: vec![vertex],
     };
     store_savepoint(&storage, &manifest).expect("stored");
@@ -209,8 +209,5 @@ fn a_savepoint_is_whole_where_it_is_moved_to() {
     let storage = LocalStorage::open(&moved).expect("there");
     assert_eq!(load_savepoint(&storage).expect("whole"), manifest);
     std::fs::remove_file(moved.join("0-0.data")).expect("removed");
-    assert_eq!(
-        load_savepoint(&storage).expect_err("not whole").to_string(),
-        "0-0.data, byte 0, file: is missing"
-    );
+    assert_eq!(load_savepoint(&storage).expect_err("not whole").to_string(), "0-0.data is missing");
 }

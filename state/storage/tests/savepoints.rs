@@ -33,7 +33,7 @@ fn make(disk: &ModelDisk) -> Result<PathBuf, StorageError> {
 /// Takes it into the folder of another job.
 fn import(disk: &ModelDisk, path: &Path) -> Result<Manifest, StorageError> {
     let savepoint = Restorable::with_disk(path, disk.clone())?;
-    savepoint.import(JobId(8), &directory(disk, OTHER)?, 0)
+    savepoint.import(JobId(8), "other", &directory(disk, OTHER)?, 0)
 }
 
 /// Every part is that of checkpoint 1, to the last byte.
@@ -70,6 +70,7 @@ fn it_needs_nothing_but_its_folder_and_is_a_checkpoint_again() {
     files_in(&disk, ROOT).iter().for_each(|file| disk.unset(file));
     let imported = import(&disk, &path).expect("it is whole");
     assert_eq!((imported.job, imported.checkpoint, imported.kind), (JobId(8), 2, Kind::Checkpoint));
+    assert_eq!(imported.job_name, "other", "whatever it was called before");
     assert_whole(&disk, OTHER, &imported);
     let newest = directory(&disk, OTHER).and_then(|other| other.newest()).expect("whole");
     assert_eq!(newest.manifest.as_ref(), Some(&imported));

@@ -19,7 +19,7 @@ use std::{
 };
 
 use serde::Serialize;
-use wiesel_core::{Blame, CheckpointId, Mutant, SubtaskIndex, TaskFailure};
+use wiesel_core::{CheckpointId, Mutant, SubtaskIndex, TaskFailure};
 use wiesel_record::{Item, Record};
 use wiesel_shard::Shard;
 
@@ -78,6 +78,21 @@ impl<T: Record, E: Encode<T>> FileSink<T, E> {
     pub fn overwrite(self, overwrite: bool) -> Self {
         Self { overwrite, ..self }
     }
+
+    /// What is in the folder and in the way, if it may be: not what is hidden. Nothing if there is no folder.
+    fn held(&self, discovery: &dyn Discovery) -> Result<Vec<PathBuf>, TaskFailure> {
+        let mut held = match discovery.read_dir(&self.folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            held => held.map_err(|error| transaction::unfit(&self.folder, &error))?,
+        };
+        held.retain(|path| !transaction::name_of(path).is_some_and(transaction::is_ours));
+        if !held.is_empty() && !self.overwrite {
+            let hint = "choose another, or replace its part files with .overwrite(true)";
+            let refused = io::Error::other(format!("the folder is not empty; {hint}"));
+            return Err(transaction::unfit(&self.folder, &refused));
+        }
+        Ok(held)
+    }
 }
 
 impl<T, E: Clone> Clone for FileSink<T, E> {
@@ -95,32 +110,17 @@ impl<T: Record, E: Encode<T>> Sink for FileSink<T, E> {
     type Record = T;
     type Writer = FileWriter<E>;
 
+    fn check(&self, discovery: &dyn Discovery) -> Result<(), TaskFailure> {
+        self.held(discovery).map(drop)
+    }
+
     fn prepare(&self, discovery: &dyn Discovery) -> Result<(), TaskFailure> {
-        let folder = &self.folder;
-        let fail = |cause: String| {
-            let doing = format!("write to {}", folder.display());
-            TaskFailure::new(Blame::Job, doing, cause)
-        };
-        let system = |error: io::Error| fail(error.to_string());
-        match discovery.metadata(folder) {
-            Ok(found) if found.is_dir => {}
-            Ok(_) => return Err(fail("it is not a folder; name one that is, or a new one".into())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return discovery.create_dir_all(folder).map_err(system);
-            }
-            Err(error) => return Err(system(error)),
-        }
-        transaction::clean_up(folder, None, discovery)?;
-        let mut held = discovery.read_dir(folder).map_err(system)?;
-        held.retain(|path| transaction::name_of(path).and_then(transaction::kept_name).is_none());
-        if !held.is_empty() && !self.overwrite {
-            let hint = "choose another, or replace its part files with .overwrite(true)";
-            return Err(fail(format!("the folder is not empty; {hint}")));
-        }
-        held.iter()
-            .filter(|path| is_part(path))
-            .try_for_each(|path| discovery.remove_file(path))
-            .map_err(system)
+        let held = self.held(discovery)?;
+        let unfit = |error: io::Error| transaction::unfit(&self.folder, &error);
+        discovery.create_dir_all(&self.folder).map_err(unfit)?;
+        transaction::clean_up(&self.folder, None, discovery)?;
+        let mut parts = held.iter().filter(|path| is_part(path));
+        parts.try_for_each(|path| discovery.remove_file(path)).map_err(unfit)
     }
 
     fn writer(&self, context: &WriterContext) -> FileWriter<E> {
@@ -375,10 +375,19 @@ mod tests {
         let refused = sink.prepare(&MachineDiscovery).expect_err("not empty").source.to_string();
         assert!(refused.contains("not empty") && refused.contains("overwrite"), "{refused}");
         let overwriting = sink.clone().overwrite(true);
+        overwriting.check(&MachineDiscovery).expect("allowed");
+        assert!(folder.path().join("part-0").exists(), "a look changes nothing");
         overwriting.prepare(&MachineDiscovery).expect("allowed");
         let left = MachineDiscovery.read_dir(folder.path()).expect("a folder");
         assert_eq!(left, ["notes", "part-x"].map(|name| folder.path().join(name)));
         let file = FileSink::lines(folder.path().join("notes")).overwrite(true);
-        assert!(file.prepare(&MachineDiscovery).is_err());
+        let refused = file.prepare(&MachineDiscovery).expect_err("a file").source.to_string();
+        assert_eq!(refused, "it is not a folder; name one that is, or a new one");
+        // A job that takes checkpoints asks this first.
+        let asked = file.newest_visible(&MachineDiscovery).expect_err("a file");
+        assert_eq!(asked.source.to_string(), refused);
+        let new = FileSink::lines(folder.path().join("new"));
+        new.check(&MachineDiscovery).expect("a new folder");
+        assert!(!folder.path().join("new").exists());
     }
 }

@@ -44,6 +44,17 @@ pub trait Sink: Clone + Send + 'static {
     /// What writes it, on a shard.
     type Writer: SinkWriter<Self::Record>;
 
+    /// Looks whether the ground is fit for a job that begins anew, and changes nothing. Called in the JobMaster of all sinks
+    /// before the first of them is prepared.
+    ///
+    /// # Errors
+    ///
+    /// If it is not; the error says what to do.
+    fn check(&self, discovery: &dyn Discovery) -> Result<(), TaskFailure> {
+        let _ = discovery;
+        Ok(())
+    }
+
     /// Prepares the ground for all writers. Called in the JobMaster, once, before any of them is made.
     ///
     /// # Errors

@@ -67,6 +67,11 @@ fn subtask_of(hidden: &str) -> Option<SubtaskIndex> {
     numbers.split('-').next()?.parse().ok().map(SubtaskIndex)
 }
 
+/// Whether a file is one that this sink has hidden, and in nobody's way.
+pub(super) fn is_ours(name: &str) -> bool {
+    is_hidden(name) || kept_name(name).is_some()
+}
+
 /// The visible name of a hidden file that is kept: taken back, or pending for a savepoint.
 pub(super) fn kept_name(name: &str) -> Option<&str> {
     let name = name.strip_prefix('.')?;
@@ -139,6 +144,17 @@ impl<'a> Committable<'a> {
     fn pinned(&self, folder: &Path) -> PathBuf {
         folder.join(format!(".{}{PENDING}", self.visible))
     }
+}
+
+/// A folder that a job cannot write to.
+pub(super) fn unfit(folder: &Path, error: &io::Error) -> TaskFailure {
+    let cause = match error.kind() {
+        io::ErrorKind::NotADirectory => {
+            "it is not a folder; name one that is, or a new one".to_owned()
+        }
+        _ => error.to_string(),
+    };
+    TaskFailure::new(Blame::Job, format!("write to {}", folder.display()), cause)
 }
 
 fn failure(folder: &Path, blame: Blame, cause: impl Into<String>) -> TaskFailure {
@@ -240,6 +256,9 @@ pub(super) fn clean_up(
 fn names(folder: &Path, discovery: &dyn Discovery) -> Result<Vec<String>, TaskFailure> {
     let held = match discovery.read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
+            return Err(unfit(folder, &error)); // Asked before `prepare` is.
+        }
         held => held,
     };
     let held = held.map_err(|error| failure(folder, Blame::Environment, error.to_string()))?;

@@ -99,6 +99,8 @@ mod tests {
         assert_eq!(mode("At-Least-Once"), Ok("AT_LEAST_ONCE".into()));
         assert_eq!(mode("twice"), Err("must be `EXACTLY_ONCE` or `AT_LEAST_ONCE`".into()));
         assert_eq!(RestartStrategyType::parse("off"), Ok(RestartStrategyType::None));
+        let words = "must be `none`, `fixed-delay`, `exponential-delay`, `failure-rate` or `auto`";
+        assert_eq!(Option::<RestartStrategyType>::parse("always"), Err(words.into()));
         assert_eq!(RestartStrategyType::FailureRate.show(), "failure-rate");
     }
 }

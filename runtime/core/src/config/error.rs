@@ -25,8 +25,8 @@ pub enum ConfigError {
         value: String,
         /// What is wrong with it.
         wrong: String,
-        /// One that can be used.
-        example: String,
+        /// One that can be used, unless that is plain: there is only one.
+        example: Option<String>,
         /// Where it stands.
         origin: Origin,
     },
@@ -86,7 +86,11 @@ impl fmt::Display for ConfigError {
                 write!(f, "unknown key `{key}` (from {origin}): no option has a similar name")
             }
             Self::Value { key, value, wrong, example, origin } => {
-                write!(f, "`{key}` is `{value}` (from {origin}): {wrong}, for example `{example}`")
+                write!(f, "`{key}` is `{value}` (from {origin}): {wrong}")?;
+                match example {
+                    Some(example) => write!(f, ", for example `{example}`"),
+                    None => Ok(()),
+                }
             }
             Self::Twice { key, origin } => {
                 write!(f, "`{key}` is set twice (again by {origin}): remove one of them")

@@ -91,6 +91,20 @@ impl Configuration {
             .ok_or_else(|| ConfigError::Argument { text: argument.to_owned() })?;
         self.put(key.trim(), value.trim().to_owned(), Origin::CommandLine)
     }
+
+    /// Adds a value to the layer of the command line that stands behind a flag of its own: `--parallelism 4`.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such key, or the value cannot be used.
+    pub fn set_flag(
+        &mut self,
+        flag: &'static str,
+        key: &str,
+        value: &str,
+    ) -> Result<(), ConfigError> {
+        self.put(key, value.trim().to_owned(), Origin::Flag(flag))
+    }
 }
 
 /// Joins the keys of nested tables with dots.
@@ -230,6 +244,24 @@ mod tests {
     }
 
     #[test]
+    fn a_flag_ranks_as_arguments_do_and_is_named() {
+        let flag = |config: &mut Configuration, value| {
+            config.set_flag("--parallelism", "parallelism.default", value)
+        };
+        let last = |config: &mut Configuration| {
+            config.set_argument("parallelism.default=2")?;
+            flag(config, " 3")?;
+            config.set_text("parallelism.default", "4")
+        };
+        assert_eq!(outcome(last), "parallelism.default=3");
+        assert_eq!(
+            outcome(|config| flag(config, "-1")),
+            "`parallelism.default` is `-1` (from --parallelism on the command line): must be a whole number or `auto`, \
+             for example `4`"
+        );
+    }
+
+    #[test]
     fn arguments_are_key_and_value() {
         argument("shard.quantum=10us", "shard.quantum=10us");
         argument(" shard.quantum = 10 us ", "shard.quantum=10 us");
@@ -242,8 +274,7 @@ mod tests {
         argument(
             "pipeline.operator-chaining.enabled=false",
             "`pipeline.operator-chaining.enabled` is `false` (from -D on the command line): chains are fused when the \
-             program is compiled, so break them in the program with `disable_chaining()` or `start_new_chain()`, \
-             for example `true`",
+             program is compiled, so break them in the program with `disable_chaining()` or `start_new_chain()`",
         );
     }
 }

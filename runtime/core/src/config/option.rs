@@ -50,6 +50,11 @@ impl OptionInfo {
         format!("WIESEL__{}", self.key.replace('.', "__").replace('-', "_").to_uppercase())
     }
 
+    /// Whether it is a flag that takes only one of the two values.
+    pub(super) fn has_one_value(&self) -> bool {
+        self.check("true").is_ok() != self.check("false").is_ok()
+    }
+
     /// Whether `text` is a value for this option; the error says what is wrong with it.
     pub(super) fn check(&self, text: &str) -> Result<(), String> {
         (self.probe)(text)

@@ -215,7 +215,10 @@ impl<T: ConfigValue> ConfigValue for Option<T> {
         if text.eq_ignore_ascii_case("auto") {
             return Ok(None);
         }
-        T::parse(text).map(Some).map_err(|wrong| format!("{wrong} or `auto`"))
+        T::parse(text).map(Some).map_err(|wrong| match wrong.rsplit_once("` or `") {
+            Some((words, last)) => format!("{words}`, `{last} or `auto`"),
+            None => format!("{wrong} or `auto`"),
+        })
     }
 
     fn show(&self) -> String {

@@ -64,6 +64,17 @@ fn the_ends_of_time_are_reached_and_not_passed() {
 }
 
 #[test]
+fn a_record_before_all_of_time_is_named_where_it_gets_its_time() {
+    let strategy = bounded_out_of_orderness(millis(2));
+    check(
+        &strategy,
+        "a5 a-9223372036854775808 t2!",
+        "a5@5 could not assign an event time (operator `op`, subtask 0): the event time of the record is \
+         Timestamp::MIN, which is before all of time: give it another one, or filter the record out before `watermarks`",
+    );
+}
+
+#[test]
 fn upstream_watermarks_are_replaced_but_for_the_last() {
     let strategy = monotonous_timestamps();
     check(&strategy, "w3 a5 w100 t2! w200", "a5@5 w4");

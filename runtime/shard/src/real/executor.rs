@@ -12,7 +12,7 @@
 use std::{
     cell::Cell,
     future::{Future, poll_fn},
-    os::fd::{FromRawFd, IntoRawFd},
+    os::fd::{FromRawFd, IntoRawFd, OwnedFd},
     pin::pin,
     rc::Rc,
     task::{Poll, Waker},
@@ -26,6 +26,9 @@ use crate::{Door, probe::IO_MEMORY_BYTES};
 
 /// What `sleep` needs to be in order to reach the reactor.
 const REACTOR_PASS: Duration = Duration::from_nanos(500);
+
+/// EMFILE, as the system's errors end with.
+const NO_DESCRIPTOR: &str = "os error 24";
 
 /// Entries of each of glommio's rings: the bell, the timer and some room.
 const RING_DEPTH: usize = 128;
@@ -46,7 +49,16 @@ pub(super) fn make(name: &str) -> Result<LocalExecutor, String> {
         .io_memory(IO_MEMORY_BYTES)
         .ring_depth(RING_DEPTH)
         .make()
-        .map_err(|error| error.to_string())
+        .map_err(|error| unmade(&error))
+}
+
+/// Why there is no executor and, if descriptors have run out, what to do.
+pub(super) fn unmade(error: &impl std::fmt::Display) -> String {
+    let said = error.to_string();
+    match said.contains(NO_DESCRIPTOR) {
+        true => said + ": raise the limit on open files (ulimit -n)",
+        false => said,
+    }
 }
 
 /// Rests inside an executor.
@@ -69,9 +81,8 @@ pub(super) struct BellTask {
 }
 
 impl Sleeper {
-    /// Starts the bell task. Runs inside the executor of the shard.
-    pub(super) fn new(door: &Door) -> std::io::Result<(Self, BellTask)> {
-        let fd = door.bell().fd().expect("a launched door has a bell").try_clone_to_owned()?;
+    /// Starts the task that reads `fd`, the bell of the shard. Runs inside its executor.
+    pub(super) fn new(fd: OwnedFd) -> (Self, BellTask) {
         // SAFETY: a descriptor of our own, handed over.
         let bell = unsafe { BufferedFile::from_raw_fd(fd.into_raw_fd()) };
         let ear = Rc::new(Ear::default());
@@ -86,7 +97,7 @@ impl Sleeper {
             let _ = bell.close().await;
         })
         .detach();
-        Ok((Self { ear: Rc::clone(&ear) }, BellTask { ear, task }))
+        (Self { ear: Rc::clone(&ear) }, BellTask { ear, task })
     }
 }
 

@@ -80,9 +80,13 @@ impl Machine {
             starting.push((spec, thread, is_ready, go));
         }
         for (spec, _, is_ready, _) in &starting {
-            let broken = |_| StartError::Executor {
+            let broken = |_| {
+                StartError::Executor {
                 name: spec.name.clone(),
-                message: "its thread ended while it was made".to_owned(),
+                // Glommio panics where the system gives it no descriptor for a look at the ring.
+                message: "its thread ended while it was made; if the limit on open files is low, raise it (ulimit -n)"
+                    .to_owned(),
+            }
             };
             is_ready.recv().map_err(broken)??;
         }
@@ -136,10 +140,13 @@ fn shard_thread(
     let made = if let (false, Some(core)) = (pinned, spec.core) {
         Err(StartError::Core { name, core })
     } else {
-        executor::make(&name).map_err(|message| StartError::Executor { name, message })
+        let bell = door.bell().fd().expect("a launched door has a bell").try_clone_to_owned();
+        let made = executor::make(&name)
+            .and_then(|executor| Ok((executor, bell.map_err(|error| executor::unmade(&error))?)));
+        made.map_err(|message| StartError::Executor { name, message })
     };
-    let executor = match made {
-        Ok(executor) => executor,
+    let (executor, bell) = match made {
+        Ok(made) => made,
         Err(error) => {
             // Nobody listens when another shard has failed before.
             let _ = ready.send(Err(error));
@@ -150,10 +157,7 @@ fn shard_thread(
         return Ok(());
     }
     executor.run(async move {
-        let (sleeper, bell) = match Sleeper::new(&door) {
-            Ok(made) => made,
-            Err(error) => panic!("no descriptor left for the bell: {error}"),
-        };
+        let (sleeper, bell) = Sleeper::new(bell);
         let shard = Shard::new(spec.id, door.clone(), counters, Services::new());
         let ended = Runner::new(shard, spec, make, false).run(sleeper, doors).await;
         bell.close(&door).await;

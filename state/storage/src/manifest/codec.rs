@@ -18,7 +18,9 @@ use std::{collections::BTreeMap, sync::Arc};
 use wiesel_core::{JobId, KeyGroup, MAX_PARALLELISM_LIMIT, Timestamp};
 use wiesel_wire::crc32c;
 
-use super::{FileEntry, Hash, Kind, Manifest, PartEntry, PartKind, SubtaskState, VertexState};
+use super::{
+    Ending, FileEntry, Hash, Kind, Manifest, PartEntry, PartKind, SubtaskState, VertexState,
+};
 use crate::{
     Damage,
     bytes::{Reader, Writer},
@@ -55,7 +57,7 @@ impl Manifest {
             w.u8(u8::from(self.kind == Kind::Savepoint));
             w.u64(self.triggered.as_millis() as u64);
             w.u64(self.completed.as_millis() as u64);
-            w.u8(u8::from(self.is_final));
+            w.u8(self.ending as u8);
             w.count(self.vertices.len());
         });
         for vertex in &self.vertices {
@@ -99,13 +101,19 @@ impl Manifest {
         let kind = if r.flag("kind")? { Kind::Savepoint } else { Kind::Checkpoint };
         let triggered = Timestamp::from_millis(r.i64("triggered")?);
         let completed = Timestamp::from_millis(r.i64("completed")?);
-        let is_final = r.flag("is final")?;
+        let before = r.clone();
+        let ending = match r.u8("ending")? {
+            0 => Ending::Open,
+            1 => Ending::AllRead,
+            2 => Ending::Drained,
+            other => return Err(before.damage("ending", format!("{other} is no ending"))),
+        };
         let count = sections.count(&mut r, "vertices")?;
         r.end()?;
         let vertices = (0..count).map(|index| read_vertex(&mut sections, index));
         let vertices = vertices.collect::<Result<_, _>>()?;
         sections.end()?;
-        Ok(Self { job, job_name, checkpoint, kind, triggered, completed, is_final, vertices })
+        Ok(Self { job, job_name, checkpoint, kind, triggered, completed, ending, vertices })
     }
 }
 
@@ -312,7 +320,7 @@ impl<'a> Reading<'a> {
         }
         let (version, left, total) = (r.u32("version")?, r.u32("sections")?, r.u64("length")?);
         if r.u32("checksum")? != crc32c(0, &header[..HEADER_BYTES - 4]) {
-            return Err(damage(8, "header: checksum", "differs".to_owned()));
+            return Err(damage(8, "header", "the checksum differs".to_owned()));
         }
         if version != FORMAT_VERSION {
             let what = format!(
@@ -345,7 +353,8 @@ impl<'a> Reading<'a> {
         let fields = r.take(len, "fields")?;
         let sum = r.u32("checksum")?;
         if sum != section_sum(at, &self.bytes[at..at + SECTION_HEADER_BYTES + len]) {
-            return Err(damage.damage("checksum", format!("of a section of {len} bytes differs")));
+            let what = format!("the checksum of its {len} bytes differs");
+            return Err(Damage::new(self.file, at as u64, about, what));
         }
         if found != kind {
             return Err(damage.damage("section kind", format!("is {found} instead of {kind}")));
@@ -420,7 +429,7 @@ mod tests {
             kind: Kind::Checkpoint,
             triggered: Timestamp::from_millis(-1),
             completed: Timestamp::from_millis(2),
-            is_final: true,
+            ending: Ending::AllRead,
             vertices: vec![vertex],
         }
     }
@@ -431,7 +440,7 @@ mod tests {
         assert_eq!(Manifest::decode("m", &manifest.encode()), Ok(manifest.clone()));
         let subtask = &manifest.vertices[0].subtasks[0];
         assert_eq!(SubtaskState::decode(&subtask.encode()).as_ref(), Ok(subtask));
-        let empty = Manifest { vertices: Vec::new(), ..manifest };
+        let empty = Manifest { vertices: Vec::new(), ending: Ending::Drained, ..manifest };
         assert_eq!(Manifest::decode("m", &empty.encode()), Ok(empty));
     }
 
@@ -490,7 +499,7 @@ mod tests {
         let error = SubtaskState::decode(&huge.0).expect_err("too many");
         assert_eq!(
             error.to_string(),
-            "acknowledgement, byte 1, subtask: files: is 4294967295, but only 0 bytes are left"
+            "acknowledgement is damaged at byte 1: subtask: files: is 4294967295, but only 0 bytes are left"
         );
     }
 }

@@ -12,8 +12,8 @@ use std::{
 
 use wiesel_core::{JobId, KeyGroup, Timestamp};
 use wiesel_storage::{
-    CheckpointStorage, DataFileWriter, Disk, FileEntry, Kind, LocalStorage, Manifest, PartKind,
-    PutMode, StorageError, SubtaskState, VertexState, data_file_name, folder_of,
+    CheckpointStorage, DataFileWriter, Disk, Ending, FileEntry, Kind, LocalStorage, Manifest,
+    PartKind, PutMode, StorageError, SubtaskState, VertexState, data_file_name, folder_of,
 };
 
 /// A generator of its own, so that a seed means the same for ever.
@@ -334,7 +334,7 @@ pub fn write_checkpoint(
         kind: Kind::Checkpoint,
         triggered: Timestamp::from_millis(1_000),
         completed: Timestamp::from_millis(1_010),
-        is_final: false,
+        ending: Ending::Open,
         vertices: vec![vertex],
     })
 }
