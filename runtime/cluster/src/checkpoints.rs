@@ -377,7 +377,6 @@ impl JobCheckpoints {
                 let handle = completed.tasks.get(&task);
                 SubtaskState {
                     finished: completed.finished.contains(&task),
-                    watermark: Timestamp::MIN,
                     files: handle.map(|handle| handle.files.clone()).unwrap_or_default(),
                 }
             });

@@ -92,11 +92,8 @@ fn checkpoint(state_bytes: usize) -> (Vec<(Vec<u8>, FileEntry)>, Manifest) {
         }
         files.push(writer.finish(&format!("chk-1/0-{subtask}.data")));
     }
-    let subtasks = files.iter().map(|(_, entry)| SubtaskState {
-        finished: false,
-        watermark: Timestamp::from_millis(7),
-        files: vec![entry.clone()],
-    });
+    let subtasks =
+        files.iter().map(|(_, entry)| SubtaskState { finished: false, files: vec![entry.clone()] });
     let vertex = VertexState {
         uid: "counts".to_owned(),
         name: "Count".to_owned(),

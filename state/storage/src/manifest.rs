@@ -3,7 +3,7 @@
 //! ```text
 //!   Manifest ── vertex `counts` ── subtask 0 ── file chk-7/1-0.data ── part counts, key group 3, bytes 16..90
 //!                      │               │
-//!              enumerator's state   watermark; or finished, without state
+//!              enumerator's state   finished, then without state
 //! ```
 //!
 //! # What is always true
@@ -76,8 +76,6 @@ pub struct VertexState {
 pub struct SubtaskState {
     /// Whether it had finished: then it has no files.
     pub finished: bool,
-    /// Its watermark.
-    pub watermark: Timestamp,
     /// Where its parts are. Later files come after earlier ones (an increment after its base).
     pub files: Vec<FileEntry>,
 }

@@ -26,10 +26,9 @@ pub fn inspect(manifest: &Manifest) -> String {
             line(&mut text, 1, format!("enumerator {} bytes", enumerator.len()));
         }
         for (index, subtask) in vertex.subtasks.iter().enumerate() {
-            let SubtaskState { finished, watermark, files } = subtask;
-            let state =
-                if *finished { "finished".to_owned() } else { format!("watermark {watermark}") };
-            line(&mut text, 1, format!("subtask {index}: {state}"));
+            let SubtaskState { finished, files } = subtask;
+            let state = if *finished { ": finished" } else { "" };
+            line(&mut text, 1, format!("subtask {index}{state}"));
             files.iter().for_each(|file| line(&mut text, 2, describe(file)));
         }
     }
@@ -92,10 +91,6 @@ fn diff_vertex(text: &mut String, before: &VertexState, after: &VertexState) {
     }
     for (index, subtask) in after.subtasks.iter().enumerate() {
         let Some(other) = before.subtasks.get(index) else { continue };
-        let (was, is) = (other.watermark, subtask.watermark);
-        if was != is {
-            line(text, 0, format!("vertex `{uid}`, subtask {index}: watermark {was} -> {is}"));
-        }
         if other.finished != subtask.finished {
             line(
                 text,

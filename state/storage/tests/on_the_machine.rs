@@ -129,7 +129,7 @@ fn a_savepoint_is_whole_where_it_is_moved_to() {
     assert_eq!(name, "savepoint-ab12cd-9");
     let storage = LocalStorage::open(folder.path().join("deep").join(&name)).expect("made");
     let entry = write(&storage.path_of("0-0.data").expect("a plain name")).expect("written");
-    let subtask = SubtaskState { finished: false, watermark: Timestamp::MIN, files: vec![entry] };
+    let subtask = SubtaskState { finished: false, files: vec![entry] };
     let vertex = VertexState {
         uid: "counts".into(),
         name: "Count".into(),

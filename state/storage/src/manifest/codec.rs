@@ -24,8 +24,8 @@ use crate::{
     bytes::{Reader, Writer},
 };
 
-/// The version of what is written. Older ones are read; there are none yet.
-pub const FORMAT_VERSION: u32 = 1;
+/// The version of what is written, and the only one that is read: nothing is released yet.
+pub const FORMAT_VERSION: u32 = 2;
 
 const MAGIC: [u8; 8] = *b"WSLMETA1";
 const HEADER_BYTES: usize = 28;
@@ -72,7 +72,6 @@ impl Manifest {
             for subtask in &vertex.subtasks {
                 out.section(SUBTASK, |w| {
                     w.u8(u8::from(subtask.finished));
-                    w.u64(subtask.watermark.as_millis() as u64);
                     w.count(subtask.files.len());
                 });
                 for file in &subtask.files {
@@ -112,7 +111,6 @@ impl SubtaskState {
     pub fn encode(&self) -> Vec<u8> {
         let mut w = Writer::default();
         w.u8(u8::from(self.finished));
-        w.u64(self.watermark.as_millis() as u64);
         w.count(self.files.len());
         self.files.iter().for_each(|file| write_file(&mut w, file));
         w.0
@@ -126,11 +124,10 @@ impl SubtaskState {
     pub fn decode(bytes: &[u8]) -> Result<Self, Damage> {
         let mut r = Reader::new("acknowledgement", "subtask".to_owned(), bytes, 0);
         let finished = r.flag("finished")?;
-        let watermark = Timestamp::from_millis(r.i64("watermark")?);
         let files = r.count(PART_BYTES, "files")?;
         let files = (0..files).map(|_| read_file(&mut r)).collect::<Result<_, _>>()?;
         r.end()?;
-        Ok(Self { finished, watermark, files })
+        Ok(Self { finished, files })
     }
 }
 
@@ -161,7 +158,6 @@ fn read_vertex(sections: &mut Reading, index: usize) -> Result<VertexState, Dama
     for subtask in 0..count {
         let mut r = sections.next(SUBTASK, &format!("subtask {subtask} of vertex {index}"))?;
         let finished = r.flag("finished")?;
-        let watermark = Timestamp::from_millis(r.i64("watermark")?);
         let files = sections.count(&mut r, "files")?;
         r.end()?;
         let files = (0..files).map(|file| {
@@ -172,7 +168,7 @@ fn read_vertex(sections: &mut Reading, index: usize) -> Result<VertexState, Dama
             Ok(file)
         });
         let files = files.collect::<Result<_, Damage>>()?;
-        subtasks.push(SubtaskState { finished, watermark, files });
+        subtasks.push(SubtaskState { finished, files });
     }
     Ok(VertexState { uid, name, operators, parallelism, max_parallelism, enumerator, subtasks })
 }
@@ -395,7 +391,7 @@ mod tests {
         ];
         let file =
             FileEntry { path: "chk-7/0-0.data".into(), len: 152, hash: Hash([9; 32]), parts };
-        let subtask = |finished, files| SubtaskState { finished, watermark: Timestamp::MIN, files };
+        let subtask = |finished, files| SubtaskState { finished, files };
         let vertex = VertexState {
             uid: "counts".into(),
             name: "Zähler".into(),
@@ -429,10 +425,10 @@ mod tests {
 
     #[test]
     fn the_bytes_are_pinned() {
-        // Part of the format: a change here needs a new version, and a reader of this one.
+        // Part of the format: a change here needs a new version; once one is released, also a reader of the old one.
         let bytes = manifest().encode();
         let hash = Hash::of(&bytes).to_string();
-        assert_eq!((bytes.len(), &hash[..16]), (590, "611ee3f5a19af892"));
+        assert_eq!((bytes.len(), &hash[..16]), (574, "2fb1f221fd302f7d"));
     }
 
     /// Sums and hash made right again: what a decoder meets that was fed by something else.
@@ -478,12 +474,11 @@ mod tests {
     fn counts_are_checked_before_memory_is_taken() {
         let mut huge = Writer::default();
         huge.u8(0);
-        huge.u64(0);
         huge.u32(u32::MAX);
         let error = SubtaskState::decode(&huge.0).expect_err("too many");
         assert_eq!(
             error.to_string(),
-            "acknowledgement, byte 9, subtask: files: is 4294967295, but only 0 bytes are left"
+            "acknowledgement, byte 1, subtask: files: is 4294967295, but only 0 bytes are left"
         );
     }
 }

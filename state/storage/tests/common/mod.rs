@@ -315,10 +315,9 @@ pub fn write_checkpoint(
         let path = format!("{}/{}", folder_of(checkpoint), data_file_name(0, subtask, 0));
         let (bytes, entry) = data_file(checkpoint, &path, subtask);
         storage.put(&path, &bytes, PutMode::Replace)?;
-        let watermark = Timestamp::from_millis(checkpoint as i64 * 1_000);
-        subtasks.push(SubtaskState { finished: false, watermark, files: vec![entry] });
+        subtasks.push(SubtaskState { finished: false, files: vec![entry] });
     }
-    subtasks.push(SubtaskState { finished: true, watermark: Timestamp::MAX, files: Vec::new() });
+    subtasks.push(SubtaskState { finished: true, files: Vec::new() });
     let vertex = VertexState {
         uid: "counts".to_owned(),
         name: "Source -> Count".to_owned(),
