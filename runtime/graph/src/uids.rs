@@ -10,8 +10,8 @@
 //! 2. A generated uid depends on names and on what is upstream; not on parallelism, on vertex numbers or on
 //!    what is downstream.
 //!
-//! Stateful operators need a uid of the user's, or `pipeline.auto-generate-uids`. That is on by default while no
-//! state outlives its job; durable state will turn the default off.
+//! Stateful operators need a uid of the user's, or `pipeline.auto-generate-uids`. That is on by default, as in Flink: a
+//! program that is changed and started again from a checkpoint should give its own.
 
 use std::collections::BTreeMap;
 

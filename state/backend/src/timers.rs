@@ -15,7 +15,7 @@
 //! 4. One that is registered while others fire, and whose time has come, comes out in the same pass; so a pass
 //!    may be broken off after any timer and go on later.
 //!
-//! The rules are Flink's (`InternalTimerServiceImpl`; `reference/semantics.md` 5.5). The queue knows no clock:
+//! The rules are Flink's (`InternalTimerServiceImpl`). The queue knows no clock:
 //! event timers are popped by the watermark, processing timers by the clock, from a queue each. Window timers
 //! are per slice and not here.
 
