@@ -1,7 +1,7 @@
 //! Trending hashtags into files that hold every trend exactly once, whatever happens to the process.
 //!
 //! ```text
-//! cargo run --release -p wiesel-examples --bin trends_to_files -- -- posts.jsonl out 20
+//! cargo run --release -p wiesel-examples --bin trends_to_files -- -- posts.jsonl out 20     Cargo's `--`, then Wiesel's
 //! kill -9 it, start it again: it continues from its last checkpoint (./checkpoints), a second ago at most
 //! cat out/part-*
 //! ```
@@ -32,7 +32,7 @@ fn main() -> wiesel::Result<()> {
         std::process::exit(2)
     });
     env.enable_checkpointing(seconds(1))?;
-    env.set("execution.checkpointing.dir", "checkpoints")?;
+    env.checkpoint_config().set_checkpoint_storage("checkpoints")?;
     env.source(
         JsonLines::<Post>::files(file).replay(passes, PASS, |post, by| post.at = post.at + by),
     )

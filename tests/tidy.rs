@@ -28,7 +28,7 @@ use scan::{
 #[path = "tidy_scan.rs"]
 mod scan;
 
-/// Folder, layer. An arrow of dependence points to a lower layer (DESIGN 3).
+/// Folder, layer. An arrow of dependence points to a lower layer (`runtime/README.md`).
 const LAYERS: &[(&str, u32)] = &[
     ("runtime/core", 0),
     ("runtime/record", 0),
@@ -365,23 +365,21 @@ fn nothing_names_a_machine() {
         concat!("[regis", "tries"),
         concat!("registry-", "index"),
     ];
-    let mut wrong = Vec::new();
-    for path in files(&root()) {
-        let Ok(text) = fs::read_to_string(root().join(&path)) else { continue }; // Not text.
-        if path == "Cargo.lock" {
-            let home = "registry+https://github.com/rust-lang/crates.io-index";
-            let sources = text.lines().filter_map(|line| line.strip_prefix("source = "));
-            for source in sources.filter(|source| source.trim_matches('"') != home) {
-                wrong.push(format!("{path}: a package from {source}"));
-            }
-        }
-        for (number, line) in text.lines().enumerate() {
-            for needle in needles.iter().filter(|needle| line.contains(**needle)) {
-                wrong.push(format!("{path}:{}: `{needle}`", number + 1));
-            }
-        }
+    let mut wrong = places_of(&needles);
+    let lock = fs::read_to_string(root().join("Cargo.lock")).expect("versions are locked");
+    let home = "registry+https://github.com/rust-lang/crates.io-index";
+    let sources = lock.lines().filter_map(|line| line.strip_prefix("source = "));
+    for source in sources.filter(|source| source.trim_matches('"') != home) {
+        wrong.push(format!("Cargo.lock: a package from {source}"));
     }
     report("machine paths and registries", wrong);
+}
+
+#[test]
+fn pages_that_are_named_are_in_the_repository() {
+    // Folders of notes that were never committed. Spelled in halves, or this file would find itself.
+    let needles = [concat!("refer", "ence/"), concat!("des", "ign/"), concat!("DES", "IGN")];
+    report("pages that are not here", places_of(&needles));
 }
 
 #[test]
@@ -404,6 +402,20 @@ fn the_maps_name_every_crate() {
         }
     }
     report("maps", wrong);
+}
+
+/// Where in the repository's text one of these is.
+fn places_of(needles: &[&str]) -> Vec<String> {
+    let mut places = Vec::new();
+    for path in files(&root()) {
+        let Ok(text) = fs::read_to_string(root().join(&path)) else { continue }; // Not text.
+        for (number, line) in text.lines().enumerate() {
+            for needle in needles.iter().filter(|needle| line.contains(**needle)) {
+                places.push(format!("{path}:{}: `{needle}`", number + 1));
+            }
+        }
+    }
+    places
 }
 
 /// Fails with one line per place.

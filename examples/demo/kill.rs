@@ -22,14 +22,16 @@ use wiesel::{
     prelude::*,
 };
 
-use crate::{Asked, Trend, WINDOW_MS, line, replayed, trending_hashtags::Post, trends};
+use crate::{
+    Asked, Trend, WINDOW_MS, grouped, line, replayed, say, trending_hashtags::Post, trends,
+};
 
 /// In the folder of the job.
 const CHECKPOINTS: &str = "checkpoints";
 const OUT: &str = "out";
 
-/// How long the job goes on behind the checkpoint that it is killed behind.
-const BEHIND: Duration = Duration::from_millis(300);
+/// How long the job goes on after a checkpoint until it is killed.
+const GOES_ON: Duration = Duration::from_millis(300);
 
 /// The job, in the process that is killed.
 pub(crate) fn to_files(
@@ -66,11 +68,10 @@ impl Encode<Trend> for Lines {
 
 /// Starts it, kills it, starts it again, and compares its files with `expected`, the lines of a job that nobody killed.
 pub(crate) fn show(asked: &Asked, expected: Vec<String>, folder: &Path) -> Result<(), String> {
-    say!(
-        "a kill: {} posts in {} s into files, in a process of its own",
-        asked.posts,
-        asked.seconds
-    );
+    let (count, rate) = (grouped(asked.posts), grouped(asked.posts.div_ceil(asked.seconds)));
+    say(&format!(
+        "3 of 3, a kill: {count} posts into files, {rate} a second and no more, in a process that is killed"
+    ));
     let folder = folder.join("killed");
     fs::create_dir(&folder).map_err(|error| format!("cannot make a folder: {error}"))?;
     let started = Instant::now();
@@ -78,17 +79,17 @@ pub(crate) fn show(asked: &Asked, expected: Vec<String>, folder: &Path) -> Resul
     while newest_checkpoint(&folder).is_none() && is_running(&mut first)? {
         thread::sleep(Duration::from_millis(5));
     }
-    thread::sleep(BEHIND);
+    thread::sleep(GOES_ON);
     let was_running = is_running(&mut first)?;
     first.kill().and_then(|()| first.wait()).map_err(|error| format!("cannot kill it: {error}"))?;
     if !was_running {
-        say!("  it had ended before it could be killed: give it more --seconds");
+        say("  it had ended before it could be killed: give it more --seconds");
     } else if let Some(checkpoint) = newest_checkpoint(&folder) {
-        say!(
-            "  killed with SIGKILL after {:.1} s, behind checkpoint {checkpoint}: {} lines are visible; started again",
+        say(&format!(
+            "  killed with SIGKILL after {:.1} s, after checkpoint {checkpoint}: {} lines are visible; started again",
             started.elapsed().as_secs_f64(),
-            lines(&folder)?.len()
-        );
+            grouped(lines(&folder)?.len() as u64)
+        ));
         let ended = start(asked, &folder)?.wait();
         let ended = ended.map_err(|error| format!("cannot wait for it: {error}"))?;
         if !ended.success() {
@@ -105,7 +106,8 @@ pub(crate) fn show(asked: &Asked, expected: Vec<String>, folder: &Path) -> Resul
             expected.iter().filter(|line| found.binary_search(line).is_err()).count()
         ));
     }
-    say!("  {} lines in its files: those of the first part, each of them once", found.len());
+    let count = grouped(found.len() as u64);
+    say(&format!("  {count} lines in its files: those of the first part, each of them once"));
     Ok(())
 }
 

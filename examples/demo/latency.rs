@@ -22,7 +22,9 @@ use wiesel::{
     shard::{CreateMode, File, Shard, Token},
 };
 
-use crate::{Asked, DISORDER_MS, Span, Trend, line, replayed, trending_hashtags::Post, trends};
+use crate::{
+    Asked, DISORDER_MS, Span, Trend, grouped, line, replayed, say, trending_hashtags::Post, trends,
+};
 
 /// Windows while the latency is measured.
 const SHORT_WINDOW_MS: i64 = 1_000;
@@ -42,7 +44,8 @@ pub(crate) fn measure(
     let sink = TimedSink::default();
     let printed = Arc::clone(&sink.printed);
     trends(env, source, SHORT_WINDOW_MS, sink);
-    let job = format!("{} posts/s", asked.rate);
+    let job = format!("{} posts/s", grouped(asked.rate));
+    say(&format!("2 of 3, latency: {job} for {} s, in windows of 1 s", asked.seconds));
     env.execute(&job)?;
 
     let hour_ns = 3_600_000_000_000;
@@ -54,15 +57,15 @@ pub(crate) fn measure(
         }
     }
     let ms = |quantile: f64| histogram.value_at_quantile(quantile) as f64 / 1e6;
-    say!(
+    say(&format!(
         "latency at {job}, from when the post that closed a window was due to its last line written:\n  \
          p50 {:.2} ms   p99 {:.2} ms   p99.9 {:.2} ms   max {:.2} ms   ({} windows)",
         ms(0.5),
         ms(0.99),
         ms(0.999),
         ms(1.0),
-        histogram.len(),
-    );
+        grouped(histogram.len()),
+    ));
     Ok(())
 }
 

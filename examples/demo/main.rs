@@ -15,20 +15,19 @@
 //! All of them take a checkpoint each second, into a folder that is removed at the end.
 #![allow(clippy::disallowed_methods)] // Looks at its file before the job runs, and prints after it.
 
-use std::{fs, io::Write, process, sync::Arc, time::Duration};
+use std::{
+    fs,
+    io::{self, Write},
+    process,
+    sync::Arc,
+    time::Duration,
+};
 
 use trending_hashtags::{Post, hashtags};
 use wiesel::{
     connectors::{CollectSink, Sink, Source, Tick},
     prelude::*,
 };
-
-/// A line on standard error. That nobody reads it (`demo 2>&1 | head`) is no reason to panic, as `eprintln` does.
-macro_rules! say {
-    ($($what:tt)+) => {
-        let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("{}\n", format_args!($($what)+)));
-    };
-}
 
 mod kill;
 mod latency;
@@ -66,10 +65,40 @@ fn trends(
         .sink_to(sink);
 }
 
-/// A trend as a line.
+/// A trend as a line of a file.
 fn line(trend: RankedView<'_, Counted<String>>) -> String {
     let RankedView { window_start, window_end, rank, item } = trend;
     format!("{window_start} {window_end} {rank} {} {}", item.count, item.key)
+}
+
+/// A trend as a line for people, below [`HEADER`].
+fn shown(trend: RankedView<'_, Counted<String>>) -> String {
+    let RankedView { window_start, window_end, rank, item } = trend;
+    let at =
+        |time: Timestamp, format: &str| match jiff::Timestamp::from_millisecond(time.as_millis()) {
+            Ok(at) => at.strftime(format).to_string(),
+            Err(_) => time.to_string(), // Outside of the calendar.
+        };
+    let (start, end) = (at(window_start, "%F %T"), at(window_end, "%T"));
+    format!("{start} to {end}  {rank:>4}  {:>5}  #{}", item.count, item.key)
+}
+
+/// What is in the columns of [`shown`].
+const HEADER: &str = "window (UTC)                     rank  count  hashtag, as it was written";
+
+/// Says something on standard error, whether or not anybody listens.
+fn say(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
+/// `1234567` as `1,234,567`.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let separates = |index: usize| index > 0 && (digits.len() - index).is_multiple_of(3);
+    let parts = digits.char_indices().map(|(index, digit)| {
+        if separates(index) { format!(",{digit}") } else { digit.to_string() }
+    });
+    parts.collect()
 }
 
 fn main() -> wiesel::Result<()> {
@@ -100,6 +129,8 @@ fn throughput(
 ) -> wiesel::Result<Vec<String>> {
     let (span, passes) = (Span::of(posts), asked.passes(posts));
     let step = Duration::from_millis(span.step_ms as u64);
+    let count = grouped(passes * posts.len() as u64);
+    say(&format!("1 of 3, throughput: {count} posts from a file, as fast as it goes"));
     let source =
         JsonLines::<Post>::files(&asked.file)
             .replay(passes, step, |post: &mut Post, by| post.at = post.at + by);
@@ -110,12 +141,11 @@ fn throughput(
     let last_window = (span.newest_ms + moved).div_euclid(WINDOW_MS);
     let from = Timestamp::from_millis((last_window + 1 - SHOWN) * WINDOW_MS);
     let collected = collected.take();
-    let mut shown = String::new();
-    for trend in collected.iter().filter(|trend| trend.window_start >= from) {
-        shown = shown + &line(trend.view()) + "\n";
-    }
+    let last = collected.iter().filter(|trend| trend.window_start >= from);
+    let lines: String = last.map(|trend| shown(trend.view()) + "\n").collect();
+    say(HEADER);
     // Nobody needs to read them.
-    let _ = std::io::stdout().lock().write_all(shown.as_bytes());
+    let _ = io::stdout().lock().write_all(lines.as_bytes());
     Ok(collected.iter().map(|trend| line(trend.view())).collect())
 }
 
@@ -230,7 +260,7 @@ fn read(file: &str) -> Result<Vec<Post>, String> {
 }
 
 fn fail(code: i32, wrong: &str) -> ! {
-    say!("Error: {wrong}");
+    say(&format!("Error: {wrong}"));
     process::exit(code)
 }
 
@@ -252,5 +282,17 @@ mod tests {
         );
         assert!(parse("--demo").is_err());
         assert_eq!(parse("--to-files"), Err("`--to-files` needs a folder".to_owned()));
+    }
+
+    #[test]
+    fn a_trend_is_shown_with_the_time_of_day() {
+        let item = Counted { key: "cats".to_owned(), count: 105 };
+        let at = Timestamp::from_millis;
+        let (window_start, window_end) = (at(1_750_029_970_000), at(1_750_029_980_000));
+        let trend = Ranked { window_start, window_end, rank: 1, item };
+        let line = shown(trend.view());
+        assert_eq!(line, "2025-06-15 23:26:10 to 23:26:20     1    105  #cats");
+        assert_eq!(HEADER.find("hashtag"), line.find('#'));
+        assert_eq!([0, 999, 1_000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
     }
 }

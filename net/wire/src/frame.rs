@@ -1,14 +1,19 @@
 //! A frame: 32 KiB of aligned memory (or more, for one record) with a header.
 //!
-//! Invariant of this module's `unsafe`: `base` is null only if `capacity` is 0; otherwise it points to
-//! `capacity` initialised bytes, aligned to [`FRAME_ALIGN`], which this frame alone owns and frees.
+//! Invariant of this module's `unsafe`: if `capacity` is 0, `base` dangles and nothing is freed; otherwise it points
+//! to `capacity` initialised bytes, aligned to [`FRAME_ALIGN`], which this frame alone owns and frees.
 //!
 //! # What is always true
 //!
-//! 1. If the header has a schema, then the records behind it were written by a [`FrameWriter`] for that
+//! 1. If the header names a schema, then a [`FrameWriter`] of that schema wrote the records and closed the frame, or
+//!    [`from_wire`] has checked all of it. Either way the first `count` records are of that schema, and their regions,
+//!    columns and index blocks lie inside the frame, where the header and `layout` say. After that only
+//!    [`address`](Frame::address) writes to it, to two fields of the header, until a writer opens it anew and
+//!    clears the header first.
 //! 2. A frame that is dropped frees its memory. Normally it goes home to its pool instead.
 //!
 //! [`FrameWriter`]: crate::FrameWriter
+//! [`from_wire`]: crate::from_wire
 
 use std::{
     alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error},

@@ -237,7 +237,7 @@ mod tests {
             kind: Kind::Checkpoint,
             triggered: Timestamp::from_millis(0),
             completed: Timestamp::from_millis(0),
-            ending: None,
+            ending: Default::default(),
             vertices: vertices.map(|(number, text)| vertex_of(text, number)).collect(),
         };
         let chains: Vec<Vec<String>> = program

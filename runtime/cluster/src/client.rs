@@ -240,7 +240,7 @@ impl JobHandle {
         self.ask(folder, None)
     }
 
-    /// The same, and behind it the job is over, `FINISHED`: sources have read nothing more, and sinks have committed what
+    /// The same, and after it the job is over, `FINISHED`: sources have read nothing more, and sinks have committed what
     /// came before. With `drain` event time ends first, so that all windows fire: the results are whole, and there is
     /// nothing to go on with but what sources have not read. Without, windows stay open and go on from the savepoint.
     ///

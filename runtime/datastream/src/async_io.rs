@@ -64,6 +64,17 @@ impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
 
     /// As [`ordered_wait`](Self::ordered_wait), but results go on as they come; only watermarks keep their place between the
     /// records. Flink's `AsyncDataStream.unorderedWait`.
+    ///
+    /// ```
+    /// # let env = wiesel_datastream::Environment::new();
+    /// # use wiesel_core::seconds;
+    /// use wiesel_operators::AsyncOptions;
+    ///
+    /// let options = AsyncOptions::within(seconds(5)).capacity(50);
+    /// env.from_collection([1_u64, 2])
+    ///     .unordered_wait(options, |user| async move { Ok::<_, std::io::Error>([user]) })
+    ///     .print();
+    /// ```
     pub fn unordered_wait<F, A, I, E>(
         self,
         options: AsyncOptions,
@@ -80,6 +91,32 @@ impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
 
     /// As [`ordered_wait`](Self::ordered_wait), with a function that chooses what to try again and what to say after a
     /// time-out.
+    ///
+    /// ```
+    /// # use wiesel_core::seconds;
+    /// use wiesel_operators::{AggregateError, AsyncAnswer, AsyncFunction, AsyncOptions};
+    ///
+    /// /// The name of a user; without an answer in time, none.
+    /// #[derive(Clone)]
+    /// struct NameOf;
+    ///
+    /// impl AsyncFunction<u64> for NameOf {
+    ///     type Out = String;
+    ///     type Results = Option<String>;
+    ///
+    ///     fn invoke(&self, user: u64) -> AsyncAnswer<Option<String>> {
+    ///         Box::pin(async move { Ok(Some(format!("user {user}"))) })
+    ///     }
+    ///
+    ///     fn timeout(&self, _user: u64) -> Result<Option<String>, AggregateError> {
+    ///         Ok(None)
+    ///     }
+    /// }
+    ///
+    /// # let env = wiesel_datastream::Environment::new();
+    /// let options = AsyncOptions::within(seconds(5));
+    /// env.from_collection([1_u64, 2]).ordered_wait_with(options, NameOf).print();
+    /// ```
     pub fn ordered_wait_with<F: AsyncFunction<T>>(
         self,
         options: AsyncOptions,
@@ -91,6 +128,23 @@ impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
 
     /// As [`unordered_wait`](Self::unordered_wait), with a function that chooses what to try again and what to say after a
     /// time-out.
+    ///
+    /// ```
+    /// # use wiesel_core::seconds;
+    /// # use wiesel_operators::{AggregateError, AsyncAnswer, AsyncFunction, AsyncOptions};
+    /// # #[derive(Clone)]
+    /// # struct NameOf;
+    /// # impl AsyncFunction<u64> for NameOf {
+    /// #     type Out = String;
+    /// #     type Results = Option<String>;
+    /// #     fn invoke(&self, user: u64) -> AsyncAnswer<Option<String>> {
+    /// #         Box::pin(async move { Ok(Some(format!("user {user}"))) })
+    /// #     }
+    /// # }
+    /// # let env = wiesel_datastream::Environment::new();
+    /// let options = AsyncOptions::within(seconds(5)); // `NameOf` as in `ordered_wait_with`.
+    /// env.from_collection([1_u64, 2]).unordered_wait_with(options, NameOf).print();
+    /// ```
     pub fn unordered_wait_with<F: AsyncFunction<T>>(
         self,
         options: AsyncOptions,

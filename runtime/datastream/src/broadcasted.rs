@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   stream ── forward ─────▶ input 0 ─┐
-//!   or keyed ── by key ────▶ input 0 ─┼─▶ one vertex: .process(function)
+//!   or keyed ── by key ────▶ input 0 ─┼─▶ one vertex: .process(function)       (keyed_broadcasted.rs)
 //!   rules ── to everyone ──▶ input 1 ─┘     maps with the same content in every subtask
 //! ```
 //!
@@ -12,17 +12,13 @@
 //! 2. A checkpoint has the maps of every subtask. A restore gives new subtask `i` the copy of old subtask `i` modulo
 //!    their number.
 
-use std::marker::PhantomData;
-
 use wiesel_operators::{
-    BroadcastProcessFunction, BroadcastStart, BroadcastState, Chain, KeyedBroadcastProcessFunction,
-    KeyedBroadcastStart, Nothing, OperatorStateRegistry, Start,
+    BroadcastProcessFunction, BroadcastStart, BroadcastState, Chain, Nothing,
+    OperatorStateRegistry, Start,
 };
-use wiesel_record::{FnView, Key, Record};
+use wiesel_record::{Key, Record};
 
-use crate::{
-    ConnectedStreams, DataStream, KeyedStream, OutputTag, builder::Exchange, keyed::KeyedInput,
-};
+use crate::{ConnectedStreams, DataStream, OutputTag, builder::Exchange};
 
 /// What comes out of a function over a stream without keys and a broadcast one.
 pub type BroadcastProcessStream<T, B, F> = DataStream<
@@ -31,18 +27,11 @@ pub type BroadcastProcessStream<T, B, F> = DataStream<
     Nothing<<F as BroadcastProcessFunction<T, B>>::Out>,
 >;
 
-/// What comes out of a function over a keyed stream and a broadcast one.
-pub type KeyedBroadcastStream<T, B, K, F, P> = DataStream<
-    <P as KeyedBroadcastProcessFunction<K, T, B>>::Out,
-    KeyedBroadcastStart<T, B, K, F, P>,
-    Nothing<<P as KeyedBroadcastProcessFunction<K, T, B>>::Out>,
->;
-
 /// A stream that every subtask of the next operator gets, and the maps that its records write there.
 #[must_use = "a broadcast stream does nothing until another one is connected with it: `other.connect_broadcast(this)`"]
 pub struct BroadcastStream<T: Record, S: Start, C: Chain<S::Out, Out = T>> {
-    stream: DataStream<T, S, C>,
-    states: OperatorStateRegistry,
+    pub(crate) stream: DataStream<T, S, C>,
+    pub(crate) states: OperatorStateRegistry,
 }
 
 impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
@@ -108,6 +97,17 @@ impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
     }
 
     /// This stream and a broadcast one into one operator.
+    ///
+    /// ```
+    /// # let env = wiesel_datastream::Environment::new();
+    /// # use wiesel_operators::BroadcastState;
+    /// const BLOCKED: BroadcastState<String, ()> = BroadcastState::new("blocked");
+    ///
+    /// let blocked = env.from_collection(["or".to_owned()]).broadcast_state(&BLOCKED);
+    /// let words = env.from_collection(["to".to_owned(), "be".to_owned()]);
+    /// let both = words.connect_broadcast(blocked); // Then `.process(..)`, as at `broadcast_state`.
+    /// # drop(both);
+    /// ```
     pub fn connect_broadcast<T2, S2, C2>(
         self,
         other: BroadcastStream<T2, S2, C2>,
@@ -124,6 +124,17 @@ impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
 
 impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> BroadcastStream<T, S, C> {
     /// Its records write this state too. Each state of an operator has its own name.
+    ///
+    /// ```
+    /// # let env = wiesel_datastream::Environment::new();
+    /// # use wiesel_operators::BroadcastState;
+    /// const BLOCKED: BroadcastState<String, ()> = BroadcastState::new("blocked");
+    /// const RENAMED: BroadcastState<String, String> = BroadcastState::new("renamed");
+    ///
+    /// let rules = env.from_collection(["or".to_owned()]);
+    /// let rules = rules.broadcast_state(&BLOCKED).with_state(&RENAMED);
+    /// # drop(rules);
+    /// ```
     pub fn with_state<K: Key, V: Record>(mut self, state: &BroadcastState<K, V>) -> Self {
         self.states.register(state);
         self
@@ -150,6 +161,50 @@ impl<T: Record, B: Record> BroadcastConnectedStream<T, B> {
     }
 
     /// Processes the records of both streams, by a method for each.
+    ///
+    /// ```
+    /// use wiesel_operators::{
+    ///     AggregateError, BroadcastProcessFunction, BroadcastState, BroadcastStates, ProcessContext,
+    /// };
+    /// use wiesel_record::Out;
+    ///
+    /// const RATE: BroadcastState<u64, u64> = BroadcastState::new("rate");
+    ///
+    /// /// Prices times the rate that was broadcast last.
+    /// #[derive(Clone)]
+    /// struct Converted;
+    ///
+    /// impl BroadcastProcessFunction<u64, u64> for Converted {
+    ///     type Out = u64;
+    ///     type Side = ();
+    ///
+    ///     fn process(
+    ///         &mut self,
+    ///         price: u64,
+    ///         states: &BroadcastStates,
+    ///         _context: &mut ProcessContext<'_, ()>,
+    ///         out: &mut dyn Out<u64>,
+    ///     ) -> Result<(), AggregateError> {
+    ///         out.emit(price * states.map(&RATE).get(0).unwrap_or(1));
+    ///         Ok(())
+    ///     }
+    ///
+    ///     fn process_broadcast(
+    ///         &mut self,
+    ///         rate: u64,
+    ///         states: &mut BroadcastStates,
+    ///         _context: &mut ProcessContext<'_, ()>,
+    ///         _out: &mut dyn Out<u64>,
+    ///     ) -> Result<(), AggregateError> {
+    ///         states.put(&RATE, 0, rate);
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// # let env = wiesel_datastream::Environment::new();
+    /// let rates = env.from_collection([92_u64]).broadcast_state(&RATE);
+    /// env.from_collection([3_u64, 4]).connect_broadcast(rates).process(Converted).print();
+    /// ```
     pub fn process<F: BroadcastProcessFunction<T, B>>(
         self,
         function: F,
@@ -159,6 +214,58 @@ impl<T: Record, B: Record> BroadcastConnectedStream<T, B> {
 
     /// As [`process`](Self::process); what the function puts aside is in
     /// [`get_side_output`](DataStream::get_side_output) of what this returns.
+    ///
+    /// ```
+    /// # use wiesel_datastream::OutputTag;
+    /// use wiesel_operators::{
+    ///     AggregateError, BroadcastProcessFunction, BroadcastState, BroadcastStates, ProcessContext,
+    /// };
+    /// use wiesel_record::Out;
+    ///
+    /// const RATE: BroadcastState<u64, u64> = BroadcastState::new("rate");
+    ///
+    /// /// As at `process`, but prices that come before the first rate are put aside.
+    /// #[derive(Clone)]
+    /// struct Converted;
+    ///
+    /// impl BroadcastProcessFunction<u64, u64> for Converted {
+    ///     type Out = u64;
+    ///     type Side = u64;
+    ///
+    ///     fn process(
+    ///         &mut self,
+    ///         price: u64,
+    ///         states: &BroadcastStates,
+    ///         context: &mut ProcessContext<'_, u64>,
+    ///         out: &mut dyn Out<u64>,
+    ///     ) -> Result<(), AggregateError> {
+    ///         match states.map(&RATE).get(0) {
+    ///             Some(rate) => out.emit(price * rate),
+    ///             None => context.side(price),
+    ///         }
+    ///         Ok(())
+    ///     }
+    ///
+    ///     fn process_broadcast(
+    ///         &mut self,
+    ///         rate: u64,
+    ///         states: &mut BroadcastStates,
+    ///         _context: &mut ProcessContext<'_, u64>,
+    ///         _out: &mut dyn Out<u64>,
+    ///     ) -> Result<(), AggregateError> {
+    ///         states.put(&RATE, 0, rate);
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// # let env = wiesel_datastream::Environment::new();
+    /// let early = OutputTag::new("early");
+    /// let rates = env.from_collection([92_u64]).broadcast_state(&RATE);
+    /// let prices = env.from_collection([3_u64, 4]).connect_broadcast(rates);
+    /// let converted = prices.process_with_side(Converted, &early);
+    /// converted.get_side_output(&early).print();
+    /// converted.print();
+    /// ```
     pub fn process_with_side<F: BroadcastProcessFunction<T, B>>(
         self,
         function: F,
@@ -169,147 +276,18 @@ impl<T: Record, B: Record> BroadcastConnectedStream<T, B> {
     }
 
     /// How many subtasks run the operator.
+    ///
+    /// ```
+    /// # let env = wiesel_datastream::Environment::new();
+    /// # use wiesel_operators::BroadcastState;
+    /// const BLOCKED: BroadcastState<String, ()> = BroadcastState::new("blocked");
+    ///
+    /// let blocked = env.from_collection(["or".to_owned()]).broadcast_state(&BLOCKED);
+    /// let words = env.from_collection(["to".to_owned(), "be".to_owned()]);
+    /// let both = words.connect_broadcast(blocked).set_parallelism(1); // Then `.process(..)`.
+    /// # drop(both);
+    /// ```
     pub fn set_parallelism(self, parallelism: u32) -> Self {
         Self { streams: self.streams.set_parallelism(parallelism), ..self }
-    }
-}
-
-/// A keyed stream and a broadcast one, into one operator.
-#[must_use = "connected streams do nothing until a function is applied to them: `.process(..)`"]
-pub struct KeyedBroadcastConnectedStream<T: Record, B: Record, K: Key, F> {
-    input: KeyedInput<F>,
-    states: OperatorStateRegistry,
-    types: PhantomData<fn(T, B) -> K>,
-}
-
-impl<T, K, F, S, C> KeyedStream<T, K, F, S, C>
-where
-    T: Record,
-    K: Key,
-    F: for<'a> FnView<'a, T::View<'a>, K::View<'a>> + Clone + Send + 'static,
-    S: Start,
-    C: Chain<S::Out, Out = T>,
-{
-    /// This keyed stream and a broadcast one into one operator: the records of a key see, in whatever subtask, what
-    /// broadcast records have written.
-    ///
-    /// ```
-    /// # use wiesel_datastream::Environment;
-    /// use wiesel_operators::{
-    ///     AggregateError, BroadcastState, BroadcastStates, KeyedBroadcastContext,
-    ///     KeyedBroadcastProcessFunction, KeyedContext, StateRegistry, ValueState,
-    /// };
-    /// use wiesel_record::Out;
-    ///
-    /// /// How often an item may be sold to one user.
-    /// const LIMITS: BroadcastState<String, u64> = BroadcastState::new("limits");
-    ///
-    /// /// Sales that are over the limit of their item; all sales of a user count.
-    /// #[derive(Clone)]
-    /// struct OverLimit {
-    ///     sold: ValueState<u64>,
-    /// }
-    ///
-    /// impl KeyedBroadcastProcessFunction<u64, (u64, String), (String, u64)> for OverLimit {
-    ///     type Out = (u64, String);
-    ///     type Side = ();
-    ///
-    ///     fn open(&mut self, states: &mut StateRegistry) {
-    ///         states.register(&mut self.sold);
-    ///     }
-    ///
-    ///     fn process(
-    ///         &mut self,
-    ///         (user, item): (u64, &str),
-    ///         states: &BroadcastStates,
-    ///         context: &mut KeyedContext<'_, u64, ()>,
-    ///         out: &mut dyn Out<(u64, String)>,
-    ///     ) -> Result<(), AggregateError> {
-    ///         let sold = context.get(&self.sold).unwrap_or(0) + 1;
-    ///         context.set(&self.sold, sold);
-    ///         if states.map(&LIMITS).get(item).is_some_and(|limit| sold > limit) {
-    ///             out.emit((user, item));
-    ///         }
-    ///         Ok(())
-    ///     }
-    ///
-    ///     fn process_broadcast(
-    ///         &mut self,
-    ///         (item, limit): (&str, u64),
-    ///         states: &mut BroadcastStates,
-    ///         _context: &mut KeyedBroadcastContext<'_, u64, ()>,
-    ///         _out: &mut dyn Out<(u64, String)>,
-    ///     ) -> Result<(), AggregateError> {
-    ///         states.put(&LIMITS, item, limit);
-    ///         Ok(())
-    ///     }
-    /// }
-    ///
-    /// # let env = Environment::new();
-    /// let limits = env.from_collection([("ticket".to_owned(), 2)]).broadcast_state(&LIMITS);
-    /// env.from_collection([(7_u64, "ticket".to_owned())])
-    ///     .key_by::<u64>(|(user, _)| user)
-    ///     .connect_broadcast(limits)
-    ///     .process(OverLimit { sold: ValueState::new("sold") })
-    ///     .print();
-    /// ```
-    pub fn connect_broadcast<T2, S2, C2>(
-        self,
-        other: BroadcastStream<T2, S2, C2>,
-    ) -> KeyedBroadcastConnectedStream<T, T2, K, F>
-    where
-        T2: Record,
-        S2: Start,
-        C2: Chain<S2::Out, Out = T2>,
-    {
-        let mut input = self.close();
-        input.has_time &= other.stream.has_time;
-        other.stream.close_to(Exchange::Broadcast, input.vertex, 1);
-        KeyedBroadcastConnectedStream { input, states: other.states, types: PhantomData }
-    }
-}
-
-impl<T, B, K, F> KeyedBroadcastConnectedStream<T, B, K, F>
-where
-    T: Record,
-    B: Record,
-    K: Key,
-    F: for<'a> FnView<'a, T::View<'a>, K::View<'a>> + Clone + Send + 'static,
-{
-    fn start<P: KeyedBroadcastProcessFunction<K, T, B>>(
-        self,
-        function: P,
-        side_slot: Option<usize>,
-    ) -> KeyedBroadcastStream<T, B, K, F, P> {
-        let Self { input, states, .. } = self;
-        input.start("KeyedBroadcastProcess".to_owned(), true, |key_of| {
-            KeyedBroadcastStart::new(key_of, function, states, side_slot)
-        })
-    }
-
-    /// Processes the records of each key with state and timers, and those of the broadcast stream.
-    pub fn process<P: KeyedBroadcastProcessFunction<K, T, B>>(
-        self,
-        function: P,
-    ) -> KeyedBroadcastStream<T, B, K, F, P> {
-        self.start(function, None)
-    }
-
-    /// As [`process`](Self::process); what the function puts aside is in
-    /// [`get_side_output`](DataStream::get_side_output) of what this returns.
-    pub fn process_with_side<P: KeyedBroadcastProcessFunction<K, T, B>>(
-        self,
-        function: P,
-        tag: &OutputTag<P::Side>,
-    ) -> KeyedBroadcastStream<T, B, K, F, P> {
-        let slot = self.input.builder.declare_side::<P::Side>(self.input.vertex, tag.id());
-        self.start(function, Some(slot))
-    }
-
-    /// How many subtasks keep the keys.
-    pub fn set_parallelism(self, parallelism: u32) -> Self {
-        let Self { input, .. } = &self;
-        input.builder.vertex(input.vertex, |vertex| vertex.parallelism = Some(parallelism));
-        self
     }
 }

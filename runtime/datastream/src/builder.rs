@@ -171,11 +171,21 @@ impl VertexParts {
 
 impl GraphBuilder {
     /// An empty graph.
+    ///
+    /// ```
+    /// let builder = wiesel_datastream::GraphBuilder::new();
+    /// builder.with(|graph| assert!(graph.vertices.is_empty()));
+    /// ```
     pub fn new() -> Self {
         Self::default()
     }
 
     /// Reads or changes the parts.
+    ///
+    /// ```
+    /// # let builder = wiesel_datastream::GraphBuilder::new();
+    /// builder.with(|graph| assert!(graph.edges.is_empty()));
+    /// ```
     pub fn with<R>(&self, change: impl FnOnce(&mut GraphParts) -> R) -> R {
         change(&mut self.0.borrow_mut())
     }

@@ -25,7 +25,7 @@ use crate::{
 /// The name of the side output of a source for lines that it could not read.
 pub const BAD_LINES: &str = "bad-lines";
 
-/// A stream right behind its source.
+/// A stream right after its source.
 pub type SourceStream<S> =
     DataStream<<S as Source>::Record, SourceStart<S>, Nothing<<S as Source>::Record>>;
 
@@ -51,11 +51,24 @@ pub struct Environment {
 
 impl Environment {
     /// An empty program.
+    ///
+    /// ```
+    /// let env = wiesel_datastream::Environment::new();
+    /// env.from_collection([1_u64, 2]).print();
+    /// ```
     pub fn new() -> Self {
         Self::default()
     }
 
     /// A stream of what `source` reads.
+    ///
+    /// ```
+    /// use wiesel_connectors::{DataGen, Lines};
+    ///
+    /// # let env = wiesel_datastream::Environment::new();
+    /// env.source(Lines::files("logs/*.log.gz")).print();
+    /// env.source(DataGen::new(|tick| tick.number).count(1_000)).print(); // 0 to 999
+    /// ```
     pub fn source<S: Source>(&self, source: S) -> SourceStream<S> {
         let vertex = self.builder.open_vertex(format!("Source: {}", source.describe()));
         let slot = self.builder.declare_side::<String>(vertex, BAD_LINES);
@@ -77,6 +90,11 @@ impl Environment {
     }
 
     /// A stream of records that the program has in memory: for tests and first steps.
+    ///
+    /// ```
+    /// # let env = wiesel_datastream::Environment::new();
+    /// env.from_collection([(7_u64, "be".to_owned()), (8, "or".to_owned())]).print();
+    /// ```
     pub fn from_collection<T: Record + Clone>(
         &self,
         records: impl IntoIterator<Item = T>,
@@ -89,6 +107,18 @@ impl Environment {
 
     /// A stream of what a test feeds into it, and what feeds it. Its source has one subtask; what follows has as many as
     /// the job.
+    ///
+    /// ```
+    /// # let env = wiesel_datastream::Environment::new();
+    /// # use wiesel_core::Timestamp;
+    /// let (numbers, feed) = env.hand_fed::<u64>();
+    /// let doubled = numbers.map(|n| n * 2).collect();
+    /// // When the job runs:
+    /// feed.record(7, Some(Timestamp::from_millis(1_000)));
+    /// feed.watermark(Timestamp::from_millis(1_000));
+    /// feed.end();
+    /// # drop(doubled);
+    /// ```
     pub fn hand_fed<T: Record>(&self) -> (FrameStream<T>, HandFeed<T>) {
         let feed = HandFeed::new();
         let vertex = self.builder.open_vertex("Source: fed by hand");
@@ -131,6 +161,17 @@ impl Environment {
     }
 
     /// The graph of all that was said.
+    ///
+    /// ```
+    /// use wiesel_core::config::Configuration;
+    /// use wiesel_graph::GraphDefaults;
+    ///
+    /// # let env = wiesel_datastream::Environment::new();
+    /// env.from_collection([1_u64, 2]).map(|n| n * 2).print();
+    /// let graph = env.job_graph("double", &GraphDefaults::from_config(&Configuration::new(), 2))?;
+    /// assert!(graph.explain().contains("Map"));
+    /// # Ok::<(), wiesel_graph::GraphError>(())
+    /// ```
     ///
     /// # Errors
     ///

@@ -49,21 +49,52 @@ impl<T: Record> HandFeed<T> {
     }
 
     /// Feeds a record, with its event time if it has one.
+    ///
+    /// ```
+    /// # let env = wiesel_datastream::Environment::new();
+    /// let (numbers, feed) = env.hand_fed::<u64>();
+    /// numbers.print();
+    /// feed.record(7, None);
+    /// ```
     pub fn record(&self, record: T, time: Option<Timestamp>) {
         self.queue().push_back(Fed::Record(record, time));
     }
 
     /// Feeds a watermark.
+    ///
+    /// ```
+    /// # let env = wiesel_datastream::Environment::new();
+    /// # use wiesel_core::Timestamp;
+    /// let (numbers, feed) = env.hand_fed::<u64>();
+    /// numbers.print();
+    /// feed.record(7, Some(Timestamp::from_millis(1_000)));
+    /// feed.watermark(Timestamp::from_millis(2_000));
+    /// ```
     pub fn watermark(&self, watermark: Timestamp) {
         self.queue().push_back(Fed::Watermark(watermark));
     }
 
     /// The stream is idle, or active again.
+    ///
+    /// ```
+    /// # let env = wiesel_datastream::Environment::new();
+    /// # use wiesel_operators::Status;
+    /// let (numbers, feed) = env.hand_fed::<u64>();
+    /// numbers.print();
+    /// feed.status(Status::Idle);
+    /// ```
     pub fn status(&self, status: Status) {
         self.queue().push_back(Fed::Status(status));
     }
 
     /// Nothing will follow.
+    ///
+    /// ```
+    /// # let env = wiesel_datastream::Environment::new();
+    /// let (numbers, feed) = env.hand_fed::<u64>();
+    /// numbers.print();
+    /// feed.end();
+    /// ```
     pub fn end(&self) {
         self.queue().push_back(Fed::End);
     }

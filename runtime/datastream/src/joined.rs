@@ -1,8 +1,7 @@
-//! Joins of two streams: what remains to be said is by which key, in which windows or for how long, and what comes of a
-//! pair.
+//! Joins of two streams in windows: what remains to be said is by which key, in which windows, and what comes of a pair.
+//! Those without windows are in `keyed_join.rs`.
 //!
 //! ```text
-//!   keyed.join(keyed) .unbounded() | .time_to_live(..)                          .apply::<O>(|left, right, out| ..)
 //!   stream.join(stream)     .where_key(..).equal_to(..).window(..)              .apply::<O>(|left, right, out| ..)
 //!   stream.co_group(stream) .where_key(..).equal_to(..).window(..)              .apply::<O>(|lefts, rights, out| ..)
 //! ```
@@ -10,118 +9,19 @@
 //! # What is always true
 //!
 //! 1. Functions take views of both records, which lie in state or in a frame: nothing is copied to join them.
-//! 2. How long records are kept is in the text of the program: without it nothing compiles.
+//! 2. How long records are kept is in the text of the program: the windows, and their lateness.
 
 use std::{marker::PhantomData, time::Duration};
 
 use wiesel_operators::{
-    BothSides, Chain, EachPair, Elements, JoinStart, JoinWindows, Nothing, Retention, Start,
-    TimeToLive, Unbounded, WindowJoinStart, WindowOptions, WindowPairing,
+    BothSides, Chain, EachPair, Elements, JoinWindows, Nothing, Start, WindowJoinStart,
+    WindowOptions, WindowPairing,
 };
 use wiesel_record::{FnView, Key, Out, Record};
 
 use crate::{
-    ConnectedKeyedStreams, DataStream, KeyedStream, OutputTag, WindowAssigner,
-    connected::CoOperatedStream,
+    CoOperatedStream, ConnectedKeyedStreams, DataStream, KeyedStream, OutputTag, WindowAssigner,
 };
-
-/// A join of which it was not said how long it keeps its records.
-#[derive(Clone, Copy, Debug)]
-pub struct Unsaid;
-
-/// Two keyed streams to be joined: every record with every record of its key on the other side.
-#[must_use = "a join does nothing until its function is applied: `.time_to_live(..)` or `.unbounded()`, then `.apply::<O>(..)`"]
-pub struct KeyedJoin<T1: Record, T2: Record, K: Key, F1, F2, S> {
-    streams: ConnectedKeyedStreams<T1, T2, K, F1, F2>,
-    retention: S,
-}
-
-impl<T1, K, F1, S1, C1> KeyedStream<T1, K, F1, S1, C1>
-where
-    T1: Record,
-    K: Key,
-    F1: for<'a> FnView<'a, T1::View<'a>, K::View<'a>> + Clone + Send + 'static,
-    S1: Start,
-    C1: Chain<S1::Out, Out = T1>,
-{
-    /// Joins this stream with another by key: every pair of records, when the later of them arrives, with the time of
-    /// that one. Both sides are kept; it has to be said for how long.
-    ///
-    /// ```
-    /// # use wiesel_datastream::Environment;
-    /// # let env = Environment::new();
-    /// let people = env.from_collection([(7_u64, "Ada".to_owned())]).key_by::<u64>(|(id, _)| id);
-    /// let auctions = env.from_collection([(1_u64, 7_u64)]).key_by::<u64>(|(_, seller)| seller);
-    /// auctions
-    ///     .join(people)
-    ///     .unbounded()
-    ///     .apply::<(String, u64)>(|(auction, _), (_, name), out| out.emit((name, auction)))
-    ///     .print();
-    /// ```
-    ///
-    /// Without `unbounded` or `time_to_live` it does not compile:
-    ///
-    /// ```compile_fail,E0277
-    /// # use wiesel_datastream::Environment;
-    /// # let env = Environment::new();
-    /// let left = env.from_collection([1_u64]).key_by::<u64>(|n| n);
-    /// let right = env.from_collection([1_u64]).key_by::<u64>(|n| n);
-    /// left.join(right).apply::<u64>(|left, right, out| out.emit(left + right)).print();
-    /// ```
-    pub fn join<T2, F2, S2, C2>(
-        self,
-        other: KeyedStream<T2, K, F2, S2, C2>,
-    ) -> KeyedJoin<T1, T2, K, F1, F2, Unsaid>
-    where
-        T2: Record,
-        F2: for<'a> FnView<'a, T2::View<'a>, K::View<'a>> + Clone + Send + 'static,
-        S2: Start,
-        C2: Chain<S2::Out, Out = T2>,
-    {
-        KeyedJoin { streams: self.connect(other), retention: Unsaid }
-    }
-}
-
-impl<T1: Record, T2: Record, K: Key, F1, F2> KeyedJoin<T1, T2, K, F1, F2, Unsaid> {
-    /// Keeps all records for ever. State grows with the streams.
-    pub fn unbounded(self) -> KeyedJoin<T1, T2, K, F1, F2, Unbounded> {
-        KeyedJoin { streams: self.streams, retention: Unbounded }
-    }
-
-    /// Keeps a record for so long after its arrival, by the time of day.
-    pub fn time_to_live(self, duration: Duration) -> KeyedJoin<T1, T2, K, F1, F2, TimeToLive> {
-        KeyedJoin { streams: self.streams, retention: TimeToLive(duration) }
-    }
-}
-
-impl<T1, T2, K, F1, F2, S> KeyedJoin<T1, T2, K, F1, F2, S>
-where
-    T1: Record,
-    T2: Record,
-    K: Key,
-    F1: for<'a> FnView<'a, T1::View<'a>, K::View<'a>> + Clone + Send + 'static,
-    F2: for<'a> FnView<'a, T2::View<'a>, K::View<'a>> + Clone + Send + 'static,
-{
-    /// How many subtasks keep the keys.
-    pub fn set_parallelism(self, parallelism: u32) -> Self {
-        Self { streams: self.streams.set_parallelism(parallelism), ..self }
-    }
-
-    /// Calls `function` with each pair; what it emits goes on.
-    pub fn apply<O: Record>(
-        self,
-        function: impl for<'l, 'r, 'e> Fn(T1::View<'l>, T2::View<'r>, &'e mut dyn Out<O>)
-        + Clone
-        + Send
-        + 'static,
-    ) -> DataStream<O, impl Start<Out = O>, Nothing<O>>
-    where
-        S: Retention,
-    {
-        let start = JoinStart::<O, _, S>::new(function, self.retention);
-        self.streams.operate("Join", start, false)
-    }
-}
 
 /// Two streams to be joined in windows, pair by pair.
 #[derive(Clone, Copy, Debug)]
@@ -246,6 +146,18 @@ where
     C: Chain<S::Out, Out = T>,
 {
     /// By which key, in the first stream.
+    ///
+    /// ```
+    /// # use wiesel_core::{Timestamp, minutes, seconds};
+    /// # use wiesel_operators::{Tumbling, monotonous_timestamps};
+    /// # let env = wiesel_datastream::Environment::new();
+    /// # let orders = env.from_collection([(7_u64, 30_u64, 1_000_i64), (8, 20, 2_000)]);
+    /// # let orders = orders.watermarks(monotonous_timestamps(), |(.., at)| Timestamp::from_millis(at));
+    /// # let payments = env.from_collection([(7_u64, 50_u64, 1_500_i64)]);
+    /// # let payments = payments.watermarks(monotonous_timestamps(), |(.., at)| Timestamp::from_millis(at));
+    /// let pairs = orders.join(payments).where_key::<u64>(|(user, ..)| user).equal_to(|(user, ..)| user);
+    /// # drop(pairs);
+    /// ```
     #[expect(clippy::type_complexity, reason = "an opaque closure has no other place to stand")]
     pub fn where_key<K: Key>(
         self,
@@ -279,6 +191,18 @@ where
     C2: Chain<S2::Out, Out = T2>,
 {
     /// By which key, in the second stream.
+    ///
+    /// ```
+    /// # use wiesel_core::{Timestamp, minutes, seconds};
+    /// # use wiesel_operators::{Tumbling, monotonous_timestamps};
+    /// # let env = wiesel_datastream::Environment::new();
+    /// # let orders = env.from_collection([(7_u64, 30_u64, 1_000_i64), (8, 20, 2_000)]);
+    /// # let orders = orders.watermarks(monotonous_timestamps(), |(.., at)| Timestamp::from_millis(at));
+    /// # let payments = env.from_collection([(7_u64, 50_u64, 1_500_i64)]);
+    /// # let payments = payments.watermarks(monotonous_timestamps(), |(.., at)| Timestamp::from_millis(at));
+    /// let pairs = orders.join(payments).where_key::<u64>(|(user, ..)| user).equal_to(|(user, ..)| user);
+    /// # drop(pairs);
+    /// ```
     pub fn equal_to(
         self,
         key_of: impl for<'a> FnView<'a, T2::View<'a>, K::View<'a>> + Clone + Send + 'static,
@@ -304,11 +228,37 @@ where
     F2: for<'a> FnView<'a, T2::View<'a>, K::View<'a>> + Clone + Send + 'static,
 {
     /// How many subtasks keep the keys.
+    ///
+    /// ```
+    /// # use wiesel_core::{Timestamp, minutes, seconds};
+    /// # use wiesel_operators::{Tumbling, monotonous_timestamps};
+    /// # let env = wiesel_datastream::Environment::new();
+    /// # let orders = env.from_collection([(7_u64, 30_u64, 1_000_i64), (8, 20, 2_000)]);
+    /// # let orders = orders.watermarks(monotonous_timestamps(), |(.., at)| Timestamp::from_millis(at));
+    /// # let payments = env.from_collection([(7_u64, 50_u64, 1_500_i64)]);
+    /// # let payments = payments.watermarks(monotonous_timestamps(), |(.., at)| Timestamp::from_millis(at));
+    /// let pairs = orders.join(payments).where_key::<u64>(|(user, ..)| user).equal_to(|(user, ..)| user);
+    /// let pairs = pairs.set_parallelism(4).window(Tumbling::event_time(minutes(1)));
+    /// # drop(pairs);
+    /// ```
     pub fn set_parallelism(self, parallelism: u32) -> Self {
         Self { streams: self.streams.set_parallelism(parallelism), ..self }
     }
 
     /// In which windows of event time.
+    ///
+    /// ```
+    /// # use wiesel_core::{Timestamp, minutes, seconds};
+    /// # use wiesel_operators::{Tumbling, monotonous_timestamps};
+    /// # let env = wiesel_datastream::Environment::new();
+    /// # let orders = env.from_collection([(7_u64, 30_u64, 1_000_i64), (8, 20, 2_000)]);
+    /// # let orders = orders.watermarks(monotonous_timestamps(), |(.., at)| Timestamp::from_millis(at));
+    /// # let payments = env.from_collection([(7_u64, 50_u64, 1_500_i64)]);
+    /// # let payments = payments.watermarks(monotonous_timestamps(), |(.., at)| Timestamp::from_millis(at));
+    /// let pairs = orders.join(payments).where_key::<u64>(|(user, ..)| user).equal_to(|(user, ..)| user);
+    /// let pairs = pairs.window(Tumbling::event_time(minutes(1)));
+    /// # drop(pairs);
+    /// ```
     pub fn window<W: WindowAssigner + JoinWindows>(
         self,
         windows: W,
@@ -328,12 +278,42 @@ where
     W: WindowAssigner + JoinWindows,
 {
     /// Keeps a window this long after it has fired; a late record fires its key again, with all its records.
+    ///
+    /// ```
+    /// # use wiesel_core::{Timestamp, minutes, seconds};
+    /// # use wiesel_operators::{Tumbling, monotonous_timestamps};
+    /// # let env = wiesel_datastream::Environment::new();
+    /// # let orders = env.from_collection([(7_u64, 30_u64, 1_000_i64), (8, 20, 2_000)]);
+    /// # let orders = orders.watermarks(monotonous_timestamps(), |(.., at)| Timestamp::from_millis(at));
+    /// # let payments = env.from_collection([(7_u64, 50_u64, 1_500_i64)]);
+    /// # let payments = payments.watermarks(monotonous_timestamps(), |(.., at)| Timestamp::from_millis(at));
+    /// let pairs = orders.join(payments).where_key::<u64>(|(user, ..)| user).equal_to(|(user, ..)| user);
+    /// let pairs = pairs.window(Tumbling::event_time(minutes(1))).allowed_lateness(seconds(30));
+    /// # drop(pairs);
+    /// ```
     pub fn allowed_lateness(mut self, lateness: Duration) -> Self {
         self.options.allowed_lateness = lateness;
         self
     }
 
     /// Sends records of the first stream that come too late to `tag` instead of counting them.
+    ///
+    /// ```
+    /// # use wiesel_core::{Timestamp, minutes, seconds};
+    /// # use wiesel_operators::{Tumbling, monotonous_timestamps};
+    /// # let env = wiesel_datastream::Environment::new();
+    /// # let orders = env.from_collection([(7_u64, 30_u64, 1_000_i64), (8, 20, 2_000)]);
+    /// # let orders = orders.watermarks(monotonous_timestamps(), |(.., at)| Timestamp::from_millis(at));
+    /// # let payments = env.from_collection([(7_u64, 50_u64, 1_500_i64)]);
+    /// # let payments = payments.watermarks(monotonous_timestamps(), |(.., at)| Timestamp::from_millis(at));
+    /// # use wiesel_datastream::OutputTag;
+    /// let late = OutputTag::new("late orders");
+    /// let pairs = orders.join(payments).where_key::<u64>(|(user, ..)| user).equal_to(|(user, ..)| user);
+    /// let pairs = pairs.window(Tumbling::event_time(minutes(1))).side_output_left_late_data(&late);
+    /// let paid = pairs.apply::<u64>(|_, (_, paid, _), out| out.emit(paid));
+    /// paid.get_side_output(&late).print();
+    /// paid.print();
+    /// ```
     pub fn side_output_left_late_data(mut self, tag: &OutputTag<T1>) -> Self {
         let slot = self.streams.builder.declare_side::<T1>(self.streams.vertex, tag.id());
         self.options.late_slot = Some(slot);
@@ -341,6 +321,23 @@ where
     }
 
     /// Sends records of the second stream that come too late to `tag` instead of counting them.
+    ///
+    /// ```
+    /// # use wiesel_core::{Timestamp, minutes, seconds};
+    /// # use wiesel_operators::{Tumbling, monotonous_timestamps};
+    /// # let env = wiesel_datastream::Environment::new();
+    /// # let orders = env.from_collection([(7_u64, 30_u64, 1_000_i64), (8, 20, 2_000)]);
+    /// # let orders = orders.watermarks(monotonous_timestamps(), |(.., at)| Timestamp::from_millis(at));
+    /// # let payments = env.from_collection([(7_u64, 50_u64, 1_500_i64)]);
+    /// # let payments = payments.watermarks(monotonous_timestamps(), |(.., at)| Timestamp::from_millis(at));
+    /// # use wiesel_datastream::OutputTag;
+    /// let late = OutputTag::new("late payments");
+    /// let pairs = orders.join(payments).where_key::<u64>(|(user, ..)| user).equal_to(|(user, ..)| user);
+    /// let pairs = pairs.window(Tumbling::event_time(minutes(1))).side_output_right_late_data(&late);
+    /// let paid = pairs.apply::<u64>(|_, (_, paid, _), out| out.emit(paid));
+    /// paid.get_side_output(&late).print();
+    /// paid.print();
+    /// ```
     pub fn side_output_right_late_data(mut self, tag: &OutputTag<T2>) -> Self {
         let slot = self.streams.builder.declare_side::<T2>(self.streams.vertex, tag.id());
         self.late_slot_right = Some(slot);
@@ -368,6 +365,19 @@ where
     W: WindowAssigner + JoinWindows,
 {
     /// Calls `function` with each pair of a key and window; what it emits goes on.
+    ///
+    /// ```
+    /// # use wiesel_core::{Timestamp, minutes, seconds};
+    /// # use wiesel_operators::{Tumbling, monotonous_timestamps};
+    /// # let env = wiesel_datastream::Environment::new();
+    /// # let orders = env.from_collection([(7_u64, 30_u64, 1_000_i64), (8, 20, 2_000)]);
+    /// # let orders = orders.watermarks(monotonous_timestamps(), |(.., at)| Timestamp::from_millis(at));
+    /// # let payments = env.from_collection([(7_u64, 50_u64, 1_500_i64)]);
+    /// # let payments = payments.watermarks(monotonous_timestamps(), |(.., at)| Timestamp::from_millis(at));
+    /// let pairs = orders.join(payments).where_key::<u64>(|(user, ..)| user).equal_to(|(user, ..)| user);
+    /// let pairs = pairs.window(Tumbling::event_time(minutes(1)));
+    /// pairs.apply::<u64>(|(_, price, _), (_, paid, _), out| out.emit(paid - price)).print();
+    /// ```
     pub fn apply<O: Record>(
         self,
         function: impl for<'l, 'r, 'e> Fn(T1::View<'l>, T2::View<'r>, &'e mut dyn Out<O>)
@@ -389,6 +399,25 @@ where
     W: WindowAssigner + JoinWindows,
 {
     /// Calls `function` with the records of each key and window, of both sides; what it emits goes on.
+    ///
+    /// ```
+    /// # use wiesel_core::{Timestamp, minutes, seconds};
+    /// # use wiesel_operators::{Tumbling, monotonous_timestamps};
+    /// # let env = wiesel_datastream::Environment::new();
+    /// # let orders = env.from_collection([(7_u64, 30_u64, 1_000_i64), (8, 20, 2_000)]);
+    /// # let orders = orders.watermarks(monotonous_timestamps(), |(.., at)| Timestamp::from_millis(at));
+    /// # let payments = env.from_collection([(7_u64, 50_u64, 1_500_i64)]);
+    /// # let payments = payments.watermarks(monotonous_timestamps(), |(.., at)| Timestamp::from_millis(at));
+    /// let both = orders.co_group(payments).where_key::<u64>(|(user, ..)| user).equal_to(|(user, ..)| user);
+    /// let both = both.window(Tumbling::event_time(minutes(1)));
+    /// // The orders of users who have paid nothing in the same minute.
+    /// both.apply::<u64>(|orders, payments, out| {
+    ///     if payments.is_empty() {
+    ///         orders.for_each(|(user, ..)| out.emit(user));
+    ///     }
+    /// })
+    /// .print();
+    /// ```
     pub fn apply<O: Record>(
         self,
         function: impl for<'t, 'e> Fn(&Elements<'t, T1>, &Elements<'t, T2>, &'e mut dyn Out<O>)

@@ -137,11 +137,25 @@ where
     }
 
     /// How often each key has come, after every record.
+    ///
+    /// ```
+    /// # let env = wiesel_datastream::Environment::new();
+    /// let words = env.from_collection(["be".to_owned(), "or".to_owned(), "be".to_owned()]);
+    /// words.key_by::<String>(|word| word).count().print(); // be 1, or 1, be 2
+    /// ```
     pub fn count(self) -> RollingStream<T, K, F, Count> {
         self.rolling("Count", Count)
     }
 
     /// Combines the records of a key two by two, and emits the combination after every record.
+    ///
+    /// ```
+    /// # let env = wiesel_datastream::Environment::new();
+    /// # let orders = env.from_collection([(7_u64, 30_u64), (8, 20), (7, 10)]);
+    /// # let orders = orders.key_by::<u64>(|(user, _)| user);
+    /// // Orders are (user, cents), by user.
+    /// orders.reduce(|(user, sum), (_, cents)| (user, sum + cents)).print(); // (7, 30), (8, 20), (7, 40)
+    /// ```
     pub fn reduce<R>(self, function: R) -> RollingStream<T, K, F, Reduce<R>>
     where
         R: for<'a, 'b> Fn(T::View<'a>, T::View<'b>) -> T + Clone + Send + 'static,
@@ -150,6 +164,19 @@ where
     }
 
     /// Adds the records of a key to an accumulator that starts as `initial`, and emits it after every record.
+    ///
+    /// ```
+    /// # let env = wiesel_datastream::Environment::new();
+    /// # let orders = env.from_collection([(7_u64, 30_u64), (8, 20), (7, 10)]);
+    /// # let orders = orders.key_by::<u64>(|(user, _)| user);
+    /// // Orders are (user, cents), by user.
+    /// // The largest order so far, and how many there were.
+    /// orders
+    ///     .fold((0_u64, 0_u64), |seen: &mut (u64, u64), (_, cents)| {
+    ///         *seen = (seen.0.max(cents), seen.1 + 1);
+    ///     })
+    ///     .print();
+    /// ```
     pub fn fold<A, R>(self, initial: A, function: R) -> RollingStream<T, K, F, Fold<A, R>>
     where
         A: Record + Clone,
@@ -159,6 +186,34 @@ where
     }
 
     /// Aggregates with a function of three parts, and emits its result after every record.
+    ///
+    /// ```
+    /// use wiesel_operators::AggregateFunction;
+    ///
+    /// /// The mean of the cents of some orders.
+    /// #[derive(Clone)]
+    /// struct Mean;
+    ///
+    /// impl AggregateFunction<(u64, u64)> for Mean {
+    ///     type Acc = (u64, u64);
+    ///     type Out = u64;
+    ///     fn create_accumulator(&self) -> (u64, u64) {
+    ///         (0, 0)
+    ///     }
+    ///     fn add(&self, acc: &mut (u64, u64), (_, cents): (u64, u64)) {
+    ///         *acc = (acc.0 + cents, acc.1 + 1);
+    ///     }
+    ///     fn get_result(&self, (sum, count): (u64, u64)) -> u64 {
+    ///         sum / count
+    ///     }
+    /// }
+    ///
+    /// # let env = wiesel_datastream::Environment::new();
+    /// # let orders = env.from_collection([(7_u64, 30_u64), (8, 20), (7, 10)]);
+    /// # let orders = orders.key_by::<u64>(|(user, _)| user);
+    /// // Orders are (user, cents), by user.
+    /// orders.aggregate(Mean).print();
+    /// ```
     pub fn aggregate<A: AggregateFunction<T>>(
         self,
         function: A,
@@ -167,6 +222,14 @@ where
     }
 
     /// The sum so far of a number of each record. Overflow fails the job; it never wraps.
+    ///
+    /// ```
+    /// # let env = wiesel_datastream::Environment::new();
+    /// # let orders = env.from_collection([(7_u64, 30_u64), (8, 20), (7, 10)]);
+    /// # let orders = orders.key_by::<u64>(|(user, _)| user);
+    /// // Orders are (user, cents), by user.
+    /// orders.sum(|(_, cents)| cents).print(); // 7: 30, 8: 20, 7: 40
+    /// ```
     pub fn sum<N: Number, R>(self, number_of: R) -> RollingStream<T, K, F, OfNumber<R, N, Sum>>
     where
         R: for<'a> Fn(T::View<'a>) -> N + Clone + Send + 'static,
@@ -175,6 +238,14 @@ where
     }
 
     /// The least number so far.
+    ///
+    /// ```
+    /// # let env = wiesel_datastream::Environment::new();
+    /// # let orders = env.from_collection([(7_u64, 30_u64), (8, 20), (7, 10)]);
+    /// # let orders = orders.key_by::<u64>(|(user, _)| user);
+    /// // Orders are (user, cents), by user.
+    /// orders.min(|(_, cents)| cents).print(); // 7: 30, 8: 20, 7: 10
+    /// ```
     pub fn min<N: Number, R>(self, number_of: R) -> RollingStream<T, K, F, OfNumber<R, N, Min>>
     where
         R: for<'a> Fn(T::View<'a>) -> N + Clone + Send + 'static,
@@ -183,6 +254,14 @@ where
     }
 
     /// The greatest number so far.
+    ///
+    /// ```
+    /// # let env = wiesel_datastream::Environment::new();
+    /// # let orders = env.from_collection([(7_u64, 30_u64), (8, 20), (7, 10)]);
+    /// # let orders = orders.key_by::<u64>(|(user, _)| user);
+    /// // Orders are (user, cents), by user.
+    /// orders.max(|(_, cents)| cents).print(); // 7: 30, 8: 20, 7: 30
+    /// ```
     pub fn max<N: Number, R>(self, number_of: R) -> RollingStream<T, K, F, OfNumber<R, N, Max>>
     where
         R: for<'a> Fn(T::View<'a>) -> N + Clone + Send + 'static,
@@ -191,6 +270,14 @@ where
     }
 
     /// The whole record of the least rank so far; the first of equals stays.
+    ///
+    /// ```
+    /// # let env = wiesel_datastream::Environment::new();
+    /// # let orders = env.from_collection([(7_u64, 30_u64), (8, 20), (7, 10)]);
+    /// # let orders = orders.key_by::<u64>(|(user, _)| user);
+    /// // Orders are (user, cents), by user.
+    /// orders.min_by(|(_, cents)| cents).print(); // (7, 30), (8, 20), (7, 10)
+    /// ```
     pub fn min_by<R, G>(self, rank_of: G) -> RollingStream<T, K, F, ByRank<G, R>>
     where
         R: PartialOrd + 'static,
@@ -200,6 +287,14 @@ where
     }
 
     /// The whole record of the greatest rank so far; the first of equals stays.
+    ///
+    /// ```
+    /// # let env = wiesel_datastream::Environment::new();
+    /// # let orders = env.from_collection([(7_u64, 30_u64), (8, 20), (7, 10)]);
+    /// # let orders = orders.key_by::<u64>(|(user, _)| user);
+    /// // Orders are (user, cents), by user.
+    /// orders.max_by(|(_, cents)| cents).print(); // (7, 30), (8, 20), (7, 30)
+    /// ```
     pub fn max_by<R, G>(self, rank_of: G) -> RollingStream<T, K, F, ByRank<G, R>>
     where
         R: PartialOrd + 'static,
@@ -260,6 +355,44 @@ where
 
     /// As [`process`](Self::process); what the function puts aside is in
     /// [`get_side_output`](DataStream::get_side_output) of what this returns.
+    ///
+    /// ```
+    /// # use wiesel_datastream::OutputTag;
+    /// use wiesel_operators::{
+    ///     AggregateError, KeyedContext, KeyedProcessFunction, StateRegistry,
+    /// };
+    /// use wiesel_record::Out;
+    ///
+    /// /// Large orders go on, small ones are put aside.
+    /// #[derive(Clone)]
+    /// struct Large;
+    ///
+    /// impl KeyedProcessFunction<u64, (u64, u64)> for Large {
+    ///     type Out = (u64, u64);
+    ///     type Side = (u64, u64);
+    ///
+    ///     fn open(&mut self, _states: &mut StateRegistry) {} // Without state.
+    ///
+    ///     fn process(
+    ///         &mut self,
+    ///         order: (u64, u64),
+    ///         context: &mut KeyedContext<'_, u64, (u64, u64)>,
+    ///         out: &mut dyn Out<(u64, u64)>,
+    ///     ) -> Result<(), AggregateError> {
+    ///         if order.1 < 25 { context.side(order) } else { out.emit(order) }
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// # let env = wiesel_datastream::Environment::new();
+    /// # let orders = env.from_collection([(7_u64, 30_u64), (8, 20), (7, 10)]);
+    /// # let orders = orders.key_by::<u64>(|(user, _)| user);
+    /// // Orders are (user, cents), by user.
+    /// let small = OutputTag::new("small");
+    /// let large = orders.process_with_side(Large, &small);
+    /// large.get_side_output(&small).print();
+    /// large.print();
+    /// ```
     pub fn process_with_side<P: KeyedProcessFunction<K, T>>(
         self,
         function: P,
@@ -335,6 +468,14 @@ where
     }
 
     /// How many subtasks keep the keys.
+    ///
+    /// ```
+    /// # let env = wiesel_datastream::Environment::new();
+    /// # let orders = env.from_collection([(7_u64, 30_u64), (8, 20), (7, 10)]);
+    /// # let orders = orders.key_by::<u64>(|(user, _)| user);
+    /// // Orders are (user, cents), by user.
+    /// orders.set_parallelism(4).count().print();
+    /// ```
     pub fn set_parallelism(self, parallelism: u32) -> Self {
         self.builder().vertex(self.vertex, |vertex| vertex.parallelism = Some(parallelism));
         self

@@ -21,6 +21,10 @@ mod hand_fed;
 mod interval;
 mod joined;
 mod keyed;
+mod keyed_broadcasted;
+mod keyed_connected;
+mod keyed_join;
+mod partitioned;
 mod processed;
 mod shared;
 mod sink;
@@ -31,23 +35,22 @@ mod temporal;
 mod unfinished;
 mod watermarks;
 mod window_process;
+mod window_process_all;
 mod windowed;
+mod windowed_all;
 mod windowing;
 
-pub use broadcasted::{
-    BroadcastConnectedStream, BroadcastProcessStream, BroadcastStream,
-    KeyedBroadcastConnectedStream, KeyedBroadcastStream,
-};
+pub use broadcasted::{BroadcastConnectedStream, BroadcastProcessStream, BroadcastStream};
 pub use builder::{EdgeParts, Exchange, GraphBuilder, GraphParts, OperatorParts, VertexParts};
-pub use connected::{CoOperatedStream, CoStream, ConnectedKeyedStreams, ConnectedStreams};
+pub use connected::{CoStream, ConnectedStreams};
 pub use environment::{BAD_LINES, Environment, SourceStream, VertexCode};
 pub use hand_fed::{HandFedHead, HandFedStart, HandFeed};
 pub use interval::KeyedIntervalJoin;
-pub use joined::{
-    JoinedByKey, JoinedInWindows, JoinedStreams, JoinedWhere, KeyByKey, KeyedJoin, PairByPair,
-    Unsaid,
-};
+pub use joined::{JoinedByKey, JoinedInWindows, JoinedStreams, JoinedWhere, KeyByKey, PairByPair};
 pub use keyed::{KeyedStream, OperatedStream, RollingStream};
+pub use keyed_broadcasted::{KeyedBroadcastConnectedStream, KeyedBroadcastStream};
+pub use keyed_connected::{CoOperatedStream, ConnectedKeyedStreams};
+pub use keyed_join::{KeyedJoin, Unsaid};
 pub use shared::SharedStream;
 pub use sink::{OUTPUT_CLOSED, Printed, SinkEnd, SinkPreparation};
 pub use source::{EnumeratorFactory, SourceHead, SourceStart};
@@ -55,7 +58,8 @@ pub use stream::{DataStream, FrameStream};
 pub use tag::OutputTag;
 pub use temporal::{InnerJoin, KeyedTemporalJoin, LeftOuterJoin};
 pub use window_process::{CountWindows, SlidingCountWindows};
-pub use windowed::{AllWindowedStream, WindowedStream};
+pub use windowed::WindowedStream;
+pub use windowed_all::AllWindowedStream;
 pub use windowing::{
     Evicted, GeneralWindows, NoKey, PlainWindows, Triggered, UnmergedWindows, WindowAssigner,
     Windowing,

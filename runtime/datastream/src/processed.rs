@@ -29,6 +29,33 @@ impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
     }
 
     /// Processes record by record, with the event time at hand.
+    ///
+    /// ```
+    /// use wiesel_operators::{AggregateError, ProcessContext, ProcessFunction};
+    /// use wiesel_record::Out;
+    ///
+    /// /// Each word with its event time, or -1.
+    /// #[derive(Clone)]
+    /// struct WithTime;
+    ///
+    /// impl ProcessFunction<String> for WithTime {
+    ///     type Out = (i64, String);
+    ///     type Side = ();
+    ///
+    ///     fn process(
+    ///         &mut self,
+    ///         word: &str,
+    ///         context: &mut ProcessContext<'_, ()>,
+    ///         out: &mut dyn Out<(i64, String)>,
+    ///     ) -> Result<(), AggregateError> {
+    ///         out.emit((context.timestamp().map_or(-1, |time| time.as_millis()), word));
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// # let env = wiesel_datastream::Environment::new();
+    /// env.from_collection(["be".to_owned()]).process(WithTime).print();
+    /// ```
     pub fn process<F: ProcessFunction<T>>(
         self,
         function: F,
@@ -38,6 +65,39 @@ impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
 
     /// As [`process`](Self::process); what the function puts aside is in
     /// [`get_side_output`](Self::get_side_output) of what this returns.
+    ///
+    /// ```
+    /// # use wiesel_datastream::OutputTag;
+    /// use wiesel_operators::{AggregateError, ProcessContext, ProcessFunction};
+    /// use wiesel_record::Out;
+    ///
+    /// /// Numbers go on, what is none is put aside.
+    /// #[derive(Clone)]
+    /// struct Numbers;
+    ///
+    /// impl ProcessFunction<String> for Numbers {
+    ///     type Out = i64;
+    ///     type Side = String;
+    ///
+    ///     fn process(
+    ///         &mut self,
+    ///         word: &str,
+    ///         context: &mut ProcessContext<'_, String>,
+    ///         out: &mut dyn Out<i64>,
+    ///     ) -> Result<(), AggregateError> {
+    ///         word.parse().map_or_else(|_| context.side(word), |number| out.emit(number));
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// # let env = wiesel_datastream::Environment::new();
+    /// let words = OutputTag::new("words");
+    /// let numbers = env
+    ///     .from_collection(["1".to_owned(), "two".to_owned()])
+    ///     .process_with_side(Numbers, &words);
+    /// numbers.get_side_output(&words).print(); // two
+    /// numbers.print(); // 1
+    /// ```
     pub fn process_with_side<F: ProcessFunction<T>>(
         self,
         function: F,

@@ -40,6 +40,13 @@ impl<T: Record> Clone for SharedStream<T> {
 
 impl<T: Record> SharedStream<T> {
     /// One use of the stream.
+    ///
+    /// ```
+    /// # let env = wiesel_datastream::Environment::new();
+    /// let numbers = env.from_collection([1_u64, 2]).share();
+    /// numbers.stream().print();
+    /// numbers.stream().map(|n| n + 1).print();
+    /// ```
     pub fn stream(&self) -> FrameStream<T> {
         let target = self.builder.open_vertex("Shared");
         self.builder.edge(forward_edge::<T>(self.vertex, target));

@@ -337,6 +337,15 @@ impl<T: Record> Encode<T> for Printed {
 
 impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
     /// Ends the stream in `sink`.
+    ///
+    /// ```
+    /// # use wiesel_datastream::Environment;
+    /// use wiesel_connectors::FileSink;
+    ///
+    /// # let env = Environment::new();
+    /// let counts = env.from_collection([("be".to_owned(), 2_u64)]);
+    /// counts.sink_to(FileSink::<(String, u64), _>::csv("out/counts", false));
+    /// ```
     pub fn sink_to<K: Sink<Record = T>>(self, sink: K) {
         let name = format!("Sink: {}", sink.describe());
         let position = self.builder.chained(self.vertex, &name);
@@ -357,12 +366,20 @@ impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
 
     /// Prints every record on a line: text as it is, everything else as `Debug` shows its view.
     ///
-    /// With more than one subtask the lines of different ones are in no order.
+    /// With more than one subtask the lines of different ones are in no order. Lines are written at least once: a job that
+    /// continues from a checkpoint prints again what it had printed since. A [`FileSink`] writes exactly once.
+    ///
+    /// ```
+    /// # use wiesel_datastream::Environment;
+    /// # let env = Environment::new();
+    /// env.from_collection(["be".to_owned()]).print(); // be
+    /// env.from_collection([(7_u64, "be".to_owned())]).print(); // (7, "be")
+    /// ```
     pub fn print(self) {
         self.sink_to(StdoutSink::<T, Printed>::new(Printed));
     }
 
-    /// Keeps every record for the program to take after the job: for tests.
+    /// Keeps every record for the program to take after the job: for tests. At least once, as [`print`](Self::print).
     ///
     /// ```
     /// # use wiesel_datastream::Environment;
@@ -379,7 +396,13 @@ impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
 }
 
 impl<S: Start, C: Chain<S::Out, Out = String>> DataStream<String, S, C> {
-    /// Writes each string as a line, a file per subtask, into a folder that is empty or not there.
+    /// Writes each string as a line into `part-*` files of a folder that is empty or not there: see [`FileSink`].
+    ///
+    /// ```
+    /// # use wiesel_datastream::Environment;
+    /// # let env = Environment::new();
+    /// env.from_collection([1_u64, 2]).map(|n| format!("number {n}")).write_lines("out");
+    /// ```
     pub fn write_lines(self, folder: impl Into<PathBuf>) {
         self.sink_to(FileSink::<String, AsLines>::lines(folder));
     }
@@ -391,7 +414,13 @@ where
     S: Start,
     C: Chain<S::Out, Out = T>,
 {
-    /// Writes each record as a line of JSON, a file per subtask, into a folder that is empty or not there.
+    /// Writes each record as a line of JSON into `part-*` files of a folder that is empty or not there: see [`FileSink`].
+    ///
+    /// ```
+    /// # use wiesel_datastream::Environment;
+    /// # let env = Environment::new();
+    /// env.from_collection([(7_u64, "be".to_owned())]).write_json("out"); // [7,"be"]
+    /// ```
     pub fn write_json(self, folder: impl Into<PathBuf>) {
         self.sink_to(FileSink::<T, AsJson<T>>::json(folder));
     }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   stream.filter(..).map(..)      grows the chain: one type, one vertex
-//!   .key_by(..)  .rebalance()      breaks it: an edge, and a new vertex behind it
+//!   .key_by(..)  .rebalance()      breaks it: an edge, and a new vertex after it (partitioned.rs)
 //! ```
 //!
 //! # What is always true
@@ -17,18 +17,18 @@ use std::{error::Error, marker::PhantomData};
 use wiesel_core::TaskFailure;
 use wiesel_graph::SlotSharingGroup;
 use wiesel_operators::{
-    Chain, End, FanOut, FilterBy, FlatMapTo, FrameStart, Head, KeyByTo, Link, MapTo, Nothing,
-    ProjectTo, Start, Tee, TryFilterBy, TryFlatMapTo, TryMapTo,
+    Chain, End, FanOut, FilterBy, FlatMapTo, FrameStart, Head, Link, MapTo, Nothing, ProjectTo,
+    Start, Tee, TryFilterBy, TryFlatMapTo, TryMapTo,
 };
-use wiesel_record::{FnView, Key, Out, Record};
+use wiesel_record::{FnView, Out, Record};
 use wiesel_task::BuildContext;
 
 use crate::{
-    KeyedStream, OutputTag, SharedStream,
+    OutputTag, SharedStream,
     builder::{EdgeParts, Exchange, GraphBuilder, short_type_name, wrong_outputs},
 };
 
-/// A stream of `T`, made by the chain `C` behind the head `S`.
+/// A stream of `T`, made by the chain `C` after the head `S`.
 ///
 /// The two last parameters are never written: closures and chains infer them.
 #[must_use = "a stream does nothing until it ends in a sink: `.print()`, `.collect()`, `.sink_to(..)`, `.write_lines(..)`"]
@@ -42,7 +42,7 @@ pub struct DataStream<T: Record, S: Start, C: Chain<S::Out, Out = T>> {
     pub(crate) types: PhantomData<fn() -> T>,
 }
 
-/// A stream at the start of a vertex, right behind an exchange.
+/// A stream at the start of a vertex, right after an exchange.
 pub type FrameStream<T> = DataStream<T, FrameStart<T>, Nothing<T>>;
 
 impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
@@ -86,6 +86,12 @@ impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
     }
 
     /// Builds a value from each record; an error fails the job with operator, subtask and source position.
+    ///
+    /// ```
+    /// # let env = wiesel_datastream::Environment::new();
+    /// let lines = env.from_collection(["1".to_owned(), "two".to_owned()]);
+    /// lines.try_map(|line| line.parse::<u64>()).print(); // `two` fails the job.
+    /// ```
     pub fn try_map<O: Record, E, F>(self, function: F) -> DataStream<O, S, TryMapTo<C, F, O, E>>
     where
         E: Into<Box<dyn Error + Send + Sync>> + 'static,
@@ -109,6 +115,11 @@ impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
     }
 
     /// Keeps the records for which `function` is true.
+    ///
+    /// ```
+    /// # let env = wiesel_datastream::Environment::new();
+    /// env.from_collection([1_u64, 2, 3]).filter(|n| n % 2 == 1).print(); // 1, 3
+    /// ```
     pub fn filter<F>(self, function: F) -> DataStream<T, S, FilterBy<C, F>>
     where
         F: for<'a> Fn(T::View<'a>) -> bool + Clone + Send + 'static,
@@ -117,6 +128,12 @@ impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
     }
 
     /// Keeps the records for which `function` is true; an error fails the job.
+    ///
+    /// ```
+    /// # let env = wiesel_datastream::Environment::new();
+    /// let lines = env.from_collection(["1".to_owned(), "20".to_owned()]);
+    /// lines.try_filter(|line| line.parse::<u64>().map(|n| n > 9)).print(); // 20
+    /// ```
     pub fn try_filter<E, F>(self, function: F) -> DataStream<T, S, TryFilterBy<C, F, E>>
     where
         E: Into<Box<dyn Error + Send + Sync>> + 'static,
@@ -142,6 +159,16 @@ impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
     }
 
     /// Any number of views out of each record; an error fails the job.
+    ///
+    /// ```
+    /// # let env = wiesel_datastream::Environment::new();
+    /// let lines = env.from_collection(["1 2".to_owned(), "3".to_owned()]);
+    /// lines
+    ///     .try_flat_map::<u64, _>(|line, out| {
+    ///         line.split(' ').try_for_each(|word| word.parse().map(|n| out.emit(n)))
+    ///     })
+    ///     .print(); // 1, 2, 3
+    /// ```
     pub fn try_flat_map<O: Record, E>(
         self,
         function: impl for<'a, 'e> Fn(T::View<'a>, &'e mut dyn Out<O>) -> Result<(), E>
@@ -157,6 +184,12 @@ impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
 
     /// Names the last operator: its state is found by this after the program has changed, also if the operator is in another
     /// chain then. State whose uid no operator has, or another one, is an error when the job starts, unless `-n` drops it.
+    ///
+    /// ```
+    /// # let env = wiesel_datastream::Environment::new();
+    /// let words = env.from_collection(["to".to_owned(), "be".to_owned()]).uid("words");
+    /// words.key_by::<String>(|word| word).count().uid("counts").print();
+    /// ```
     pub fn uid(self, uid: &str) -> Self {
         self.builder.vertex(self.vertex, |vertex| {
             if let Some(operator) = vertex.operators.last_mut() {
@@ -167,6 +200,11 @@ impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
     }
 
     /// Says what the last operator is called in plans and messages.
+    ///
+    /// ```
+    /// # let env = wiesel_datastream::Environment::new();
+    /// env.from_collection([1_u64]).map(|n| n * 60).name("minutes as seconds").print();
+    /// ```
     pub fn name(self, name: &str) -> Self {
         self.builder.vertex(self.vertex, |vertex| {
             if let Some(operator) = vertex.operators.last_mut() {
@@ -177,12 +215,23 @@ impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
     }
 
     /// How many subtasks run the chain that this operator is in: all of it, back to the last break.
+    ///
+    /// ```
+    /// # let env = wiesel_datastream::Environment::new();
+    /// env.from_collection([1_u64, 2]).rebalance().map(|n| n + 1).set_parallelism(2).print();
+    /// ```
     pub fn set_parallelism(self, parallelism: u32) -> Self {
         self.builder.vertex(self.vertex, |vertex| vertex.parallelism = Some(parallelism));
         self
     }
 
     /// Key groups of the chain that this operator is in.
+    ///
+    /// ```
+    /// # let env = wiesel_datastream::Environment::new();
+    /// let counts = env.from_collection([1_u64, 2]).key_by::<u64>(|n| n % 2).count();
+    /// counts.set_max_parallelism(720).print();
+    /// ```
     pub fn set_max_parallelism(self, max_parallelism: u32) -> Self {
         self.builder.vertex(self.vertex, |vertex| vertex.max_parallelism = Some(max_parallelism));
         self
@@ -193,6 +242,12 @@ impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
     ///
     /// The group may say what its slots need, here or in
     /// [`register_slot_sharing_group`](crate::Environment::register_slot_sharing_group).
+    ///
+    /// ```
+    /// # let env = wiesel_datastream::Environment::new();
+    /// // The map has slots of its own; the source stays in the group `default`.
+    /// env.from_collection([1_u64]).rebalance().map(|n| n + 1).slot_sharing_group("maps").print();
+    /// ```
     pub fn slot_sharing_group(self, group: impl Into<SlotSharingGroup>) -> Self {
         let group = group.into();
         let name = group.name().to_owned();
@@ -238,7 +293,8 @@ impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
         self.close_custom(exchange, None, target, input);
     }
 
-    fn close_custom(
+    /// As [`close_to`](Self::close_to), by a partitioner of the program's.
+    pub(crate) fn close_custom(
         self,
         exchange: Exchange,
         custom: Option<wiesel_graph::CustomPartitioner>,
@@ -250,112 +306,13 @@ impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
         Self::close(&self.builder, self.vertex, self.start, self.chain);
     }
 
-    /// A new vertex behind an edge of this kind.
-    fn exchanged(
-        self,
-        exchange: Exchange,
-        custom: Option<wiesel_graph::CustomPartitioner>,
-    ) -> FrameStream<T> {
-        let (builder, has_time) = (self.builder.clone(), self.has_time);
-        let vertex = builder.open_vertex(format!("{exchange:?}"));
-        self.close_custom(exchange, custom, vertex, 0);
-        frame_stream(builder, vertex, has_time)
-    }
-
-    /// Breaks the chain: what follows runs as tasks of its own, on the same subtasks.
-    pub fn start_new_chain(self) -> FrameStream<T> {
-        self.exchanged(Exchange::Forward, None)
-    }
-
-    /// Runs what `operators` adds as tasks of its own: a break before and a break after.
-    ///
-    /// ```
-    /// # use wiesel_datastream::Environment;
-    /// # let env = Environment::new();
-    /// env.from_collection([1_u64]).disable_chaining(|n| n.map(|n| n + 1)).print();
-    /// ```
-    pub fn disable_chaining<O: Record, D: Chain<T, Out = O>>(
-        self,
-        operators: impl FnOnce(FrameStream<T>) -> DataStream<O, FrameStart<T>, D>,
-    ) -> FrameStream<O> {
-        operators(self.start_new_chain()).start_new_chain()
-    }
-
-    /// Breaks the chain: what follows runs on `parallelism` subtasks.
-    pub fn parallelism(self, parallelism: u32) -> FrameStream<T> {
-        self.exchanged(Exchange::Forward, None).set_parallelism(parallelism)
-    }
-
-    /// Deals records out round robin.
-    pub fn rebalance(self) -> FrameStream<T> {
-        self.exchanged(Exchange::Rebalance, None)
-    }
-
-    /// Deals records out round robin among the subtasks nearby.
-    pub fn rescale(self) -> FrameStream<T> {
-        self.exchanged(Exchange::Rescale, None)
-    }
-
-    /// Deals records out at random.
-    pub fn shuffle(self) -> FrameStream<T> {
-        self.exchanged(Exchange::Shuffle, None)
-    }
-
-    /// Gives every subtask every record.
-    pub fn broadcast(self) -> FrameStream<T> {
-        self.exchanged(Exchange::Broadcast, None)
-    }
-
-    /// Gives all records to the first subtask.
-    pub fn global(self) -> FrameStream<T> {
-        self.exchanged(Exchange::Global, None)
-    }
-
-    /// Keeps records on the subtask of the same number; the numbers of both sides must be equal.
-    pub fn forward(self) -> FrameStream<T> {
-        self.exchanged(Exchange::Forward, None)
-    }
-
-    /// Partitions by key: everything after this sees the records of one key on one subtask, in order.
-    ///
-    /// ```
-    /// # use wiesel_datastream::Environment;
-    /// # let env = Environment::new();
-    /// env.from_collection(["a".to_owned(), "b".to_owned()])
-    ///     .key_by::<String>(|word| word) // the key is a `&str`: nothing is allocated to look it up
-    ///     .count()
-    ///     .print();
-    /// ```
-    pub fn key_by<K: Key>(
-        self,
-        key_of: impl for<'a> FnView<'a, T::View<'a>, K::View<'a>> + Clone + Send + 'static,
-    ) -> KeyedStream<
-        T,
-        K,
-        impl for<'a> FnView<'a, T::View<'a>, K::View<'a>> + Clone + Send + 'static,
-        S,
-        C,
-    > {
-        KeyedStream::new(self, key_of)
-    }
-
-    /// Partitions by a function of the key's hash and the number of subtasks.
-    pub fn partition_custom<K: Key>(
-        self,
-        partitioner: impl Fn(u64, u32) -> u32 + Send + Sync + 'static,
-        key_of: impl for<'a> FnView<'a, T::View<'a>, K::View<'a>> + Clone + Send + 'static,
-    ) -> FrameStream<T> {
-        let (builder, has_time) = (self.builder.clone(), self.has_time);
-        let vertex = builder.open_vertex("Custom");
-        let custom: wiesel_graph::CustomPartitioner = std::sync::Arc::new(partitioner);
-        let edge = forward_edge::<T>(self.vertex, vertex);
-        builder.edge(EdgeParts { exchange: Exchange::Custom, custom: Some(custom), ..edge });
-        let chain = KeyByTo::<C, K, _>::new(self.chain, key_of);
-        Self::close(&builder, self.vertex, self.start, chain);
-        frame_stream(builder, vertex, has_time)
-    }
-
     /// The records of both streams, in no order between them.
+    ///
+    /// ```
+    /// # let env = wiesel_datastream::Environment::new();
+    /// let (ours, theirs) = (env.from_collection([1_u64, 2]), env.from_collection([3_u64]));
+    /// ours.union(theirs).print(); // 1, 2 and 3, in some order
+    /// ```
     pub fn union<S2: Start, C2: Chain<S2::Out, Out = T>>(
         self,
         other: DataStream<T, S2, C2>,
@@ -369,6 +326,13 @@ impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
     }
 
     /// A stream that can be used several times: each use is a vertex of its own.
+    ///
+    /// ```
+    /// # let env = wiesel_datastream::Environment::new();
+    /// let numbers = env.from_collection([1_u64, 2, 3]).share();
+    /// numbers.stream().filter(|n| n % 2 == 0).print();
+    /// numbers.stream().map(|n| n * 10).print();
+    /// ```
     pub fn share(self) -> SharedStream<T> {
         let Self { builder, vertex, start, chain, has_time, .. } = self;
         builder.close_vertex(vertex, move |build: &mut BuildContext| {
@@ -406,7 +370,7 @@ impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
         let (first, second) = (first(branch()), second(branch()));
         assert!(
             first.vertex == vertex && second.vertex == vertex,
-            "a branch of `split` breaks the chain: break it behind the split"
+            "a branch of `split` breaks the chain: break it after the split"
         );
         let (target_a, target_b) = (builder.open_vertex("Split"), builder.open_vertex("Split"));
         let edge_a = builder.edge(forward_edge::<A>(vertex, target_a));
@@ -425,6 +389,23 @@ impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
     }
 
     /// What the last vertex put aside under `tag`.
+    ///
+    /// ```
+    /// # use wiesel_core::{Timestamp, minutes, seconds};
+    /// # use wiesel_operators::{Tumbling, monotonous_timestamps};
+    /// # let env = wiesel_datastream::Environment::new();
+    /// # let orders = env.from_collection([(7_u64, 30_u64, 1_000_i64), (8, 20, 2_000)]);
+    /// # let orders = orders.watermarks(monotonous_timestamps(), |(.., at)| Timestamp::from_millis(at));
+    /// # use wiesel_datastream::OutputTag;
+    /// let late = OutputTag::<(u64, u64, i64)>::new("late");
+    /// let counts = orders
+    ///     .key_by::<u64>(|(user, ..)| user)
+    ///     .window(Tumbling::event_time(minutes(1)))
+    ///     .side_output_late_data(&late)
+    ///     .count();
+    /// counts.get_side_output(&late).print();
+    /// counts.print();
+    /// ```
     ///
     /// # Panics
     ///

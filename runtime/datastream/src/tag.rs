@@ -20,11 +20,21 @@ pub struct OutputTag<T> {
 
 impl<T: Record> OutputTag<T> {
     /// A tag. Within one vertex each has its own name.
+    ///
+    /// ```
+    /// # use wiesel_datastream::OutputTag;
+    /// let late = OutputTag::<(u64, String)>::new("late");
+    /// ```
     pub fn new(id: &str) -> Self {
         Self { id: id.to_owned(), types: PhantomData }
     }
 
     /// The name.
+    ///
+    /// ```
+    /// # use wiesel_datastream::OutputTag;
+    /// assert_eq!(OutputTag::<u64>::new("late").id(), "late");
+    /// ```
     pub fn id(&self) -> &str {
         &self.id
     }

@@ -48,7 +48,7 @@ where
     /// event time on, until that of the next. Each record of this stream meets the version that is valid at its own time,
     /// once the watermark of both streams has reached it. SQL's `FOR SYSTEM_TIME AS OF`.
     ///
-    /// Versions that no record on time can need any more are dropped, but for the last of each key.
+    /// Versions that no record on time can need any more are dropped, except the last of each key.
     ///
     /// ```
     /// # use wiesel_core::Timestamp;
@@ -83,7 +83,7 @@ where
 }
 
 impl<T1: Record, T2: Record, K: Key, F1, F2, E, J> KeyedTemporalJoin<T1, T2, K, F1, F2, E, J> {
-    /// Records without a version come out as well: `apply` gets an `Option`.
+    /// Records without a version come out too: `apply` gets an `Option`.
     ///
     /// ```
     /// # use wiesel_core::Timestamp;
@@ -111,6 +111,21 @@ impl<T1: Record, T2: Record, K: Key, F1, F2, E, J> KeyedTemporalJoin<T1, T2, K, 
 
     /// A version for which `is_end` is true says that from its time on its key has none: what a deletion is in a
     /// changelog.
+    ///
+    /// ```
+    /// # use wiesel_core::{Timestamp, minutes, seconds};
+    /// # use wiesel_operators::{Tumbling, monotonous_timestamps};
+    /// # let env = wiesel_datastream::Environment::new();
+    /// # let orders = env.from_collection([(7_u64, 30_u64, 1_000_i64), (8, 20, 2_000)]);
+    /// # let orders = orders.watermarks(monotonous_timestamps(), |(.., at)| Timestamp::from_millis(at));
+    /// # let payments = env.from_collection([(7_u64, 50_u64, 1_500_i64)]);
+    /// # let payments = payments.watermarks(monotonous_timestamps(), |(.., at)| Timestamp::from_millis(at));
+    /// # let (orders, payments) = (orders.key_by::<u64>(|(user, ..)| user), payments.key_by::<u64>(|(user, ..)| user));
+    /// // The other stream has the limit of each user; 0 says that there is none any more.
+    /// let limits = payments;
+    /// let within = orders.temporal_join(limits).ends_when(|(_, limit, _)| limit == 0);
+    /// within.apply::<u64>(|(_, price, _), (_, limit, _), out| out.emit(price.min(limit))).print();
+    /// ```
     pub fn ends_when<G>(self, is_end: G) -> KeyedTemporalJoin<T1, T2, K, F1, F2, EndsWhen<G>, J>
     where
         G: for<'a> Fn(T2::View<'a>) -> bool + Clone + Send + 'static,
@@ -128,6 +143,19 @@ where
     F2: for<'a> FnView<'a, T2::View<'a>, K::View<'a>> + Clone + Send + 'static,
 {
     /// How many subtasks keep the keys.
+    ///
+    /// ```
+    /// # use wiesel_core::{Timestamp, minutes, seconds};
+    /// # use wiesel_operators::{Tumbling, monotonous_timestamps};
+    /// # let env = wiesel_datastream::Environment::new();
+    /// # let orders = env.from_collection([(7_u64, 30_u64, 1_000_i64), (8, 20, 2_000)]);
+    /// # let orders = orders.watermarks(monotonous_timestamps(), |(.., at)| Timestamp::from_millis(at));
+    /// # let payments = env.from_collection([(7_u64, 50_u64, 1_500_i64)]);
+    /// # let payments = payments.watermarks(monotonous_timestamps(), |(.., at)| Timestamp::from_millis(at));
+    /// # let (orders, limits) = (orders.key_by::<u64>(|(user, ..)| user), payments.key_by::<u64>(|(user, ..)| user));
+    /// let within = orders.temporal_join(limits).set_parallelism(4);
+    /// within.apply::<u64>(|(_, price, _), (_, limit, _), out| out.emit(price.min(limit))).print();
+    /// ```
     pub fn set_parallelism(self, parallelism: u32) -> Self {
         Self { streams: self.streams.set_parallelism(parallelism), ..self }
     }
@@ -143,6 +171,19 @@ where
     E: VersionEnd<T2>,
 {
     /// Calls `function` with each record and its version; what it emits goes on.
+    ///
+    /// ```
+    /// # use wiesel_core::{Timestamp, minutes, seconds};
+    /// # use wiesel_operators::{Tumbling, monotonous_timestamps};
+    /// # let env = wiesel_datastream::Environment::new();
+    /// # let orders = env.from_collection([(7_u64, 30_u64, 1_000_i64), (8, 20, 2_000)]);
+    /// # let orders = orders.watermarks(monotonous_timestamps(), |(.., at)| Timestamp::from_millis(at));
+    /// # let payments = env.from_collection([(7_u64, 50_u64, 1_500_i64)]);
+    /// # let payments = payments.watermarks(monotonous_timestamps(), |(.., at)| Timestamp::from_millis(at));
+    /// # let (orders, limits) = (orders.key_by::<u64>(|(user, ..)| user), payments.key_by::<u64>(|(user, ..)| user));
+    /// let within = orders.temporal_join(limits);
+    /// within.apply::<u64>(|(_, price, _), (_, limit, _), out| out.emit(price.min(limit))).print();
+    /// ```
     pub fn apply<O: Record>(
         self,
         function: impl for<'l, 'r, 'e> Fn(T1::View<'l>, T2::View<'r>, &'e mut dyn Out<O>)
@@ -165,6 +206,22 @@ where
     E: VersionEnd<T2>,
 {
     /// Calls `function` with each record and its version, if it has one; what it emits goes on.
+    ///
+    /// ```
+    /// # use wiesel_core::{Timestamp, minutes, seconds};
+    /// # use wiesel_operators::{Tumbling, monotonous_timestamps};
+    /// # let env = wiesel_datastream::Environment::new();
+    /// # let orders = env.from_collection([(7_u64, 30_u64, 1_000_i64), (8, 20, 2_000)]);
+    /// # let orders = orders.watermarks(monotonous_timestamps(), |(.., at)| Timestamp::from_millis(at));
+    /// # let payments = env.from_collection([(7_u64, 50_u64, 1_500_i64)]);
+    /// # let payments = payments.watermarks(monotonous_timestamps(), |(.., at)| Timestamp::from_millis(at));
+    /// # let (orders, limits) = (orders.key_by::<u64>(|(user, ..)| user), payments.key_by::<u64>(|(user, ..)| user));
+    /// let all = orders.temporal_join(limits).left_outer();
+    /// all.apply::<u64>(|(_, price, _), limit, out| {
+    ///     out.emit(limit.map_or(price, |(_, limit, _)| price.min(limit)));
+    /// })
+    /// .print();
+    /// ```
     pub fn apply<O: Record>(
         self,
         function: impl for<'l, 'r, 'e> Fn(T1::View<'l>, Option<T2::View<'r>>, &'e mut dyn Out<O>)

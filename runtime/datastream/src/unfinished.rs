@@ -129,7 +129,7 @@ missing! {
 missing! {
     KeepAndApply:
         "a join of keyed streams needs to know how long it keeps records, and its function",
-        "comes behind `.time_to_live(..)` or `.unbounded()`, and `.apply::<O>(|left, right, out| ..)`";
+        "comes after `.time_to_live(..)` or `.unbounded()`, and `.apply::<O>(|left, right, out| ..)`";
     [T1: Record, T2: Record, K: Key, F1, F2, S] KeyedJoin<T1, T2, K, F1, F2, S> {
         0 { print collect share rebalance }
         1 { map filter sink_to write_lines write_json uid name window equal_to }
@@ -140,7 +140,7 @@ missing! {
 missing! {
     WhereKey:
         "a join in windows needs the key of the first stream",
-        "comes behind `.where_key::<K>(..)`, then `.equal_to(..)`, `.window(..)` and `.apply::<O>(..)`";
+        "comes after `.where_key::<K>(..)`, then `.equal_to(..)`, `.window(..)` and `.apply::<O>(..)`";
     [A, B, P] JoinedStreams<A, B, P> {
         0 { print collect share rebalance unbounded }
         1 { map filter sink_to write_lines write_json uid name equal_to window time_to_live }
@@ -151,7 +151,7 @@ missing! {
 missing! {
     EqualTo:
         "a join in windows needs the key of the second stream",
-        "comes behind `.equal_to(..)`, then `.window(..)` and `.apply::<O>(..)`";
+        "comes after `.equal_to(..)`, then `.window(..)` and `.apply::<O>(..)`";
     [A, B, P] JoinedWhere<A, B, P> {
         0 { print collect share rebalance }
         1 { map filter sink_to write_lines write_json uid name window }
@@ -162,7 +162,7 @@ missing! {
 missing! {
     JoinWindow:
         "a join of streams needs its windows",
-        "comes behind `.window(Tumbling::event_time(..))` and `.apply::<O>(..)`; to join without windows, \
+        "comes after `.window(Tumbling::event_time(..))` and `.apply::<O>(..)`; to join without windows, \
          `key_by` both streams and `join` them then";
     [T1: Record, T2: Record, K: Key, F1, F2, P] JoinedByKey<T1, T2, K, F1, F2, P> {
         0 { print collect share rebalance }
@@ -174,7 +174,7 @@ missing! {
 missing! {
     Apply:
         "a join needs its function before it is a stream",
-        "comes behind `.apply::<O>(..)`, which says what comes of a pair";
+        "comes after `.apply::<O>(..)`, which says what comes of a pair";
     [T1: Record, T2: Record, K: Key, F1, F2, P, W] JoinedInWindows<T1, T2, K, F1, F2, P, W> {
         0 { print collect share rebalance }
         1 { map filter sink_to write_lines write_json uid name }
@@ -195,7 +195,7 @@ missing! {
 missing! {
     Between:
         "an interval join needs to know how far apart the times of a pair may be",
-        "comes behind `.between(before(..), after(..))`";
+        "comes after `.between(before(..), after(..))`";
     [T1: Record, T2: Record, K: Key, F1, F2] KeyedIntervalJoin<T1, T2, K, F1, F2, ()> {
         0 { print collect share rebalance lower_bound_exclusive upper_bound_exclusive }
         1 { map filter sink_to write_lines write_json uid name process side_output_left_late_data
@@ -208,7 +208,7 @@ missing! {
 missing! {
     FunctionOfBoth:
         "connected streams need a function before they are a stream",
-        "comes behind `.map(.., ..)`, `.flat_map::<O>(.., ..)` or `.process(..)`; a key is for each stream, in front of `connect`";
+        "comes after `.map(.., ..)`, `.flat_map::<O>(.., ..)` or `.process(..)`; a key is for each stream, in front of `connect`";
     [T1: Record, T2: Record] ConnectedStreams<T1, T2> {
         0 { print collect share rebalance }
         1 { filter sink_to write_lines write_json uid name }
@@ -220,7 +220,7 @@ missing! {
 missing! {
     ProcessFunctionOfBoth:
         "connected streams need a function before they are a stream",
-        "comes behind `.process(..)`, which says what to do with the records of each stream";
+        "comes after `.process(..)`, which says what to do with the records of each stream";
     [T1: Record, T2: Record, K: Key, F1, F2] ConnectedKeyedStreams<T1, T2, K, F1, F2> {
         0 { print collect share rebalance }
         1 { filter sink_to write_lines write_json uid name }
@@ -255,7 +255,7 @@ missing! {
 missing! {
     OneUse:
         "a shared stream is used by way of `stream`",
-        "comes behind `.stream()`, once for each use";
+        "comes after `.stream()`, once for each use";
     [T: Record] SharedStream<T> {
         0 { print collect rebalance }
         1 { map filter union connect process sink_to write_lines write_json uid name window_all join co_group }
@@ -267,7 +267,7 @@ missing! {
 missing! {
     KeyOrWindow:
         "a stream without keys has no rolling aggregates and no windows of its own",
-        "comes behind `.key_by::<K>(..)`; for all records together, `.window_all(..)` and then the aggregate";
+        "comes after `.key_by::<K>(..)`; for all records together, `.window_all(..)` and then the aggregate";
     [T: Record, S: Start, C: Chain<S::Out, Out = T>] DataStream<T, S, C> {
         0 { count }
         1 { reduce aggregate sum min max min_by max_by window count_window interval_join

@@ -48,7 +48,7 @@ impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
     }
 
     /// Gives each record the time of day at which it came by, and the stream watermarks that follow the clock: Flink's
-    /// ingestion time. Best right behind the source.
+    /// ingestion time. Best right after the source.
     ///
     /// ```
     /// # use wiesel_datastream::Environment;

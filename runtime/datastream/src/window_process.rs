@@ -1,23 +1,22 @@
-//! Windows with triggers, evictors and process functions: what the general operator does.
+//! Windows of keyed streams with triggers, evictors and process functions: what the general operator does. Those of whole
+//! streams are in `window_process_all.rs`.
 //!
 //! # What is always true
 //!
 //! 1. What is called here is done by the general operator, also for windows that have an operator of their own.
-//! 2. Of several triggers the last holds, as in Flink. An evictor comes behind the trigger, once; else it does not compile.
+//! 2. Of several triggers the last holds, as in Flink. An evictor comes after the trigger, once; else it does not compile.
 //! 3. Count windows are global windows with a trigger, as in Flink.
 
 use wiesel_operators::{
     AggregateFunction, AggregateValue, AggregatingStart, Chain, ContentsStart, CountEvictor,
-    CountTrigger, Evictor, Global, KeyedHeadStart, ListingStart, NoEvictor, Nothing,
-    ProcessWindowFunction, PurgingTrigger, Reduce, Start, Trigger, WindowContents,
-    WindowOperatorStart, WindowOptions,
+    CountTrigger, Evictor, Global, ListingStart, NoEvictor, ProcessWindowFunction, PurgingTrigger,
+    Reduce, Start, Trigger, WindowOperatorStart, WindowOptions,
 };
 use wiesel_record::{FnView, Key, Record};
 
 use crate::{
-    AllWindowedStream, DataStream, Evicted, GeneralWindows, KeyedStream, NoKey, OutputTag,
-    Triggered, WindowedStream, Windowing, builder::Exchange, keyed::OperatedStream,
-    windowing::no_key,
+    Evicted, GeneralWindows, KeyedStream, OutputTag, Triggered, WindowedStream, Windowing,
+    keyed::OperatedStream,
 };
 
 /// Windows of so many records.
@@ -27,21 +26,11 @@ pub type CountWindows = Triggered<Global, PurgingTrigger<CountTrigger>>;
 pub type SlidingCountWindows = Evicted<Global, CountTrigger, CountEvictor>;
 
 /// What the general operator makes of windows `W`, with contents that `B` makes.
-type General<T, W, B> =
+pub(crate) type General<T, W, B> =
     WindowOperatorStart<B, <W as GeneralWindows<T>>::Windows, <W as GeneralWindows<T>>::Trigger>;
 
-/// What comes out of contents that `B` makes.
-type OutOf<K, T, B> = <<B as ContentsStart<K, T>>::Contents as WindowContents<K, T>>::Out;
-
-/// What comes out of the windows of a whole stream.
-type AllStream<T, W, B> = DataStream<
-    OutOf<(), T, B>,
-    KeyedHeadStart<T, (), NoKey<T>, General<T, W, B>>,
-    Nothing<OutOf<(), T, B>>,
->;
-
 /// Windows `W` with an evictor.
-type EvictedBy<T, W, E> =
+pub(crate) type EvictedBy<T, W, E> =
     Evicted<<W as GeneralWindows<T>>::Windows, <W as GeneralWindows<T>>::Trigger, E>;
 
 /// What a function `P` makes of all that windows `W` hold.
@@ -52,7 +41,7 @@ type Processed<T, K, F, W, P> =
 type AggregateProcessed<T, K, F, W, A, P> =
     OperatedStream<T, K, F, General<T, W, AggregatingStart<A, P>>>;
 
-fn general<T: Record, W: GeneralWindows<T>, B>(
+pub(crate) fn general<T: Record, W: GeneralWindows<T>, B>(
     options: WindowOptions<W>,
     contents: impl FnOnce(W::Evictor) -> B,
 ) -> General<T, W, B> {
@@ -61,7 +50,7 @@ fn general<T: Record, W: GeneralWindows<T>, B>(
     WindowOperatorStart::new(contents(evictor), trigger, options.with(windows))
 }
 
-fn triggered<T: Record, W: GeneralWindows<T>, R>(
+pub(crate) fn triggered<T: Record, W: GeneralWindows<T>, R>(
     options: WindowOptions<W>,
     trigger: R,
 ) -> WindowOptions<Triggered<W::Windows, R>> {
@@ -69,7 +58,7 @@ fn triggered<T: Record, W: GeneralWindows<T>, R>(
     options.with(Triggered { windows: windows.into_parts().0, trigger })
 }
 
-fn evicted<T: Record, W: GeneralWindows<T>, E>(
+pub(crate) fn evicted<T: Record, W: GeneralWindows<T>, E>(
     options: WindowOptions<W>,
     evictor: E,
 ) -> WindowOptions<Evicted<W::Windows, W::Trigger, E>> {
@@ -262,6 +251,45 @@ where
 
     /// As [`process`](Self::process); what the function puts aside is in
     /// [`get_side_output`](DataStream::get_side_output) of what this returns.
+    ///
+    /// ```
+    /// # use wiesel_datastream::OutputTag;
+    /// # use wiesel_operators::{AggregateError, ProcessWindowFunction, WindowContext, WindowElements};
+    /// # use wiesel_record::Out;
+    /// /// The orders of users with several; single ones are put aside.
+    /// #[derive(Clone)]
+    /// struct Several;
+    ///
+    /// impl ProcessWindowFunction<u64, (u64, u64, i64)> for Several {
+    ///     type Out = (u64, u64, i64);
+    ///     type Side = (u64, u64, i64);
+    ///
+    ///     fn process(
+    ///         &mut self,
+    ///         _user: u64,
+    ///         orders: WindowElements<'_, (u64, u64, i64)>,
+    ///         context: &mut WindowContext<'_, (u64, u64, i64)>,
+    ///         out: &mut dyn Out<(u64, u64, i64)>,
+    ///     ) -> Result<(), AggregateError> {
+    ///         let mut count = 0;
+    ///         orders.for_each(|_| count += 1);
+    ///         orders.for_each(|order| if count > 1 { out.emit(order) } else { context.side(order) });
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// # use wiesel_core::{Timestamp, minutes, seconds};
+    /// # use wiesel_operators::{Tumbling, monotonous_timestamps};
+    /// # let env = wiesel_datastream::Environment::new();
+    /// # let orders = env.from_collection([(7_u64, 30_u64, 1_000_i64), (8, 20, 2_000)]);
+    /// # let orders = orders.watermarks(monotonous_timestamps(), |(.., at)| Timestamp::from_millis(at));
+    /// # let orders = orders.key_by::<u64>(|(user, ..)| user).window(Tumbling::event_time(minutes(1)));
+    /// // Orders are (user, cents, time), by user and in windows of a minute.
+    /// let single = OutputTag::new("single");
+    /// let several = orders.process_with_side(Several, &single);
+    /// several.get_side_output(&single).print();
+    /// several.print();
+    /// ```
     pub fn process_with_side<P: ProcessWindowFunction<K, T>>(
         self,
         function: P,
@@ -354,6 +382,55 @@ where
 
     /// As [`aggregate_process`](Self::aggregate_process), with a side output as in
     /// [`process_with_side`](Self::process_with_side).
+    ///
+    /// ```
+    /// # use wiesel_datastream::OutputTag;
+    /// # use wiesel_operators::{AggregateError, ProcessWindowFunction, WindowContext, WindowElements};
+    /// # use wiesel_record::Out;
+    /// # use wiesel_operators::AggregateFunction;
+    /// # #[derive(Clone)]
+    /// # struct Mean;
+    /// # impl AggregateFunction<(u64, u64, i64)> for Mean {
+    /// #     type Acc = (u64, u64);
+    /// #     type Out = u64;
+    /// #     fn create_accumulator(&self) -> (u64, u64) { (0, 0) }
+    /// #     fn add(&self, acc: &mut (u64, u64), (_, cents, _): (u64, u64, i64)) { *acc = (acc.0 + cents, acc.1 + 1); }
+    /// #     fn get_result(&self, (sum, count): (u64, u64)) -> u64 { sum / count }
+    /// # }
+    /// /// Means of at least 25; lower ones are put aside.
+    /// #[derive(Clone)]
+    /// struct High;
+    ///
+    /// impl ProcessWindowFunction<u64, u64> for High {
+    ///     type Out = (u64, u64);
+    ///     type Side = (u64, u64);
+    ///
+    ///     fn process(
+    ///         &mut self,
+    ///         user: u64,
+    ///         mean: WindowElements<'_, u64>,
+    ///         context: &mut WindowContext<'_, (u64, u64)>,
+    ///         out: &mut dyn Out<(u64, u64)>,
+    ///     ) -> Result<(), AggregateError> {
+    ///         mean.for_each(|mean| {
+    ///             if mean < 25 { context.side((user, mean)) } else { out.emit((user, mean)) }
+    ///         });
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// # use wiesel_core::{Timestamp, minutes, seconds};
+    /// # use wiesel_operators::{Tumbling, monotonous_timestamps};
+    /// # let env = wiesel_datastream::Environment::new();
+    /// # let orders = env.from_collection([(7_u64, 30_u64, 1_000_i64), (8, 20, 2_000)]);
+    /// # let orders = orders.watermarks(monotonous_timestamps(), |(.., at)| Timestamp::from_millis(at));
+    /// # let orders = orders.key_by::<u64>(|(user, ..)| user).window(Tumbling::event_time(minutes(1)));
+    /// // Orders are (user, cents, time), by user and in windows of a minute.
+    /// let low = OutputTag::new("low");
+    /// let high = orders.aggregate_process_with_side(Mean, High, &low);
+    /// high.get_side_output(&low).print();
+    /// high.print();
+    /// ```
     pub fn aggregate_process_with_side<A, P>(
         self,
         aggregate: A,
@@ -371,6 +448,40 @@ where
 
     /// Combines records two by two as they come, and gives the one that is left to a function when the window fires.
     /// Flink's `reduce(function, windowFunction)`.
+    ///
+    /// ```
+    /// # use wiesel_operators::{AggregateError, ProcessWindowFunction, WindowContext, WindowElements};
+    /// # use wiesel_record::Out;
+    /// /// The sum of a window, with its end.
+    /// #[derive(Clone)]
+    /// struct WithEnd;
+    ///
+    /// impl ProcessWindowFunction<u64, (u64, u64, i64)> for WithEnd {
+    ///     type Out = (u64, u64, i64);
+    ///     type Side = ();
+    ///
+    ///     fn process(
+    ///         &mut self,
+    ///         user: u64,
+    ///         sum: WindowElements<'_, (u64, u64, i64)>,
+    ///         context: &mut WindowContext<'_, ()>,
+    ///         out: &mut dyn Out<(u64, u64, i64)>,
+    ///     ) -> Result<(), AggregateError> {
+    ///         let end = context.window().end.as_millis();
+    ///         sum.for_each(|(_, cents, _)| out.emit((user, cents, end)));
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// # use wiesel_core::{Timestamp, minutes, seconds};
+    /// # use wiesel_operators::{Tumbling, monotonous_timestamps};
+    /// # let env = wiesel_datastream::Environment::new();
+    /// # let orders = env.from_collection([(7_u64, 30_u64, 1_000_i64), (8, 20, 2_000)]);
+    /// # let orders = orders.watermarks(monotonous_timestamps(), |(.., at)| Timestamp::from_millis(at));
+    /// # let orders = orders.key_by::<u64>(|(user, ..)| user).window(Tumbling::event_time(minutes(1)));
+    /// // Orders are (user, cents, time), by user and in windows of a minute.
+    /// orders.reduce_process(|(user, sum, _), (_, cents, at)| (user, sum + cents, at), WithEnd).print();
+    /// ```
     pub fn reduce_process<R, P>(
         self,
         reduce: R,
@@ -382,110 +493,5 @@ where
     {
         let contents = AggregatingStart::new(Reduce(reduce), function, None);
         self.general("ReduceProcess", |_| contents)
-    }
-}
-
-impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
-    /// Puts every `count` records into a window, on one subtask. What is left at the end of the input is not emitted.
-    ///
-    /// # Panics
-    ///
-    /// If `count` is 0.
-    pub fn count_window_all(self, count: u64) -> AllWindowedStream<T, S, C, CountWindows> {
-        self.window_all(Global).trigger(PurgingTrigger::of(CountTrigger::of(count)))
-    }
-}
-
-impl<T, S, C, W> AllWindowedStream<T, S, C, W>
-where
-    T: Record,
-    S: Start,
-    C: Chain<S::Out, Out = T>,
-    W: GeneralWindows<T>,
-{
-    /// Fires the windows when `trigger` says so, as [`WindowedStream::trigger`].
-    pub fn trigger<R: Trigger<T>>(
-        self,
-        trigger: R,
-    ) -> AllWindowedStream<T, S, C, Triggered<W::Windows, R>>
-    where
-        W: GeneralWindows<T, Evictor = NoEvictor>,
-        W::Windows: Windowing<T>,
-    {
-        let Self { producer, vertex, options, pre_aggregates } = self;
-        let options = triggered::<T, W, R>(options, trigger);
-        AllWindowedStream { producer, vertex, options, pre_aggregates }
-    }
-
-    /// Lets windows forget elements when they fire, as [`WindowedStream::evictor`].
-    pub fn evictor<E: Evictor<T>>(
-        self,
-        evictor: E,
-    ) -> AllWindowedStream<T, S, C, EvictedBy<T, W, E>>
-    where
-        W: GeneralWindows<T, Evictor = NoEvictor>,
-        W::Windows: Windowing<T>,
-    {
-        let Self { producer, vertex, options, pre_aggregates } = self;
-        let options = evicted::<T, W, E>(options, evictor);
-        AllWindowedStream { producer, vertex, options, pre_aggregates }
-    }
-
-    fn general<B: ContentsStart<(), T>>(
-        self,
-        what: &str,
-        contents: impl FnOnce(W::Evictor) -> B,
-    ) -> AllStream<T, W, B> {
-        let Self { producer, vertex, options, .. } = self;
-        let name = format!("{}All.{what}", options.windows.name());
-        let builder = producer.builder.clone();
-        builder.name_first(vertex, &name);
-        builder.vertex(vertex, |vertex| {
-            vertex.keeps_state();
-            vertex.reads_time = true;
-        });
-        producer.close_to(Exchange::Global, vertex, 0);
-        DataStream {
-            builder,
-            vertex,
-            start: KeyedHeadStart::new(no_key::<T>, general::<T, W, B>(options, contents)),
-            chain: Nothing::new(),
-            has_time: true,
-            types: std::marker::PhantomData,
-        }
-    }
-
-    /// Gives all elements of a window to a function when it fires, as [`WindowedStream::process`]; its key is nothing.
-    pub fn process<P: ProcessWindowFunction<(), T>>(
-        self,
-        function: P,
-    ) -> AllStream<T, W, ListingStart<W::Evictor, P>> {
-        self.general("Process", |evictor| ListingStart::new(evictor, function, None))
-    }
-
-    /// As [`process`](Self::process), with a side output.
-    pub fn process_with_side<P: ProcessWindowFunction<(), T>>(
-        self,
-        function: P,
-        tag: &OutputTag<P::Side>,
-    ) -> AllStream<T, W, ListingStart<W::Evictor, P>> {
-        let side = Some(self.producer.builder.declare_side::<P::Side>(self.vertex, tag.id()));
-        self.general("Process", |evictor| ListingStart::new(evictor, function, side))
-    }
-
-    /// Aggregates as records come, and gives the result to a function when the window fires, as
-    /// [`WindowedStream::aggregate_process`].
-    pub fn aggregate_process<A, P>(
-        self,
-        aggregate: A,
-        function: P,
-    ) -> AllStream<T, W, AggregatingStart<AggregateValue<A>, P>>
-    where
-        W: GeneralWindows<T, Evictor = NoEvictor>,
-        A: AggregateFunction<T>,
-        P: ProcessWindowFunction<(), A::Out>,
-    {
-        let contents = AggregatingStart::new(AggregateValue(aggregate), function, None);
-        self.general("AggregateProcess", |_| contents)
     }
 }

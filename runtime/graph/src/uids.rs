@@ -11,8 +11,8 @@
 //!    what is downstream.
 //! 3. An operator that serves another one has a uid that follows from the user's for that one: `counts-preaggregate`.
 //!
-//! Stateful operators need a uid of the user's, or `pipeline.auto-generate-uids`. That is on by default while no
-//! state outlives its job; durable state will turn the default off.
+//! Stateful operators need a uid of the user's, or `pipeline.auto-generate-uids`. That is on by default, as in Flink: a
+//! program that is changed and started again from a checkpoint should give its own.
 
 use std::collections::BTreeMap;
 

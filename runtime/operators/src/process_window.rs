@@ -24,7 +24,7 @@ use crate::{
 
 /// A function over the elements of a window, called when it fires.
 ///
-/// `In` is the records of the stream, or behind an incremental part its one result. It is cloned once per subtask. What it
+/// `In` is the records of the stream, or after an incremental part its one result. It is cloned once per subtask. What it
 /// keeps outside of its states is in no checkpoint.
 ///
 /// ```
@@ -273,7 +273,7 @@ impl<S: Record> WindowContext<'_, S> {
     }
 }
 
-/// Emits the elements themselves: behind an incremental part its result.
+/// Emits the elements themselves: after an incremental part its result.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct PassOn;
 

@@ -10,7 +10,8 @@
 //! 1. A watermark `t` promises that no record with a time `<= t` follows: for bounded disorder it is
 //!    `max − bound − 1` ms.
 //! 2. A strategy is data. Each split of a source has a generator of its own, a clone of the strategy's.
-//! 3. Watermarks are in no checkpoint: after a restart generators begin anew.
+//! 3. A generator's watermark is in no checkpoint: after a restart it begins anew. That of the task is in it
+//!    (`task/barriers.rs` of wiesel-task), so what was late stays late.
 
 use std::{marker::PhantomData, time::Duration};
 
@@ -26,7 +27,7 @@ use wiesel_record::Record;
 /// use wiesel_operators::WatermarkGenerator;
 /// use wiesel_record::Record;
 ///
-/// /// Every record is at least as late as the one before it, but for a second.
+/// /// No record is more than a second older than the newest before it.
 /// #[derive(Clone)]
 /// struct Second(Timestamp);
 ///
@@ -40,7 +41,7 @@ use wiesel_record::Record;
 /// }
 /// ```
 pub trait WatermarkGenerator<T: Record>: Clone + Send + 'static {
-    /// Whether a new watermark is told right behind the record that allowed it, instead of at the end of the turn.
+    /// Whether a new watermark is told right after the record that allowed it, instead of at the end of the turn.
     const IS_PUNCTUATED: bool = false;
 
     /// This record, with this event time, has passed.
@@ -183,7 +184,7 @@ pub fn monotonous_timestamps() -> WatermarkStrategy<BoundedOutOfOrderness> {
 }
 
 /// Watermarks that some records bring with them: `watermark_of` is asked for each record and its event time, and what it
-/// says is told right behind that record. What is not greater than before is ignored. The type of the records is named,
+/// says is told right after that record. What is not greater than before is ignored. The type of the records is named,
 /// since the closure is written before the stream is known.
 ///
 /// ```

@@ -76,7 +76,19 @@ impl Tumbling {
         Self { size_ms, offset_ms: 0 }
     }
 
-    /// The same windows, moved by `offset`: for days that do not begin at midnight UTC.
+    /// The same windows, moved later by `offset`: for days that do not begin at midnight UTC.
+    ///
+    /// A [`Duration`] is never negative. Windows repeat every `size`, so an offset of `-d` in Flink is `size - d` here.
+    ///
+    /// ```
+    /// use wiesel_core::{Timestamp, hours};
+    /// use wiesel_operators::Tumbling;
+    ///
+    /// // Days of China Standard Time, UTC+8, which begin at 16:00 UTC. In Flink: `Time.days(1), Time.hours(-8)`.
+    /// let days = Tumbling::event_time(hours(24)).with_offset(hours(24 - 8));
+    /// let day = days.window_of(Timestamp::from_millis(0));
+    /// assert_eq!(day.start.as_millis(), -8 * 3_600_000);
+    /// ```
     #[must_use]
     pub fn with_offset(self, offset: Duration) -> Self {
         let offset_ms = i64::try_from(offset.as_millis()).unwrap_or(i64::MAX) % self.size_ms;
@@ -208,7 +220,7 @@ impl Sliding {
         self.end_of(window) - i128::from(self.size_ms) + i128::from(self.slide_ms)
     }
 
-    /// The first time behind a window; beyond time, if the window was cut off there.
+    /// The first time after a window; beyond time, if the window was cut off there.
     pub(crate) fn end_of(self, window: TimeWindow) -> i128 {
         match window.start {
             // It may have been cut off at its start, and has its whole end then.

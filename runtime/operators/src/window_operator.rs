@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Windows of event time that fire by themselves and aggregate as records come have operators of their own, which are
-//! faster: see `tumbling`, `sliding`, `session`. The rules are Flink's (`WindowOperator`; `reference/semantics.md` 5.4).
+//! faster: see `tumbling`, `sliding`, `session`. The rules are Flink's (`WindowOperator`).
 //!
 //! # What is always true
 //!

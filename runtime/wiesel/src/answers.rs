@@ -6,7 +6,7 @@ use wiesel_rpc::control::{Answer, JobReport};
 
 use crate::{
     figures::{grouped, per_second},
-    table::row,
+    table::{kib, row},
 };
 
 /// The answer, in lines. That to `savepoint` and `stop` is a path and nothing else, for scripts.
@@ -32,8 +32,7 @@ fn status(job: &str, report: &JobReport) -> String {
         row(&mut text, "  failed", &grouped(checkpoints.failed));
         if let Some(last) = checkpoints.last {
             row(&mut text, "last checkpoint", &last.to_string());
-            let kib = checkpoints.last_bytes.div_ceil(1024);
-            row(&mut text, "  size", &format!("{} KiB", grouped(kib)));
+            row(&mut text, "  size", &kib(checkpoints.last_bytes));
             let took_ms = checkpoints.last_duration.as_secs_f64() * 1e3;
             row(&mut text, "  took", &format!("{took_ms:.1} ms"));
         }

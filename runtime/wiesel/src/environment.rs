@@ -19,13 +19,13 @@ use std::{env, ops::Deref, path::Path, process, time::Duration};
 use wiesel_cluster::{JobClient, JobResult, MiniCluster, SubmitOptions, ask_job, slots_of};
 use wiesel_core::{
     RuntimeExecutionMode,
-    config::{ConfigError, Configuration, options},
+    config::{ConfigError, ConfigOption, ConfigValue, Configuration, options},
 };
 use wiesel_datastream::{Environment, VertexCode};
 use wiesel_graph::{GraphDefaults, JobGraph};
 
 use crate::{
-    Error, Result, answers,
+    CheckpointConfig, Error, Result, answers,
     arguments::{self, Arguments, PlanFormat, Wish},
     exit_code, help, logging, print,
     progress::ProgressLine,
@@ -127,14 +127,41 @@ impl StreamExecutionEnvironment {
         self.accepted(set)
     }
 
+    /// Sets an option in the layer of the program, as [`set`](Self::set) does, with a value of its type.
+    ///
+    /// ```
+    /// use wiesel::{Configuration, config::options, prelude::*};
+    ///
+    /// let mut env = StreamExecutionEnvironment::new(Configuration::new());
+    /// env.configure(&options::CHECKPOINTING_TIMEOUT, minutes(2))?;
+    /// env.configure(&options::RESTART_FIXED_ATTEMPTS, 3)?;
+    /// # Ok::<(), wiesel::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If the option does not take the value. A command then ends with 2.
+    pub fn configure<T: ConfigValue>(
+        &mut self,
+        option: &ConfigOption<T>,
+        value: T,
+    ) -> Result<&mut Self> {
+        let set = self.config.set(option, value);
+        self.accepted(set)
+    }
+
+    /// What is to be said of checkpoints, by methods with Flink's names.
+    pub fn checkpoint_config(&mut self) -> CheckpointConfig<'_> {
+        CheckpointConfig(self)
+    }
+
     /// Sets how many subtasks operators have that set none, unless the command line does.
     ///
     /// # Errors
     ///
     /// If it is not between 1 and 32,768. A command then ends with 2.
     pub fn set_parallelism(&mut self, parallelism: u32) -> Result<&mut Self> {
-        let set = self.config.set(&options::PARALLELISM_DEFAULT, Some(parallelism));
-        self.accepted(set)
+        self.configure(&options::PARALLELISM_DEFAULT, Some(parallelism))
     }
 
     /// Sets how many key groups the job has: the most subtasks that its state can ever be spread over.
@@ -143,8 +170,7 @@ impl StreamExecutionEnvironment {
     ///
     /// If it is not between 1 and 32,768. A command then ends with 2.
     pub fn set_max_parallelism(&mut self, max_parallelism: u32) -> Result<&mut Self> {
-        let set = self.config.set(&options::MAX_PARALLELISM, Some(max_parallelism));
-        self.accepted(set)
+        self.configure(&options::MAX_PARALLELISM, Some(max_parallelism))
     }
 
     /// Takes a checkpoint every `interval`, into the folder that `execution.checkpointing.dir` names: after a failure
@@ -154,8 +180,7 @@ impl StreamExecutionEnvironment {
     ///
     /// If the interval is no duration that the option takes. A command then ends with 2.
     pub fn enable_checkpointing(&mut self, interval: Duration) -> Result<&mut Self> {
-        let set = self.config.set(&options::CHECKPOINTING_INTERVAL, interval);
-        self.accepted(set)
+        self.configure(&options::CHECKPOINTING_INTERVAL, interval)
     }
 
     /// Sets how the job is run, unless the command line does: [`Batch`](RuntimeExecutionMode::Batch) gives final results
@@ -179,8 +204,7 @@ impl StreamExecutionEnvironment {
     ///
     /// None: every mode can be set. Whether the sources are fit for it is seen when the job is started.
     pub fn set_runtime_mode(&mut self, mode: RuntimeExecutionMode) -> Result<&mut Self> {
-        let set = self.config.set(&options::RUNTIME_MODE, mode);
-        self.accepted(set)
+        self.configure(&options::RUNTIME_MODE, mode)
     }
 
     fn accepted(&mut self, set: Result<(), ConfigError>) -> Result<&mut Self> {
@@ -194,7 +218,7 @@ impl StreamExecutionEnvironment {
     }
 
     /// Prints the progress and the closing table in any case. Without this a command prints them on a terminal: the
-    /// table if standard error is one, the progress if standard output is not one as well, whose lines it would spoil.
+    /// table if standard error is one, the progress if standard output is not one too, whose lines it would spoil.
     pub fn print_summary(&mut self) -> &mut Self {
         self.print_summary = true;
         self
@@ -212,7 +236,7 @@ impl StreamExecutionEnvironment {
     /// Runs the job until it has read all its input, or is cancelled.
     ///
     /// A command with `--explain` prints the plan instead and ends with 0; with `status`, `savepoint`, `stop` or `cancel` it asks
-    /// the job of this name that runs already, prints the answer and ends: nothing of the program runs behind that. If a signal cancels the job, the closing
+    /// the job of this name that runs already, prints the answer and ends: nothing of the program runs after that. If a signal cancels the job, the closing
     /// table is printed and the process ends with 130 or 143; if nobody reads the output any more, it ends with 0.
     ///
     /// # Errors
@@ -229,7 +253,7 @@ impl StreamExecutionEnvironment {
     ///
     /// # Errors
     ///
-    /// As [`execute`](Self::execute), but for what happens after the start.
+    /// As [`execute`](Self::execute), except for what happens after the start.
     pub fn execute_async(&self, name: &str) -> Result<JobClient> {
         let submitted = self.submit(name);
         self.settle(submitted)

@@ -12,9 +12,9 @@ pub(crate) fn page(program: &str) -> String {
 commands to the job that runs (without one, it is run)
   status            what it does
   savepoint [DIR]   takes a savepoint in DIR, or in execution.checkpointing.savepoint-dir; prints its path
-  stop              takes a savepoint and ends the job behind it; prints its path
+  stop              takes a savepoint and then ends the job; prints its path
     -p, --savepointPath DIR
-    -d, --drain     ends event time first, so that all windows fire
+    -d, --drain     ends event time before the savepoint, so that all windows fire
   cancel            ends it at once
 
 flags

@@ -30,13 +30,14 @@
 //! # What is always true
 //!
 //! 1. Standard output is the job's; what the runtime has to say goes to standard error.
-//! 2. Until `execute` nothing in the world is touched but what [`StreamExecutionEnvironment::from_args`] reads: the
+//! 2. Until `execute` nothing in the world is touched except what [`StreamExecutionEnvironment::from_args`] reads: the
 //!    arguments, the environment and the configuration file.
 //! 3. An error is printed once. What is wrong with the command line, the configuration or the machine ends the process
 //!    with a code of its own ([`exit_code`]); what is wrong with the job is returned to the program.
 
 mod answers;
 mod arguments;
+mod checkpoint_config;
 mod environment;
 mod error;
 mod figures;
@@ -49,6 +50,7 @@ mod table;
 pub mod testing;
 
 pub use arguments::UsageError;
+pub use checkpoint_config::CheckpointConfig;
 pub use environment::StreamExecutionEnvironment;
 pub use error::{Error, Result, exit_code};
 pub use wiesel_operators::{NoWatermarks, no_watermarks};

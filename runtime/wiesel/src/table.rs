@@ -21,14 +21,13 @@ pub(crate) fn closing(job: &str, progress: &JobProgress) -> String {
     }
     if let Some(stats) = progress.checkpoints {
         row(&mut text, "checkpoints", &grouped(stats.completed));
-        row(
-            &mut text,
-            "last checkpoint",
-            &format!("{} KiB", grouped(stats.last_bytes.div_ceil(1024))),
-        );
-        row(&mut text, "  took", &format!("{:.1} ms", stats.last_duration.as_secs_f64() * 1e3));
-        let pause = stats.pauses.longest();
-        row(&mut text, "  longest pause", &format!("{:.2} ms", pause.as_secs_f64() * 1e3));
+        if stats.completed > 0 {
+            row(&mut text, "last checkpoint", &stats.last.to_string());
+            row(&mut text, "  size", &kib(stats.last_bytes));
+            row(&mut text, "  took", &format!("{:.1} ms", stats.last_duration.as_secs_f64() * 1e3));
+            let pause = stats.pauses.longest();
+            row(&mut text, "  longest pause", &format!("{:.2} ms", pause.as_secs_f64() * 1e3));
+        }
         if stats.failed > 0 {
             row(&mut text, "  failed", &grouped(stats.failed));
         }
@@ -44,6 +43,11 @@ pub(crate) fn closing(job: &str, progress: &JobProgress) -> String {
         row(&mut text, &format!("shard {shard} busy"), &busy_s);
     }
     text
+}
+
+/// A size, in whole KiB.
+pub(crate) fn kib(bytes: u64) -> String {
+    format!("{} KiB", grouped(bytes.div_ceil(1024)))
 }
 
 /// A line of a table.

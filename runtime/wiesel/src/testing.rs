@@ -344,7 +344,7 @@ impl<T: Record, O: Record> Harness<T, O> {
         self.taken.extend(self.results.take());
     }
 
-    /// What has come out since the last call: in order, but for results of different subtasks.
+    /// What has come out since the last call: in order, except results of different subtasks.
     pub fn take(&mut self) -> Vec<O> {
         self.collect();
         self.taken.drain(..).map(|(record, _)| record).collect()

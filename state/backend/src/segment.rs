@@ -18,7 +18,7 @@
 //!
 //! A group's words lie in one cache line; with 8-byte values the whole group does. Probing one row after
 //! the other mispredicts its branch for every third key: 14.5 ns an update against 9.2, more than the
-//! cache miss costs (`design/table`).
+//! cache miss costs (measured on the Xeon of `bench/README.md`).
 
 use std::ptr::{self, NonNull};
 

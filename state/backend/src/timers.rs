@@ -18,7 +18,7 @@
 //!    may be broken off after any timer and go on later.
 //! 5. A snapshot is the timers of its flip, whatever happens until it is written. See `walk`.
 //!
-//! The rules are Flink's (`InternalTimerServiceImpl`; `reference/semantics.md` 5.5), and so is the queue of a set for each key
+//! The rules are Flink's (`InternalTimerServiceImpl`), and so is the queue of a set for each key
 //! group (`KeyGroupPartitionedPriorityQueue`): a snapshot is written by key group, in slices. The queue knows no clock:
 //! event timers are popped by the watermark, processing timers by the clock, from a queue each. Window timers
 //! are per slice and not here.

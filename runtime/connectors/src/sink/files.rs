@@ -31,6 +31,22 @@ use crate::Discovery;
 
 /// A sink of text files in a folder.
 ///
+/// ```text
+///   without checkpoints     out/part-<subtask>                 grows while the job runs; whole when it has finished
+///   with checkpoints        out/.part-<subtask>-<n>.inprogress hidden while it is written
+///                           out/part-<subtask>-<checkpoint>    visible, by a rename, when the checkpoint is complete
+/// ```
+///
+/// With checkpoints a file is **exactly once**: it has what its subtask wrote between two checkpoints, it is whole as soon as
+/// it has its visible name, and whatever fails, no record of it is in another visible file. So read `part-*` at any time. Results
+/// are seen when the next checkpoint is complete, and the last files when the job has finished. A
+/// checkpoint that turns out to be damaged takes its files back: they are renamed to `.part-<subtask>-<checkpoint>.undone`.
+///
+/// Without checkpoints a job that fails leaves the beginning of its files.
+///
+/// The folder must be empty or not there, unless [`overwrite`](Self::overwrite) is set or the job continues from a checkpoint.
+/// There is one file for each subtask and checkpoint: no rolling by size or time, and no buckets.
+///
 /// ```
 /// use wiesel_connectors::FileSink;
 ///

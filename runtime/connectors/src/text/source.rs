@@ -93,7 +93,7 @@ impl<F> TextSource<F> {
         self
     }
 
-    /// Reads the files `passes` times, as if they lay behind each other; `step` is for formats that move event time
+    /// Reads the files `passes` times, as if they followed each other; `step` is for formats that move event time
     /// on (`replay`). Nothing to a source that does not read files.
     #[must_use]
     pub fn repeat(mut self, passes: u64, step: Duration) -> Self {

@@ -79,7 +79,7 @@ choice! {
 }
 
 choice! {
-    /// Which tasks are started again behind the failure of one.
+    /// Which tasks are started again after the failure of one.
     FailoverStrategy, "`region` or `full`" {
         /// Those that exchange records with it, however indirectly.
         Region: "region",

@@ -52,8 +52,8 @@ options! {
     MAX_PARALLELISM: Option<u32> = "pipeline.max-parallelism", default "auto", example "128",
         |parallelism| within_if_set(parallelism, 1, MAX_PARALLELISM_LIMIT);
 
-    /// Whether a stateful operator without a uid gets one from its place in the graph. Such a uid changes with the graph,
-    /// and its state is then not found; there is no durable state yet, so nothing is lost today.
+    /// Whether a stateful operator without a uid gets one from its place in the graph, as in Flink. Such a uid changes with
+    /// the graph, and a checkpoint's state is then not found: give uids to a job that is changed and started again.
     AUTO_GENERATE_UIDS: bool = "pipeline.auto-generate-uids", default "true", example "false",
         |_| Ok(());
 
@@ -135,7 +135,7 @@ options! {
     STATE_RECOVERY_PATH: Option<String> = "execution.state-recovery.path", default "auto", example "savepoints/savepoint-0f1e2d-7",
         |_| Ok(());
 
-    /// Whose the savepoint is behind the start: the user's still (`NO_CLAIM`), or the job's, which removes it (`CLAIM`).
+    /// Whose the savepoint is after the start: the user's still (`NO_CLAIM`), or the job's, which removes it (`CLAIM`).
     STATE_RECOVERY_CLAIM_MODE: RecoveryClaimMode = "execution.state-recovery.claim-mode", default "NO_CLAIM", example "CLAIM",
         |_| Ok(());
 
@@ -144,7 +144,7 @@ options! {
     RESTART_STRATEGY: Option<RestartStrategyType> = "restart-strategy.type", default "auto", example "fixed-delay",
         |_| Ok(());
 
-    /// Which tasks are started again behind the failure of one: its pipelined region, which are those that it exchanges records
+    /// Which tasks are started again after the failure of one: its pipelined region, which are those that it exchanges records
     /// with, however indirectly (`region`), or all of the job (`full`).
     FAILOVER_STRATEGY: FailoverStrategy = "jobmanager.execution.failover-strategy", default "region", example "full",
         |_| Ok(());
@@ -193,8 +193,7 @@ options! {
     RESTART_RATE_DELAY: Duration = "restart-strategy.failure-rate.delay", default "1 s", example "100 ms",
         |_| Ok(());
 
-    /// Slots of a TaskManager, each a shard with a thread of its own. `auto` is one per usable core, without those of
-    /// `taskmanager.cpu.reserved`.
+    /// Slots of a TaskManager, each a shard with a thread of its own. `auto` is as many as the job needs.
     NUMBER_OF_TASK_SLOTS: Option<u32> = "taskmanager.numberOfTaskSlots", default "auto", example "4",
         |slots| within_if_set(slots, 1, SLOTS_LIMIT);
 

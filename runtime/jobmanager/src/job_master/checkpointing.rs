@@ -141,7 +141,7 @@ pub struct CheckpointStats {
     pub written_bytes: u64,
     /// How long each one held up the records of a shard at once, of all shards the longest: by the clock on the wall.
     pub pauses: Pauses,
-    /// As well, but for the time in which the machine ran something else there.
+    /// The same, without the time in which the machine ran something else there.
     pub running_pauses: Pauses,
     /// `numRestarts`.
     pub restarts: u64,

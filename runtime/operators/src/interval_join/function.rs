@@ -24,7 +24,7 @@ pub fn before(duration: Duration) -> TimeBound {
     TimeBound(-i64::try_from(duration.as_millis()).unwrap_or(i64::MAX))
 }
 
-/// So long behind the record of the left stream.
+/// So long after the record of the left stream.
 pub fn after(duration: Duration) -> TimeBound {
     TimeBound(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX))
 }
@@ -39,7 +39,7 @@ pub struct IntervalOptions {
 }
 
 impl IntervalOptions {
-    /// Right times from `lower` to `upper` behind the left one, both included.
+    /// Right times from `lower` to `upper` after the left one, both included.
     pub fn between(lower: TimeBound, upper: TimeBound) -> Self {
         Self { lower_ms: lower.0, upper_ms: upper.0, late_slots: [None; 2] }
     }

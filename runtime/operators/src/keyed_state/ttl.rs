@@ -25,7 +25,7 @@ pub enum TtlUpdate {
     /// Writing it.
     #[default]
     OnCreateAndWrite,
-    /// Reading it as well.
+    /// Reading it too.
     OnReadAndWrite,
 }
 

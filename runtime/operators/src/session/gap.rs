@@ -7,7 +7,7 @@ use wiesel_record::Record;
 /// Windows that end when a key has been silent for a gap: every record opens `[time, time + gap)`, and windows of a key
 /// that overlap or touch are one.
 ///
-/// Two that only touch, because a record comes exactly one gap behind the last, are one only if it comes before the
+/// Two that only touch, because a record comes exactly one gap after the last, are one only if it comes before the
 /// watermark between them: the first has fired else, and with no lateness is over. It is so in Flink. Where that should not
 /// depend on who is faster, give a gap that no two times are apart by, or some lateness.
 ///
@@ -74,14 +74,14 @@ impl<G> Session<G> {
 
 /// The gap of sessions of records `T`.
 pub trait SessionGap<T: Record>: Clone + Send + 'static {
-    /// The gap behind a record, in milliseconds; below 1 it is none.
+    /// The gap after a record, in milliseconds; below 1 it is none.
     fn gap_ms(&self, value: T::View<'_>) -> i64;
 
     /// As plans name it.
     fn name(&self) -> String;
 }
 
-/// The same gap behind every record.
+/// The same gap after every record.
 #[derive(Clone, Copy, Debug)]
 pub struct FixedGap {
     gap_ms: i64,

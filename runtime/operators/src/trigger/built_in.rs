@@ -14,7 +14,7 @@ use crate::TimeWindow;
 
 use TriggerResult::{Continue, Fire, FireAndPurge, Purge};
 
-/// Fires when the watermark has reached the last time of the window, and for each record behind it: what windows of event
+/// Fires when the watermark has reached the last time of the window, and for each record after it: what windows of event
 /// time do by themselves.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct EventTimeTrigger;

@@ -446,7 +446,7 @@ mod tests {
 
     #[test]
     fn the_bytes_are_pinned() {
-        // Part of the format: a change here needs a new version, and a reader of this one.
+        // Part of the format: a change here needs a new version; once one is released, also a reader of the old one.
         let bytes = manifest().encode();
         let hash = Hash::of(&bytes).to_string();
         assert_eq!((bytes.len(), &hash[..16]), (629, "0ab401381e097c6f"));
