@@ -17,7 +17,7 @@
 //! counted in the last line. Files of several gzip members are read to their end.
 
 use jiff::fmt::rfc2822::DateTimeParser;
-use wiesel::{operators::AggregateError, prelude::*};
+use wiesel::{operators::FunctionError, prelude::*};
 
 /// Where Debian keeps them.
 const CHANGELOGS: &str = "/usr/share/doc/*/changelog*.gz";
@@ -87,7 +87,7 @@ impl ProcessFunction<String> for Entries {
         line: &str,
         context: &mut ProcessContext<'_, String>,
         out: &mut dyn Out<Mention>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         if is_heading(line) {
             self.in_entry = true;
             self.bugs.clear();

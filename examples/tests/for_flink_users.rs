@@ -141,7 +141,7 @@ impl KeyedProcessFunction<u64, Order> for Silent {
         order: OrderView<'_>,
         context: &mut KeyedContext<'_, u64, ()>,
         _out: &mut dyn Out<u64>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         if let Some(last) = context.get(&self.last) {
             context.delete_event_timer(last + minutes(1));
         }
@@ -156,7 +156,7 @@ impl KeyedProcessFunction<u64, Order> for Silent {
         _domain: TimeDomain,
         context: &mut KeyedContext<'_, u64, ()>,
         out: &mut dyn Out<u64>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         context.with_key(|user| out.emit(user));
         context.clear(&self.last);
         Ok(())

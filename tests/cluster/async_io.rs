@@ -20,7 +20,7 @@ use wiesel_core::{Timestamp, millis, minutes, seconds};
 use wiesel_datastream::Environment;
 use wiesel_jobmanager::JobStatus;
 use wiesel_operators::{
-    AggregateError, AsyncAnswer, AsyncFunction, AsyncOptions, AsyncRetry, Tumbling,
+    AsyncAnswer, AsyncFunction, AsyncOptions, AsyncRetry, FunctionError, Tumbling,
     monotonous_timestamps,
 };
 
@@ -94,7 +94,7 @@ macro_rules! ask {
             .watermarks(monotonous_timestamps(), |number| Timestamp::from_millis(number as i64))
             .$wait(AsyncOptions::within(minutes(2)).capacity($capacity), move |number| {
                 let answer = service.ask(number);
-                async move { Ok::<_, AggregateError>([(number, answer.await)]) }
+                async move { Ok::<_, FunctionError>([(number, answer.await)]) }
             })
             .share();
         let counts = answers
@@ -168,7 +168,7 @@ fn a_job_in_batch_mode_holds_no_more_than_may_wait() {
                     })
                     .await;
                     held.fetch_sub(1, Ordering::SeqCst);
-                    Ok::<_, AggregateError>([number])
+                    Ok::<_, FunctionError>([number])
                 }
             })
             .collect();
@@ -236,11 +236,11 @@ impl AsyncFunction<u64> for Shy {
         })
     }
 
-    fn should_retry(&self, outcome: Result<&Self::Results, &AggregateError>) -> bool {
+    fn should_retry(&self, outcome: Result<&Self::Results, &FunctionError>) -> bool {
         outcome.is_ok_and(Option::is_none) || outcome.is_err()
     }
 
-    fn timeout(&self, number: u64) -> Result<Self::Results, AggregateError> {
+    fn timeout(&self, number: u64) -> Result<Self::Results, FunctionError> {
         Ok(Some((number, 0)))
     }
 }
@@ -311,7 +311,7 @@ fn checkpoints_do_not_wait_for_answers() {
                 let checkpoint = next_checkpoint(checkpoints.clone());
                 async move {
                     checkpoint.await;
-                    Ok::<_, AggregateError>([number])
+                    Ok::<_, FunctionError>([number])
                 }
             };
             let options =
@@ -376,7 +376,7 @@ fn batch_mode_asks_too() {
                 .map(|counted| counted.count * 100 + counted.key)
                 .unordered_wait(AsyncOptions::within(minutes(2)).capacity(7), move |number| {
                     let answer = service.ask(number);
-                    async move { Ok::<_, AggregateError>([answer.await]) }
+                    async move { Ok::<_, FunctionError>([answer.await]) }
                 })
                 .key_by::<u64>(|_| 0)
                 .sum::<u64, _>(|answer| answer)

@@ -6,7 +6,7 @@ use wiesel_connectors::DataGen;
 use wiesel_core::{Timestamp, seconds};
 use wiesel_datastream::Environment;
 use wiesel_operators::{
-    AggregateError, BroadcastProcessFunction, BroadcastState, BroadcastStates,
+    BroadcastProcessFunction, BroadcastState, BroadcastStates, FunctionError,
     KeyedBroadcastContext, KeyedBroadcastProcessFunction, KeyedContext, OperatorListState,
     OperatorStateRegistry, ProcessContext, ProcessFunction, StateRegistry, TimeDomain, ValueState,
     bounded_out_of_orderness,
@@ -59,7 +59,7 @@ impl KeyedBroadcastProcessFunction<u64, Offer, Seller> for Meet {
         _states: &BroadcastStates,
         context: &mut KeyedContext<'_, u64, ()>,
         _out: &mut dyn Out<Self::Out>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         context.set(&self.offers, context.get(&self.offers).unwrap_or(0) + 1);
         context.register_event_timer(LATER);
         Ok(())
@@ -71,7 +71,7 @@ impl KeyedBroadcastProcessFunction<u64, Offer, Seller> for Meet {
         states: &mut BroadcastStates,
         _context: &mut KeyedBroadcastContext<'_, u64, ()>,
         _out: &mut dyn Out<Self::Out>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         note(states, seller);
         Ok(())
     }
@@ -83,7 +83,7 @@ impl KeyedBroadcastProcessFunction<u64, Offer, Seller> for Meet {
         states: &BroadcastStates,
         context: &mut KeyedContext<'_, u64, ()>,
         out: &mut dyn Out<Self::Out>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         let offers = context.get(&self.offers).unwrap_or(0);
         let told = states.map(&TOLD).get(()).unwrap_or(0);
         context.with_key(|key| {
@@ -108,7 +108,7 @@ impl BroadcastProcessFunction<Offer, Seller> for Count {
         _states: &BroadcastStates,
         _context: &mut ProcessContext<'_, ()>,
         out: &mut dyn Out<(u64, u64)>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         out.emit((offer.number, 0));
         Ok(())
     }
@@ -119,7 +119,7 @@ impl BroadcastProcessFunction<Offer, Seller> for Count {
         states: &mut BroadcastStates,
         _context: &mut ProcessContext<'_, ()>,
         out: &mut dyn Out<(u64, u64)>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         note(states, seller);
         if states.map(&TOLD).get(()) == Some(SELLERS) {
             out.emit((OFFERS, states.map(&NAMES).len() as u64));
@@ -229,7 +229,7 @@ impl ProcessFunction<u64> for InSevens {
         number: u64,
         context: &mut ProcessContext<'_, ()>,
         out: &mut dyn Out<u64>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         context.add(&HELD, number);
         if context.list(&HELD).len() == 7 {
             context.list(&HELD).iter().for_each(|number| out.emit(number));

@@ -23,7 +23,7 @@ use wiesel_datastream::Environment;
 use wiesel_graph::GraphDefaults;
 use wiesel_jobmanager::{CheckpointStats, JobStatus};
 use wiesel_operators::{
-    AggregateError, KeyedContext, KeyedProcessFunction, ListState, MapState, StateRegistry,
+    FunctionError, KeyedContext, KeyedProcessFunction, ListState, MapState, StateRegistry,
     StateTtl, TimeDomain, ValueState, bounded_out_of_orderness,
 };
 use wiesel_record::{Out, Record};
@@ -193,7 +193,7 @@ impl<V: Version> KeyedProcessFunction<u64, u64> for Totals<V> {
         number: u64,
         context: &mut KeyedContext<'_, u64, ()>,
         _: &mut dyn Out<Told>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         context.register_event_timer(Timestamp::MAX);
         match does(number) {
             Does::Nothing => {}
@@ -224,7 +224,7 @@ impl<V: Version> KeyedProcessFunction<u64, u64> for Totals<V> {
         _: TimeDomain,
         context: &mut KeyedContext<'_, u64, ()>,
         out: &mut dyn Out<Told>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         let total = context.with(&self.total, V::sum).unwrap_or(0);
         let mut told = vec![total, context.get(&self.count).map_or(0, Into::into)];
         context.list(&self.all).for_each(|number| told.push(V::sum(number)));

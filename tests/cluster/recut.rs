@@ -26,7 +26,7 @@ use wiesel_datastream::{DataStream, Environment};
 use wiesel_graph::{GraphDefaults, JobGraph};
 use wiesel_jobmanager::JobStatus;
 use wiesel_operators::{
-    AggregateError, Chain, KeyedContext, KeyedProcessFunction, OperatorListState,
+    Chain, FunctionError, KeyedContext, KeyedProcessFunction, OperatorListState,
     OperatorStateRegistry, ProcessContext, ProcessFunction, Start, StateRegistry, ValueState,
 };
 use wiesel_record::Out;
@@ -57,7 +57,7 @@ impl ProcessFunction<String> for Total {
         line: &str,
         context: &mut ProcessContext<'_, ()>,
         out: &mut dyn Out<String>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         let total = context.list(&TOTAL).iter().sum::<u64>() + 1;
         context.update(&TOTAL, [total]);
         out.emit(&format!("{line} {}-{}={total}", self.0, context.subtask()));
@@ -82,7 +82,7 @@ impl KeyedProcessFunction<u64, String> for Counts {
         line: &str,
         context: &mut KeyedContext<'_, u64, ()>,
         out: &mut dyn Out<String>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         let count = context.get(&self.0).unwrap_or(0) + 1;
         context.set(&self.0, count);
         let key = context.with_key(|key| key);

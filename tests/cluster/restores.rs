@@ -21,7 +21,7 @@ use wiesel_core::Blame;
 use wiesel_datastream::Environment;
 use wiesel_jobmanager::JobStatus;
 use wiesel_operators::{
-    AggregateError, KeyedContext, KeyedProcessFunction, StateRegistry, ValueState,
+    FunctionError, KeyedContext, KeyedProcessFunction, StateRegistry, ValueState,
 };
 use wiesel_record::{Out, Record};
 
@@ -93,7 +93,7 @@ impl<V: Version> KeyedProcessFunction<u64, u64> for See<V> {
         key: u64,
         context: &mut KeyedContext<'_, u64, ()>,
         out: &mut dyn Out<u64>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         context.set(&self.0, V::once().view());
         out.emit(key);
         Ok(())

@@ -6,7 +6,7 @@ use wiesel_connectors::DataGen;
 use wiesel_core::{Timestamp, millis, seconds};
 use wiesel_datastream::Environment;
 use wiesel_operators::{
-    AggregateError, Folding, Session, SessionGap, TimeWindow, bounded_out_of_orderness,
+    Folding, FunctionError, Session, SessionGap, TimeWindow, bounded_out_of_orderness,
 };
 use wiesel_record::{Key, Out, Record};
 
@@ -36,16 +36,16 @@ impl<K: Key, T: Record> Folding<K, T> for Sessions {
     type Out = (K, i64, i64, u64);
     const CAN_MERGE: bool = true;
 
-    fn first(&self, _: T::View<'_>) -> Result<u64, AggregateError> {
+    fn first(&self, _: T::View<'_>) -> Result<u64, FunctionError> {
         Ok(1)
     }
 
-    fn add(&self, acc: &mut u64, _: T::View<'_>) -> Result<(), AggregateError> {
+    fn add(&self, acc: &mut u64, _: T::View<'_>) -> Result<(), FunctionError> {
         *acc += 1;
         Ok(())
     }
 
-    fn merge(&self, acc: &mut u64, other: u64) -> Result<(), AggregateError> {
+    fn merge(&self, acc: &mut u64, other: u64) -> Result<(), FunctionError> {
         *acc += other;
         Ok(())
     }

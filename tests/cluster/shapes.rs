@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use wiesel_connectors::{DataGen, FileSink};
 use wiesel_datastream::{Environment, FrameStream};
 use wiesel_graph::GraphDefaults;
-use wiesel_operators::{AggregateError, ProcessContext, ProcessFunction};
+use wiesel_operators::{FunctionError, ProcessContext, ProcessFunction};
 use wiesel_record::{Key, Out};
 
 use crate::{assert_sound, config, run, watched};
@@ -26,7 +26,7 @@ impl ProcessFunction<u64> for Stamp {
         number: u64,
         context: &mut ProcessContext<'_, ()>,
         out: &mut dyn Out<(u64, u32)>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         assert!(context.subtask() < context.parallelism());
         out.emit((number, context.subtask()));
         Ok(())
@@ -42,7 +42,7 @@ impl ProcessFunction<(u64, u32)> for Stamp {
         (number, from): (u64, u32),
         context: &mut ProcessContext<'_, ()>,
         out: &mut dyn Out<(u64, u32, u32)>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         out.emit((number, from, context.subtask()));
         Ok(())
     }

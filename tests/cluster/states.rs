@@ -6,7 +6,7 @@ use wiesel_connectors::DataGen;
 use wiesel_core::Timestamp;
 use wiesel_datastream::Environment;
 use wiesel_operators::{
-    AggregateError, AggregateFunction, AggregatingState, KeyedContext, KeyedProcessFunction,
+    AggregateFunction, AggregatingState, FunctionError, KeyedContext, KeyedProcessFunction,
     ListState, MapState, ReducingState, StateRegistry, StateTtl, TimeDomain, ValueState,
     monotonous_timestamps,
 };
@@ -93,7 +93,7 @@ impl KeyedProcessFunction<u64, (u64, String, u64)> for Digest {
         (_, topic, amount): (u64, &str, u64),
         context: &mut KeyedContext<'_, u64, ()>,
         _out: &mut dyn Out<Told>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         let count = context.get(&self.count).unwrap_or(0) + 1;
         context.set(&self.count, count);
         context.add(&self.amounts, amount);
@@ -119,7 +119,7 @@ impl KeyedProcessFunction<u64, (u64, String, u64)> for Digest {
         _domain: TimeDomain,
         context: &mut KeyedContext<'_, u64, ()>,
         out: &mut dyn Out<Told>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         let mut topics = context.map(&self.topics).to_vec();
         topics.sort();
         let told = tell(

@@ -6,7 +6,7 @@ use wiesel_connectors::DataGen;
 use wiesel_core::{Timestamp, millis, seconds};
 use wiesel_datastream::Environment;
 use wiesel_operators::{
-    AggregateError, KeyedCoProcessFunction, KeyedContext, Sliding, StateRegistry, TimeDomain,
+    FunctionError, KeyedCoProcessFunction, KeyedContext, Sliding, StateRegistry, TimeDomain,
     Tumbling, ValueState, after, before, bounded_out_of_orderness,
 };
 use wiesel_record::{Out, Record};
@@ -112,7 +112,7 @@ impl KeyedCoProcessFunction<u64, Offer, Seller> for Meet {
         _offer: OfferView<'_>,
         context: &mut KeyedContext<'_, u64, ()>,
         _out: &mut dyn Out<Self::Out>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         context.set(&self.offers, context.get(&self.offers).unwrap_or(0) + 1);
         context.register_event_timer(LATER);
         Ok(())
@@ -123,7 +123,7 @@ impl KeyedCoProcessFunction<u64, Offer, Seller> for Meet {
         seller: SellerView<'_>,
         context: &mut KeyedContext<'_, u64, ()>,
         _out: &mut dyn Out<Self::Out>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         let letters = context.get(&self.letters).unwrap_or(0) + seller.name.len() as u64;
         context.set(&self.letters, letters);
         context.register_event_timer(LATER);
@@ -136,7 +136,7 @@ impl KeyedCoProcessFunction<u64, Offer, Seller> for Meet {
         _domain: TimeDomain,
         context: &mut KeyedContext<'_, u64, ()>,
         out: &mut dyn Out<Self::Out>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         let offers = context.get(&self.offers).unwrap_or(0);
         let letters = context.get(&self.letters).unwrap_or(0);
         context.with_key(|key| out.emit((key, offers, letters)));

@@ -6,10 +6,9 @@ use wiesel_connectors::DataGen;
 use wiesel_core::{Timestamp, millis, seconds};
 use wiesel_datastream::Environment;
 use wiesel_operators::{
-    AggregateError, ContinuousEventTimeTrigger, Cumulative, EventTimeTrigger,
-    ProcessWindowFunction, PurgingTrigger, Session, TimeEvictor, TimeWindow, Trigger,
-    TriggerContext, TriggerResult, Tumbling, ValueState, WindowContext, WindowElements,
-    WindowStates, bounded_out_of_orderness,
+    ContinuousEventTimeTrigger, Cumulative, EventTimeTrigger, FunctionError, ProcessWindowFunction,
+    PurgingTrigger, Session, TimeEvictor, TimeWindow, Trigger, TriggerContext, TriggerResult,
+    Tumbling, ValueState, WindowContext, WindowElements, WindowStates, bounded_out_of_orderness,
 };
 use wiesel_record::{Out, Record};
 
@@ -58,7 +57,7 @@ impl See {
         elements: &WindowElements<'_, (u64, i64)>,
         context: &WindowContext<'_, ()>,
         out: &mut dyn Out<Seen>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         let mut sum = 0;
         elements.for_each(|(_, at)| sum += at);
         let window = context.window();
@@ -78,7 +77,7 @@ impl ProcessWindowFunction<u64, (u64, i64)> for See {
         elements: WindowElements<'_, (u64, i64)>,
         context: &mut WindowContext<'_, ()>,
         out: &mut dyn Out<Seen>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         Self::emit(key, &elements, context, out)
     }
 }
@@ -93,7 +92,7 @@ impl ProcessWindowFunction<(), (u64, i64)> for See {
         elements: WindowElements<'_, (u64, i64)>,
         context: &mut WindowContext<'_, ()>,
         out: &mut dyn Out<Seen>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         Self::emit(0, &elements, context, out)
     }
 }
@@ -254,7 +253,7 @@ impl ProcessWindowFunction<u64, (u64, i64)> for Firings {
         elements: WindowElements<'_, (u64, i64)>,
         context: &mut WindowContext<'_, ()>,
         out: &mut dyn Out<Firing>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         let mut states = context.window_state();
         let firing = states.get(&self.of_window).unwrap_or(0) + 1;
         states.set(&self.of_window, firing);
@@ -268,7 +267,7 @@ impl ProcessWindowFunction<u64, (u64, i64)> for Firings {
         Ok(())
     }
 
-    fn clear(&mut self, _: u64, context: &mut WindowContext<'_, ()>) -> Result<(), AggregateError> {
+    fn clear(&mut self, _: u64, context: &mut WindowContext<'_, ()>) -> Result<(), FunctionError> {
         let mut states = context.global_state();
         let over = states.get(&self.over).unwrap_or(0) + 1;
         states.set(&self.over, over);

@@ -35,16 +35,16 @@ impl<K: Key, T: Record, const MERGES: bool, const RETRACTS: bool> Folding<K, T>
     const MERGES: bool = MERGES;
     const RETRACTS: bool = RETRACTS;
 
-    fn first(&self, _: T::View<'_>) -> Result<u64, wiesel_operators::AggregateError> {
+    fn first(&self, _: T::View<'_>) -> Result<u64, wiesel_operators::FunctionError> {
         Ok(1)
     }
 
-    fn add(&self, acc: &mut u64, _: T::View<'_>) -> Result<(), wiesel_operators::AggregateError> {
+    fn add(&self, acc: &mut u64, _: T::View<'_>) -> Result<(), wiesel_operators::FunctionError> {
         *acc += 1;
         Ok(())
     }
 
-    fn merge(&self, acc: &mut u64, other: u64) -> Result<(), wiesel_operators::AggregateError> {
+    fn merge(&self, acc: &mut u64, other: u64) -> Result<(), wiesel_operators::FunctionError> {
         *acc += other;
         Ok(())
     }

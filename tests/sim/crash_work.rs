@@ -6,7 +6,7 @@ use wiesel_connectors::FileSink;
 use wiesel_core::Timestamp;
 use wiesel_datastream::DataStream;
 use wiesel_operators::{
-    AggregateError, Chain, KeyedContext, KeyedProcessFunction, ListState, MapState, Sliding, Start,
+    Chain, FunctionError, KeyedContext, KeyedProcessFunction, ListState, MapState, Sliding, Start,
     StateRegistry, TimeDomain, Tumbling, ValueState,
 };
 use wiesel_record::Out;
@@ -162,7 +162,7 @@ impl KeyedProcessFunction<u64, (u64, i64)> for Remember {
         (key, _): (u64, i64),
         context: &mut KeyedContext<'_, u64, ()>,
         out: &mut dyn Out<String>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         let base = context.get(&self.base).unwrap_or(0);
         let count = base + context.list(&self.list).len() as u64 + 1;
         if !self.agree(count - 1, context) {
@@ -207,7 +207,7 @@ impl KeyedProcessFunction<u64, (u64, i64)> for CountByTimers {
         (_, at_ms): (u64, i64),
         context: &mut KeyedContext<'_, u64, ()>,
         _out: &mut dyn Out<String>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         let last_ms = (at_ms.div_euclid(self.size_ms) + 1) * self.size_ms - 1;
         let count = context.map(&self.counts).get(last_ms).unwrap_or(0) + 1;
         context.put(&self.counts, last_ms, count);
@@ -222,7 +222,7 @@ impl KeyedProcessFunction<u64, (u64, i64)> for CountByTimers {
         _domain: TimeDomain,
         context: &mut KeyedContext<'_, u64, ()>,
         out: &mut dyn Out<String>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         let last_ms = time.as_millis();
         let count = context.map(&self.counts).get(last_ms);
         let text = count.map_or_else(|| format!("no window ends at {last_ms}"), |c| c.to_string());

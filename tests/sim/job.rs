@@ -6,8 +6,8 @@ use wiesel_connectors::{CollectedRecords, Collection, DataGen, Partitions, Sourc
 use wiesel_core::{Timestamp, hours, millis};
 use wiesel_datastream::{DataStream, Environment, KeyedStream};
 use wiesel_operators::{
-    AggregateError, Aggregated, AggregatedView, AsyncAnswer, AsyncFunction, AsyncOptions, Chain,
-    Counted, CountedView, ProcessContext, ProcessFunction, Session, Sliding, Start, Tumbling,
+    Aggregated, AggregatedView, AsyncAnswer, AsyncFunction, AsyncOptions, Chain, Counted,
+    CountedView, FunctionError, ProcessContext, ProcessFunction, Session, Sliding, Start, Tumbling,
     bounded_out_of_orderness,
 };
 use wiesel_record::{FnView, Out, Record};
@@ -58,7 +58,7 @@ impl Probe {
         Self { place, watermark: Timestamp::MIN }
     }
 
-    fn look(&mut self, context: &ProcessContext<'_, ()>) -> Result<Timestamp, AggregateError> {
+    fn look(&mut self, context: &ProcessContext<'_, ()>) -> Result<Timestamp, FunctionError> {
         let (place, watermark) = (self.place, context.watermark());
         if watermark < self.watermark {
             let before = self.watermark;
@@ -88,7 +88,7 @@ impl<T: Record> ProcessFunction<T> for Pass {
         value: T::View<'_>,
         context: &mut ProcessContext<'_, ()>,
         out: &mut dyn Out<T>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         self.0.look(context)?;
         out.emit(value);
         Ok(())
@@ -105,7 +105,7 @@ impl Stamp {
         (key, count): (u32, u64),
         context: &ProcessContext<'_, ()>,
         out: &mut dyn Out<Tally>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         let at_ms = self.0.look(context)?.as_millis();
         out.emit(TallyView { key, at_ms, count });
         Ok(())
@@ -121,7 +121,7 @@ impl ProcessFunction<Counted<u32>> for Stamp {
         value: CountedView<'_, u32>,
         context: &mut ProcessContext<'_, ()>,
         out: &mut dyn Out<Tally>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         self.stamp((value.key, value.count), context, out)
     }
 }
@@ -135,7 +135,7 @@ impl ProcessFunction<Aggregated<u32, u64>> for Stamp {
         value: AggregatedView<'_, u32, u64>,
         context: &mut ProcessContext<'_, ()>,
         out: &mut dyn Out<Tally>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         self.stamp((value.key, value.value), context, out)
     }
 }

@@ -12,7 +12,7 @@ use wiesel_connectors::CollectedRecords;
 use wiesel_core::{Timestamp, hours};
 use wiesel_datastream::{DataStream, SharedStream};
 use wiesel_operators::{
-    AggregateError, BroadcastProcessFunction, BroadcastState, BroadcastStates, Chain,
+    BroadcastProcessFunction, BroadcastState, BroadcastStates, Chain, FunctionError,
     KeyedBroadcastContext, KeyedBroadcastProcessFunction, KeyedCoProcessFunction, KeyedContext,
     ProcessContext, Sliding, Start, StateRegistry, TimeDomain, Tumbling, ValueState, after, before,
 };
@@ -271,7 +271,7 @@ impl KeyedCoProcessFunction<u32, Left, Right> for Count {
         _left: (u32, i64),
         context: &mut KeyedContext<'_, u32, ()>,
         _out: &mut dyn Out<Met>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         context.set(&self.left, context.get(&self.left).unwrap_or(0) + 1);
         context.register_event_timer(END);
         Ok(())
@@ -282,7 +282,7 @@ impl KeyedCoProcessFunction<u32, Left, Right> for Count {
         _right: (u32, i64, &str),
         context: &mut KeyedContext<'_, u32, ()>,
         _out: &mut dyn Out<Met>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         context.set(&self.right, context.get(&self.right).unwrap_or(0) + 1);
         context.register_event_timer(END);
         Ok(())
@@ -294,7 +294,7 @@ impl KeyedCoProcessFunction<u32, Left, Right> for Count {
         _domain: TimeDomain,
         context: &mut KeyedContext<'_, u32, ()>,
         out: &mut dyn Out<Met>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         let left = context.get(&self.left).unwrap_or(0);
         let right = context.get(&self.right).unwrap_or(0);
         context.with_key(|key| out.emit((key, left, right, time.as_millis())));
@@ -321,7 +321,7 @@ impl BroadcastProcessFunction<Left, Right> for Seen {
         states: &BroadcastStates,
         _context: &mut ProcessContext<'_, ()>,
         out: &mut dyn Out<Met>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         let seen = states.map(&RIGHT).get(key).unwrap_or(0);
         out.emit((key, at_ms, if self.is_batch { seen } else { 0 }, 0));
         Ok(())
@@ -333,7 +333,7 @@ impl BroadcastProcessFunction<Left, Right> for Seen {
         states: &mut BroadcastStates,
         _context: &mut ProcessContext<'_, ()>,
         _out: &mut dyn Out<Met>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         count_right(key, states);
         Ok(())
     }
@@ -364,7 +364,7 @@ impl KeyedBroadcastProcessFunction<u32, Left, Right> for CountOfAll {
         _states: &BroadcastStates,
         context: &mut KeyedContext<'_, u32, ()>,
         _out: &mut dyn Out<Met>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         context.set(&self.left, context.get(&self.left).unwrap_or(0) + 1);
         context.register_event_timer(END);
         Ok(())
@@ -376,7 +376,7 @@ impl KeyedBroadcastProcessFunction<u32, Left, Right> for CountOfAll {
         states: &mut BroadcastStates,
         _context: &mut KeyedBroadcastContext<'_, u32, ()>,
         _out: &mut dyn Out<Met>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         count_right(key, states);
         Ok(())
     }
@@ -388,7 +388,7 @@ impl KeyedBroadcastProcessFunction<u32, Left, Right> for CountOfAll {
         states: &BroadcastStates,
         context: &mut KeyedContext<'_, u32, ()>,
         out: &mut dyn Out<Met>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         let left = context.get(&self.left).unwrap_or(0);
         context.with_key(|key| {
             let right = states.map(&RIGHT).get(key).unwrap_or(0);

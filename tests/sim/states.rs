@@ -1,7 +1,7 @@
 //! A rolling sum by hand: each kind of state keeps it, and all must agree.
 
 use wiesel_operators::{
-    AggregateError, AggregateFunction, Aggregated, AggregatedView, AggregatingState, KeyedContext,
+    AggregateFunction, Aggregated, AggregatedView, AggregatingState, FunctionError, KeyedContext,
     KeyedProcessFunction, ListState, MapState, ReducingState, StateRegistry, ValueState,
 };
 use wiesel_record::{Out, Record};
@@ -74,7 +74,7 @@ where
         value: T::View<'_>,
         context: &mut KeyedContext<'_, u32, ()>,
         out: &mut dyn Out<Self::Out>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         let weight = (self.weight_of)(value);
         let sum = context.get(&self.value).unwrap_or(0) + weight;
         context.set(&self.value, sum);

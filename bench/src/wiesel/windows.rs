@@ -98,18 +98,18 @@ impl<T: Record> Folding<u64, T> for Count {
     const RETRACTS: bool = true;
 
     #[inline]
-    fn first(&self, _: T::View<'_>) -> Result<u64, AggregateError> {
+    fn first(&self, _: T::View<'_>) -> Result<u64, FunctionError> {
         Ok(1)
     }
 
     #[inline]
-    fn add(&self, acc: &mut u64, _: T::View<'_>) -> Result<(), AggregateError> {
+    fn add(&self, acc: &mut u64, _: T::View<'_>) -> Result<(), FunctionError> {
         *acc += 1;
         Ok(())
     }
 
     #[inline]
-    fn merge(&self, acc: &mut u64, other: u64) -> Result<(), AggregateError> {
+    fn merge(&self, acc: &mut u64, other: u64) -> Result<(), FunctionError> {
         *acc += other;
         Ok(())
     }

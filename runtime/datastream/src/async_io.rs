@@ -15,7 +15,7 @@
 use std::future::Future;
 
 use wiesel_operators::{
-    AggregateError, AsyncClosure, AsyncFunction, AsyncOptions, AsyncWaitTo, Chain, Start,
+    AsyncClosure, AsyncFunction, AsyncOptions, AsyncWaitTo, Chain, FunctionError, Start,
 };
 use wiesel_record::Record;
 
@@ -57,7 +57,7 @@ impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
         F: for<'a> Fn(T::View<'a>) -> A + Clone + Send + 'static,
         A: Future<Output = Result<I, E>> + Send + 'static,
         I: IntoIterator<Item: Record> + Send + 'static,
-        E: Into<AggregateError> + 'static,
+        E: Into<FunctionError> + 'static,
     {
         self.ordered_wait_with(options, AsyncClosure::new(function))
     }
@@ -84,7 +84,7 @@ impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
         F: for<'a> Fn(T::View<'a>) -> A + Clone + Send + 'static,
         A: Future<Output = Result<I, E>> + Send + 'static,
         I: IntoIterator<Item: Record> + Send + 'static,
-        E: Into<AggregateError> + 'static,
+        E: Into<FunctionError> + 'static,
     {
         self.unordered_wait_with(options, AsyncClosure::new(function))
     }
@@ -94,7 +94,7 @@ impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
     ///
     /// ```
     /// # use wiesel_core::seconds;
-    /// use wiesel_operators::{AggregateError, AsyncAnswer, AsyncFunction, AsyncOptions};
+    /// use wiesel_operators::{FunctionError, AsyncAnswer, AsyncFunction, AsyncOptions};
     ///
     /// /// The name of a user; without an answer in time, none.
     /// #[derive(Clone)]
@@ -108,7 +108,7 @@ impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
     ///         Box::pin(async move { Ok(Some(format!("user {user}"))) })
     ///     }
     ///
-    ///     fn timeout(&self, _user: u64) -> Result<Option<String>, AggregateError> {
+    ///     fn timeout(&self, _user: u64) -> Result<Option<String>, FunctionError> {
     ///         Ok(None)
     ///     }
     /// }
@@ -131,7 +131,7 @@ impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
     ///
     /// ```
     /// # use wiesel_core::seconds;
-    /// # use wiesel_operators::{AggregateError, AsyncAnswer, AsyncFunction, AsyncOptions};
+    /// # use wiesel_operators::{FunctionError, AsyncAnswer, AsyncFunction, AsyncOptions};
     /// # #[derive(Clone)]
     /// # struct NameOf;
     /// # impl AsyncFunction<u64> for NameOf {

@@ -40,7 +40,7 @@ impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
     /// ```
     /// # use wiesel_datastream::Environment;
     /// use wiesel_operators::{
-    ///     AggregateError, BroadcastProcessFunction, BroadcastState, BroadcastStates, ProcessContext,
+    ///     FunctionError, BroadcastProcessFunction, BroadcastState, BroadcastStates, ProcessContext,
     /// };
     /// use wiesel_record::Out;
     ///
@@ -60,7 +60,7 @@ impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
     ///         states: &BroadcastStates,
     ///         _context: &mut ProcessContext<'_, ()>,
     ///         out: &mut dyn Out<String>,
-    ///     ) -> Result<(), AggregateError> {
+    ///     ) -> Result<(), FunctionError> {
     ///         if !states.map(&BLOCKED).contains(word) {
     ///             out.emit(word);
     ///         }
@@ -73,7 +73,7 @@ impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
     ///         states: &mut BroadcastStates,
     ///         _context: &mut ProcessContext<'_, ()>,
     ///         _out: &mut dyn Out<String>,
-    ///     ) -> Result<(), AggregateError> {
+    ///     ) -> Result<(), FunctionError> {
     ///         states.put(&BLOCKED, word, ());
     ///         Ok(())
     ///     }
@@ -164,7 +164,7 @@ impl<T: Record, B: Record> BroadcastConnectedStream<T, B> {
     ///
     /// ```
     /// use wiesel_operators::{
-    ///     AggregateError, BroadcastProcessFunction, BroadcastState, BroadcastStates, ProcessContext,
+    ///     FunctionError, BroadcastProcessFunction, BroadcastState, BroadcastStates, ProcessContext,
     /// };
     /// use wiesel_record::Out;
     ///
@@ -184,7 +184,7 @@ impl<T: Record, B: Record> BroadcastConnectedStream<T, B> {
     ///         states: &BroadcastStates,
     ///         _context: &mut ProcessContext<'_, ()>,
     ///         out: &mut dyn Out<u64>,
-    ///     ) -> Result<(), AggregateError> {
+    ///     ) -> Result<(), FunctionError> {
     ///         out.emit(price * states.map(&RATE).get(0).unwrap_or(1));
     ///         Ok(())
     ///     }
@@ -195,7 +195,7 @@ impl<T: Record, B: Record> BroadcastConnectedStream<T, B> {
     ///         states: &mut BroadcastStates,
     ///         _context: &mut ProcessContext<'_, ()>,
     ///         _out: &mut dyn Out<u64>,
-    ///     ) -> Result<(), AggregateError> {
+    ///     ) -> Result<(), FunctionError> {
     ///         states.put(&RATE, 0, rate);
     ///         Ok(())
     ///     }
@@ -218,7 +218,7 @@ impl<T: Record, B: Record> BroadcastConnectedStream<T, B> {
     /// ```
     /// # use wiesel_datastream::OutputTag;
     /// use wiesel_operators::{
-    ///     AggregateError, BroadcastProcessFunction, BroadcastState, BroadcastStates, ProcessContext,
+    ///     FunctionError, BroadcastProcessFunction, BroadcastState, BroadcastStates, ProcessContext,
     /// };
     /// use wiesel_record::Out;
     ///
@@ -238,7 +238,7 @@ impl<T: Record, B: Record> BroadcastConnectedStream<T, B> {
     ///         states: &BroadcastStates,
     ///         context: &mut ProcessContext<'_, u64>,
     ///         out: &mut dyn Out<u64>,
-    ///     ) -> Result<(), AggregateError> {
+    ///     ) -> Result<(), FunctionError> {
     ///         match states.map(&RATE).get(0) {
     ///             Some(rate) => out.emit(price * rate),
     ///             None => context.side(price),
@@ -252,7 +252,7 @@ impl<T: Record, B: Record> BroadcastConnectedStream<T, B> {
     ///         states: &mut BroadcastStates,
     ///         _context: &mut ProcessContext<'_, u64>,
     ///         _out: &mut dyn Out<u64>,
-    ///     ) -> Result<(), AggregateError> {
+    ///     ) -> Result<(), FunctionError> {
     ///         states.put(&RATE, 0, rate);
     ///         Ok(())
     ///     }

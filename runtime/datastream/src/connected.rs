@@ -162,7 +162,7 @@ impl<T1: Record, T2: Record> ConnectedStreams<T1, T2> {
     /// Processes record by record, with the event time at hand.
     ///
     /// ```
-    /// use wiesel_operators::{AggregateError, CoProcessFunction, ProcessContext};
+    /// use wiesel_operators::{FunctionError, CoProcessFunction, ProcessContext};
     /// use wiesel_record::Out;
     ///
     /// /// Numbers, and how long words are.
@@ -178,7 +178,7 @@ impl<T1: Record, T2: Record> ConnectedStreams<T1, T2> {
     ///         number: u64,
     ///         _context: &mut ProcessContext<'_, ()>,
     ///         out: &mut dyn Out<u64>,
-    ///     ) -> Result<(), AggregateError> {
+    ///     ) -> Result<(), FunctionError> {
     ///         out.emit(number);
     ///         Ok(())
     ///     }
@@ -188,7 +188,7 @@ impl<T1: Record, T2: Record> ConnectedStreams<T1, T2> {
     ///         word: &str,
     ///         _context: &mut ProcessContext<'_, ()>,
     ///         out: &mut dyn Out<u64>,
-    ///     ) -> Result<(), AggregateError> {
+    ///     ) -> Result<(), FunctionError> {
     ///         out.emit(word.len() as u64);
     ///         Ok(())
     ///     }
@@ -207,7 +207,7 @@ impl<T1: Record, T2: Record> ConnectedStreams<T1, T2> {
     ///
     /// ```
     /// # use wiesel_datastream::OutputTag;
-    /// use wiesel_operators::{AggregateError, CoProcessFunction, ProcessContext};
+    /// use wiesel_operators::{FunctionError, CoProcessFunction, ProcessContext};
     /// use wiesel_record::Out;
     ///
     /// /// Numbers; words that are none are put aside.
@@ -223,7 +223,7 @@ impl<T1: Record, T2: Record> ConnectedStreams<T1, T2> {
     ///         number: u64,
     ///         _context: &mut ProcessContext<'_, String>,
     ///         out: &mut dyn Out<u64>,
-    ///     ) -> Result<(), AggregateError> {
+    ///     ) -> Result<(), FunctionError> {
     ///         out.emit(number);
     ///         Ok(())
     ///     }
@@ -233,7 +233,7 @@ impl<T1: Record, T2: Record> ConnectedStreams<T1, T2> {
     ///         word: &str,
     ///         context: &mut ProcessContext<'_, String>,
     ///         out: &mut dyn Out<u64>,
-    ///     ) -> Result<(), AggregateError> {
+    ///     ) -> Result<(), FunctionError> {
     ///         word.parse().map_or_else(|_| context.side(word), |number| out.emit(number));
     ///         Ok(())
     ///     }

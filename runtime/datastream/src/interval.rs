@@ -238,7 +238,7 @@ where
     /// Calls a function with each pair that knows both times and may put things aside.
     ///
     /// ```
-    /// use wiesel_operators::{AggregateError, ProcessJoinContext, ProcessJoinFunction};
+    /// use wiesel_operators::{FunctionError, ProcessJoinContext, ProcessJoinFunction};
     /// use wiesel_record::Out;
     ///
     /// /// How long an order has waited for its payment.
@@ -255,7 +255,7 @@ where
     ///         _payment: (u64, u64, i64),
     ///         context: &mut ProcessJoinContext<'_, ()>,
     ///         out: &mut dyn Out<i64>,
-    ///     ) -> Result<(), AggregateError> {
+    ///     ) -> Result<(), FunctionError> {
     ///         let (from, to) = (context.left_timestamp(), context.right_timestamp());
     ///         out.emit(to.as_millis() - from.as_millis());
     ///         Ok(())
@@ -286,7 +286,7 @@ where
     ///
     /// ```
     /// # use wiesel_datastream::OutputTag;
-    /// use wiesel_operators::{AggregateError, ProcessJoinContext, ProcessJoinFunction};
+    /// use wiesel_operators::{FunctionError, ProcessJoinContext, ProcessJoinFunction};
     /// use wiesel_record::Out;
     ///
     /// /// Users who have paid enough; those who have not are put aside.
@@ -303,7 +303,7 @@ where
     ///         (_, paid, _): (u64, u64, i64),
     ///         context: &mut ProcessJoinContext<'_, u64>,
     ///         out: &mut dyn Out<u64>,
-    ///     ) -> Result<(), AggregateError> {
+    ///     ) -> Result<(), FunctionError> {
     ///         if paid < price { context.side(user) } else { out.emit(user) }
     ///         Ok(())
     ///     }

@@ -308,7 +308,7 @@ where
     /// ```
     /// # use wiesel_datastream::Environment;
     /// use wiesel_operators::{
-    ///     AggregateError, KeyedContext, KeyedProcessFunction, MapState, StateRegistry,
+    ///     FunctionError, KeyedContext, KeyedProcessFunction, MapState, StateRegistry,
     /// };
     /// use wiesel_record::Out;
     ///
@@ -331,7 +331,7 @@ where
     ///         (_, word): (u64, &str),
     ///         context: &mut KeyedContext<'_, u64, ()>,
     ///         out: &mut dyn Out<String>,
-    ///     ) -> Result<(), AggregateError> {
+    ///     ) -> Result<(), FunctionError> {
     ///         if !context.map(&self.said).contains(word) {
     ///             context.put(&self.said, word, ());
     ///             out.emit(word);
@@ -359,7 +359,7 @@ where
     /// ```
     /// # use wiesel_datastream::OutputTag;
     /// use wiesel_operators::{
-    ///     AggregateError, KeyedContext, KeyedProcessFunction, StateRegistry,
+    ///     FunctionError, KeyedContext, KeyedProcessFunction, StateRegistry,
     /// };
     /// use wiesel_record::Out;
     ///
@@ -378,7 +378,7 @@ where
     ///         order: (u64, u64),
     ///         context: &mut KeyedContext<'_, u64, (u64, u64)>,
     ///         out: &mut dyn Out<(u64, u64)>,
-    ///     ) -> Result<(), AggregateError> {
+    ///     ) -> Result<(), FunctionError> {
     ///         if order.1 < 25 { context.side(order) } else { out.emit(order) }
     ///         Ok(())
     ///     }

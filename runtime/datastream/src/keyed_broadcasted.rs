@@ -45,7 +45,7 @@ where
     /// ```
     /// # use wiesel_datastream::Environment;
     /// use wiesel_operators::{
-    ///     AggregateError, BroadcastState, BroadcastStates, KeyedBroadcastContext,
+    ///     FunctionError, BroadcastState, BroadcastStates, KeyedBroadcastContext,
     ///     KeyedBroadcastProcessFunction, KeyedContext, StateRegistry, ValueState,
     /// };
     /// use wiesel_record::Out;
@@ -73,7 +73,7 @@ where
     ///         states: &BroadcastStates,
     ///         context: &mut KeyedContext<'_, u64, ()>,
     ///         out: &mut dyn Out<(u64, String)>,
-    ///     ) -> Result<(), AggregateError> {
+    ///     ) -> Result<(), FunctionError> {
     ///         let sold = context.get(&self.sold).unwrap_or(0) + 1;
     ///         context.set(&self.sold, sold);
     ///         if states.map(&LIMITS).get(item).is_some_and(|limit| sold > limit) {
@@ -88,7 +88,7 @@ where
     ///         states: &mut BroadcastStates,
     ///         _context: &mut KeyedBroadcastContext<'_, u64, ()>,
     ///         _out: &mut dyn Out<(u64, String)>,
-    ///     ) -> Result<(), AggregateError> {
+    ///     ) -> Result<(), FunctionError> {
     ///         states.put(&LIMITS, item, limit);
     ///         Ok(())
     ///     }
@@ -140,7 +140,7 @@ where
     ///
     /// ```
     /// use wiesel_operators::{
-    ///     AggregateError, BroadcastState, BroadcastStates, KeyedBroadcastContext,
+    ///     FunctionError, BroadcastState, BroadcastStates, KeyedBroadcastContext,
     ///     KeyedBroadcastProcessFunction, KeyedContext, StateRegistry,
     /// };
     /// use wiesel_record::Out;
@@ -163,7 +163,7 @@ where
     ///         states: &BroadcastStates,
     ///         _context: &mut KeyedContext<'_, u64, ()>,
     ///         out: &mut dyn Out<(u64, u64)>,
-    ///     ) -> Result<(), AggregateError> {
+    ///     ) -> Result<(), FunctionError> {
     ///         let is_within = states.map(&LIMIT).get(0).is_none_or(|limit| order.1 <= limit);
     ///         if is_within {
     ///             out.emit(order);
@@ -177,7 +177,7 @@ where
     ///         states: &mut BroadcastStates,
     ///         _context: &mut KeyedBroadcastContext<'_, u64, ()>,
     ///         _out: &mut dyn Out<(u64, u64)>,
-    ///     ) -> Result<(), AggregateError> {
+    ///     ) -> Result<(), FunctionError> {
     ///         states.put(&LIMIT, 0, limit);
     ///         Ok(())
     ///     }
@@ -203,7 +203,7 @@ where
     /// ```
     /// # use wiesel_datastream::OutputTag;
     /// use wiesel_operators::{
-    ///     AggregateError, BroadcastState, BroadcastStates, KeyedBroadcastContext,
+    ///     FunctionError, BroadcastState, BroadcastStates, KeyedBroadcastContext,
     ///     KeyedBroadcastProcessFunction, KeyedContext, StateRegistry,
     /// };
     /// use wiesel_record::Out;
@@ -226,7 +226,7 @@ where
     ///         states: &BroadcastStates,
     ///         context: &mut KeyedContext<'_, u64, (u64, u64)>,
     ///         out: &mut dyn Out<(u64, u64)>,
-    ///     ) -> Result<(), AggregateError> {
+    ///     ) -> Result<(), FunctionError> {
     ///         let is_within = states.map(&LIMIT).get(0).is_none_or(|limit| order.1 <= limit);
     ///         if is_within { out.emit(order) } else { context.side(order) }
     ///         Ok(())
@@ -238,7 +238,7 @@ where
     ///         states: &mut BroadcastStates,
     ///         _context: &mut KeyedBroadcastContext<'_, u64, (u64, u64)>,
     ///         _out: &mut dyn Out<(u64, u64)>,
-    ///     ) -> Result<(), AggregateError> {
+    ///     ) -> Result<(), FunctionError> {
     ///         states.put(&LIMIT, 0, limit);
     ///         Ok(())
     ///     }

@@ -49,7 +49,7 @@ where
     ///
     /// ```
     /// # use wiesel_datastream::Environment;
-    /// # use wiesel_operators::{AggregateError, KeyedCoProcessFunction, KeyedContext, StateRegistry, ValueState};
+    /// # use wiesel_operators::{FunctionError, KeyedCoProcessFunction, KeyedContext, StateRegistry, ValueState};
     /// # use wiesel_record::Out;
     /// /// The orders of a user, each with what is in the account after it.
     /// #[derive(Clone)]
@@ -68,7 +68,7 @@ where
     ///         (user, price): (u64, i64),
     ///         context: &mut KeyedContext<'_, u64, ()>,
     ///         out: &mut dyn Out<(u64, i64)>,
-    ///     ) -> Result<(), AggregateError> {
+    ///     ) -> Result<(), FunctionError> {
     ///         let left = context.get(&self.0).unwrap_or(0) - price;
     ///         context.set(&self.0, left);
     ///         out.emit((user, left));
@@ -80,7 +80,7 @@ where
     ///         (_, paid): (u64, i64),
     ///         context: &mut KeyedContext<'_, u64, ()>,
     ///         _out: &mut dyn Out<(u64, i64)>,
-    ///     ) -> Result<(), AggregateError> {
+    ///     ) -> Result<(), FunctionError> {
     ///         let left = context.get(&self.0).unwrap_or(0) + paid;
     ///         context.set(&self.0, left);
     ///         Ok(())
@@ -148,7 +148,7 @@ where
     /// Processes the records of each key with state and timers, by a method for each stream.
     ///
     /// ```
-    /// use wiesel_operators::{AggregateError, KeyedCoProcessFunction, KeyedContext, StateRegistry};
+    /// use wiesel_operators::{FunctionError, KeyedCoProcessFunction, KeyedContext, StateRegistry};
     /// use wiesel_record::Out;
     ///
     /// /// What a user pays and gets: orders count against payments. With state: see [`KeyedStream::connect`].
@@ -166,7 +166,7 @@ where
     ///         (user, price): (u64, i64),
     ///         _context: &mut KeyedContext<'_, u64, ()>,
     ///         out: &mut dyn Out<(u64, i64)>,
-    ///     ) -> Result<(), AggregateError> {
+    ///     ) -> Result<(), FunctionError> {
     ///         out.emit((user, -price));
     ///         Ok(())
     ///     }
@@ -176,7 +176,7 @@ where
     ///         payment: (u64, i64),
     ///         _context: &mut KeyedContext<'_, u64, ()>,
     ///         out: &mut dyn Out<(u64, i64)>,
-    ///     ) -> Result<(), AggregateError> {
+    ///     ) -> Result<(), FunctionError> {
     ///         out.emit(payment);
     ///         Ok(())
     ///     }
@@ -199,7 +199,7 @@ where
     ///
     /// ```
     /// # use wiesel_datastream::OutputTag;
-    /// use wiesel_operators::{AggregateError, KeyedCoProcessFunction, KeyedContext, StateRegistry};
+    /// use wiesel_operators::{FunctionError, KeyedCoProcessFunction, KeyedContext, StateRegistry};
     /// use wiesel_record::Out;
     ///
     /// /// Orders go on, payments are put aside.
@@ -217,7 +217,7 @@ where
     ///         order: (u64, i64),
     ///         _context: &mut KeyedContext<'_, u64, (u64, i64)>,
     ///         out: &mut dyn Out<(u64, i64)>,
-    ///     ) -> Result<(), AggregateError> {
+    ///     ) -> Result<(), FunctionError> {
     ///         out.emit(order);
     ///         Ok(())
     ///     }
@@ -227,7 +227,7 @@ where
     ///         payment: (u64, i64),
     ///         context: &mut KeyedContext<'_, u64, (u64, i64)>,
     ///         _out: &mut dyn Out<(u64, i64)>,
-    ///     ) -> Result<(), AggregateError> {
+    ///     ) -> Result<(), FunctionError> {
     ///         context.side(payment);
     ///         Ok(())
     ///     }

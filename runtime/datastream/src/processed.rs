@@ -31,7 +31,7 @@ impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
     /// Processes record by record, with the event time at hand.
     ///
     /// ```
-    /// use wiesel_operators::{AggregateError, ProcessContext, ProcessFunction};
+    /// use wiesel_operators::{FunctionError, ProcessContext, ProcessFunction};
     /// use wiesel_record::Out;
     ///
     /// /// Each word with its event time, or -1.
@@ -47,7 +47,7 @@ impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
     ///         word: &str,
     ///         context: &mut ProcessContext<'_, ()>,
     ///         out: &mut dyn Out<(i64, String)>,
-    ///     ) -> Result<(), AggregateError> {
+    ///     ) -> Result<(), FunctionError> {
     ///         out.emit((context.timestamp().map_or(-1, |time| time.as_millis()), word));
     ///         Ok(())
     ///     }
@@ -68,7 +68,7 @@ impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
     ///
     /// ```
     /// # use wiesel_datastream::OutputTag;
-    /// use wiesel_operators::{AggregateError, ProcessContext, ProcessFunction};
+    /// use wiesel_operators::{FunctionError, ProcessContext, ProcessFunction};
     /// use wiesel_record::Out;
     ///
     /// /// Numbers go on, what is none is put aside.
@@ -84,7 +84,7 @@ impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
     ///         word: &str,
     ///         context: &mut ProcessContext<'_, String>,
     ///         out: &mut dyn Out<i64>,
-    ///     ) -> Result<(), AggregateError> {
+    ///     ) -> Result<(), FunctionError> {
     ///         word.parse().map_or_else(|_| context.side(word), |number| out.emit(number));
     ///         Ok(())
     ///     }

@@ -211,7 +211,7 @@ where
     /// # use wiesel_datastream::Environment;
     /// # use wiesel_operators::{Tumbling, monotonous_timestamps};
     /// use wiesel_operators::{
-    ///     AggregateError, ProcessWindowFunction, WindowContext, WindowElements,
+    ///     FunctionError, ProcessWindowFunction, WindowContext, WindowElements,
     /// };
     /// use wiesel_record::Out;
     ///
@@ -229,7 +229,7 @@ where
     ///         trades: WindowElements<'_, (u64, i64, u64)>,
     ///         context: &mut WindowContext<'_, ()>,
     ///         out: &mut dyn Out<(u64, i64, u64)>,
-    ///     ) -> Result<(), AggregateError> {
+    ///     ) -> Result<(), FunctionError> {
     ///         let (mut low, mut high) = (u64::MAX, 0);
     ///         trades.for_each(|(.., price)| (low, high) = (low.min(price), high.max(price)));
     ///         out.emit((share, context.window().end.as_millis(), high - low));
@@ -254,7 +254,7 @@ where
     ///
     /// ```
     /// # use wiesel_datastream::OutputTag;
-    /// # use wiesel_operators::{AggregateError, ProcessWindowFunction, WindowContext, WindowElements};
+    /// # use wiesel_operators::{FunctionError, ProcessWindowFunction, WindowContext, WindowElements};
     /// # use wiesel_record::Out;
     /// /// The orders of users with several; single ones are put aside.
     /// #[derive(Clone)]
@@ -270,7 +270,7 @@ where
     ///         orders: WindowElements<'_, (u64, u64, i64)>,
     ///         context: &mut WindowContext<'_, (u64, u64, i64)>,
     ///         out: &mut dyn Out<(u64, u64, i64)>,
-    ///     ) -> Result<(), AggregateError> {
+    ///     ) -> Result<(), FunctionError> {
     ///         let mut count = 0;
     ///         orders.for_each(|_| count += 1);
     ///         orders.for_each(|order| if count > 1 { out.emit(order) } else { context.side(order) });
@@ -317,7 +317,7 @@ where
     /// # use wiesel_datastream::Environment;
     /// # use wiesel_operators::{Tumbling, monotonous_timestamps};
     /// use wiesel_operators::{
-    ///     AggregateError, AggregateFunction, ProcessWindowFunction, WindowContext, WindowElements,
+    ///     FunctionError, AggregateFunction, ProcessWindowFunction, WindowContext, WindowElements,
     /// };
     /// use wiesel_record::Out;
     ///
@@ -352,7 +352,7 @@ where
     ///         mean: WindowElements<'_, i64>,
     ///         context: &mut WindowContext<'_, ()>,
     ///         out: &mut dyn Out<(u64, i64, i64)>,
-    ///     ) -> Result<(), AggregateError> {
+    ///     ) -> Result<(), FunctionError> {
     ///         let start = context.window().start.as_millis();
     ///         mean.for_each(|mean| out.emit((key, start, mean)));
     ///         Ok(())
@@ -385,7 +385,7 @@ where
     ///
     /// ```
     /// # use wiesel_datastream::OutputTag;
-    /// # use wiesel_operators::{AggregateError, ProcessWindowFunction, WindowContext, WindowElements};
+    /// # use wiesel_operators::{FunctionError, ProcessWindowFunction, WindowContext, WindowElements};
     /// # use wiesel_record::Out;
     /// # use wiesel_operators::AggregateFunction;
     /// # #[derive(Clone)]
@@ -411,7 +411,7 @@ where
     ///         mean: WindowElements<'_, u64>,
     ///         context: &mut WindowContext<'_, (u64, u64)>,
     ///         out: &mut dyn Out<(u64, u64)>,
-    ///     ) -> Result<(), AggregateError> {
+    ///     ) -> Result<(), FunctionError> {
     ///         mean.for_each(|mean| {
     ///             if mean < 25 { context.side((user, mean)) } else { out.emit((user, mean)) }
     ///         });
@@ -450,7 +450,7 @@ where
     /// Flink's `reduce(function, windowFunction)`.
     ///
     /// ```
-    /// # use wiesel_operators::{AggregateError, ProcessWindowFunction, WindowContext, WindowElements};
+    /// # use wiesel_operators::{FunctionError, ProcessWindowFunction, WindowContext, WindowElements};
     /// # use wiesel_record::Out;
     /// /// The sum of a window, with its end.
     /// #[derive(Clone)]
@@ -466,7 +466,7 @@ where
     ///         sum: WindowElements<'_, (u64, u64, i64)>,
     ///         context: &mut WindowContext<'_, ()>,
     ///         out: &mut dyn Out<(u64, u64, i64)>,
-    ///     ) -> Result<(), AggregateError> {
+    ///     ) -> Result<(), FunctionError> {
     ///         let end = context.window().end.as_millis();
     ///         sum.for_each(|(_, cents, _)| out.emit((user, cents, end)));
     ///         Ok(())

@@ -132,7 +132,7 @@ where
     ///
     /// ```
     /// use wiesel_operators::{
-    ///     AggregateError, ProcessWindowFunction, WindowContext, WindowElements,
+    ///     FunctionError, ProcessWindowFunction, WindowContext, WindowElements,
     /// };
     /// use wiesel_record::Out;
     ///
@@ -150,7 +150,7 @@ where
     ///         orders: WindowElements<'_, (u64, u64, i64)>,
     ///         context: &mut WindowContext<'_, ()>,
     ///         out: &mut dyn Out<(i64, u64)>,
-    ///     ) -> Result<(), AggregateError> {
+    ///     ) -> Result<(), FunctionError> {
     ///         let mut count = 0;
     ///         orders.for_each(|_| count += 1);
     ///         out.emit((context.window().end.as_millis(), count));
@@ -179,7 +179,7 @@ where
     /// ```
     /// # use wiesel_datastream::OutputTag;
     /// use wiesel_operators::{
-    ///     AggregateError, ProcessWindowFunction, WindowContext, WindowElements,
+    ///     FunctionError, ProcessWindowFunction, WindowContext, WindowElements,
     /// };
     /// use wiesel_record::Out;
     ///
@@ -197,7 +197,7 @@ where
     ///         orders: WindowElements<'_, (u64, u64, i64)>,
     ///         context: &mut WindowContext<'_, (u64, u64, i64)>,
     ///         out: &mut dyn Out<(u64, u64, i64)>,
-    ///     ) -> Result<(), AggregateError> {
+    ///     ) -> Result<(), FunctionError> {
     ///         orders.for_each(|order| if order.1 < 25 { context.side(order) } else { out.emit(order) });
     ///         Ok(())
     ///     }
@@ -228,7 +228,7 @@ where
     /// [`WindowedStream::aggregate_process`](crate::WindowedStream::aggregate_process).
     ///
     /// ```
-    /// # use wiesel_operators::{AggregateError, ProcessWindowFunction, WindowContext, WindowElements};
+    /// # use wiesel_operators::{FunctionError, ProcessWindowFunction, WindowContext, WindowElements};
     /// # use wiesel_record::Out;
     /// # use wiesel_operators::AggregateFunction;
     /// # #[derive(Clone)]
@@ -254,7 +254,7 @@ where
     ///         mean: WindowElements<'_, u64>,
     ///         context: &mut WindowContext<'_, ()>,
     ///         out: &mut dyn Out<(i64, u64)>,
-    ///     ) -> Result<(), AggregateError> {
+    ///     ) -> Result<(), FunctionError> {
     ///         let end = context.window().end.as_millis();
     ///         mean.for_each(|mean| out.emit((end, mean)));
     ///         Ok(())

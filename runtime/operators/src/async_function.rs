@@ -10,10 +10,10 @@ use std::{fmt, future::Future, marker::PhantomData, pin::Pin, time::Duration};
 
 use wiesel_record::Record;
 
-use crate::AggregateError;
+use crate::FunctionError;
 
 /// What will be known about a record: any number of results, or why there are none.
-pub type AsyncAnswer<R> = Pin<Box<dyn Future<Output = Result<R, AggregateError>> + Send>>;
+pub type AsyncAnswer<R> = Pin<Box<dyn Future<Output = Result<R, FunctionError>> + Send>>;
 
 /// Asks about records, many at a time. Flink's `AsyncFunction`.
 ///
@@ -21,13 +21,13 @@ pub type AsyncAnswer<R> = Pin<Box<dyn Future<Output = Result<R, AggregateError>>
 /// to say when nobody answers.
 ///
 /// ```
-/// use wiesel_operators::{AggregateError, AsyncAnswer, AsyncFunction};
+/// use wiesel_operators::{FunctionError, AsyncAnswer, AsyncFunction};
 ///
 /// /// Who a user is; nobody, if the directory does not answer.
 /// #[derive(Clone)]
 /// struct NameOf;
 ///
-/// async fn directory(user: u64) -> Result<String, AggregateError> {
+/// async fn directory(user: u64) -> Result<String, FunctionError> {
 ///     Ok(format!("user {user}"))
 /// }
 ///
@@ -39,7 +39,7 @@ pub type AsyncAnswer<R> = Pin<Box<dyn Future<Output = Result<R, AggregateError>>
 ///         Box::pin(async move { Ok(Some((user, directory(user).await?))) })
 ///     }
 ///
-///     fn timeout(&self, _user: u64) -> Result<Self::Results, AggregateError> {
+///     fn timeout(&self, _user: u64) -> Result<Self::Results, FunctionError> {
 ///         Ok(None)
 ///     }
 /// }
@@ -55,7 +55,7 @@ pub trait AsyncFunction<T: Record>: Clone + Send + 'static {
     fn invoke(&self, record: T::View<'_>) -> AsyncAnswer<Self::Results>;
 
     /// Whether to ask again, if there is a try left: by default after an error.
-    fn should_retry(&self, outcome: Result<&Self::Results, &AggregateError>) -> bool {
+    fn should_retry(&self, outcome: Result<&Self::Results, &FunctionError>) -> bool {
         outcome.is_err()
     }
 
@@ -64,7 +64,7 @@ pub trait AsyncFunction<T: Record>: Clone + Send + 'static {
     /// # Errors
     ///
     /// Fails the job, which may be restarted. Without a function of one's own that is what happens.
-    fn timeout(&self, record: T::View<'_>) -> Result<Self::Results, AggregateError> {
+    fn timeout(&self, record: T::View<'_>) -> Result<Self::Results, FunctionError> {
         let _ = record;
         Err("no answer came in time: allow more time, or say what to do with `AsyncFunction::timeout`".into())
     }
@@ -95,7 +95,7 @@ where
     F: for<'a> Fn(T::View<'a>) -> A + Clone + Send + 'static,
     A: Future<Output = Result<I, E>> + Send + 'static,
     I: IntoIterator<Item: Record> + Send + 'static,
-    E: Into<AggregateError> + 'static,
+    E: Into<FunctionError> + 'static,
 {
     type Out = I::Item;
     type Results = I;

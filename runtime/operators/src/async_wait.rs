@@ -25,7 +25,7 @@ use wiesel_record::{InFrame, Item, Owned, Record, Region, RegionBuf};
 use wiesel_shard::Futures;
 
 use crate::{
-    AggregateError, AsyncFunction, AsyncOptions, Chain, Control, Link, OutputPort, Progress,
+    AsyncFunction, AsyncOptions, Chain, Control, FunctionError, Link, OutputPort, Progress,
     Snapshot, Status, TaskContext,
     async_queue::{AsyncQueue, Passing, Ready},
     chain::clone_builder,
@@ -43,7 +43,7 @@ pub struct AsyncWait<T: Record, F: AsyncFunction<T>, D> {
     function: F,
     options: AsyncOptions,
     queue: AsyncQueue<T, F::Results>,
-    futures: Futures<Result<F::Results, AggregateError>>,
+    futures: Futures<Result<F::Results, FunctionError>>,
     /// Elements by the future that runs for them.
     running: BTreeMap<u64, u64>,
     to_start: VecDeque<u64>,
@@ -122,7 +122,7 @@ impl<T: Record, F: AsyncFunction<T>, D: Link<F::Out>> AsyncWait<T, F, D> {
         &mut self,
         now: Nanos,
         future: u64,
-        answer: Result<Result<F::Results, AggregateError>, String>,
+        answer: Result<Result<F::Results, FunctionError>, String>,
     ) {
         // Invariant 4.
         let Some(number) = self.running.remove(&future) else { return };
@@ -166,7 +166,7 @@ impl<T: Record, F: AsyncFunction<T>, D: Link<F::Out>> AsyncWait<T, F, D> {
         }
     }
 
-    fn settle(&mut self, number: u64, tried: u32, outcome: Result<F::Results, AggregateError>) {
+    fn settle(&mut self, number: u64, tried: u32, outcome: Result<F::Results, FunctionError>) {
         match outcome {
             Ok(results) => self.queue.complete(number, results),
             Err(error) if tried > 1 => {
@@ -178,7 +178,7 @@ impl<T: Record, F: AsyncFunction<T>, D: Link<F::Out>> AsyncWait<T, F, D> {
     }
 
     /// Whoever was asked may answer next time: a restart helps, unlike after other errors of functions.
-    fn fail(&self, doing: &str, error: AggregateError) {
+    fn fail(&self, doing: &str, error: FunctionError) {
         let failure = TaskFailure::new(Blame::Job, doing, error);
         self.context.fail(TaskFailure { retryable: true, ..failure });
     }

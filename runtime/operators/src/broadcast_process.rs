@@ -19,7 +19,7 @@ use wiesel_core::TaskFailure;
 use wiesel_record::{Out, Record};
 
 use crate::{
-    AggregateError, BroadcastStates, CoHead, CoProcessFunction, CoStart, Either, Link,
+    BroadcastStates, CoHead, CoProcessFunction, CoStart, Either, FunctionError, Link,
     OperatorStateRegistry, ProcessContext, Start, TaskContext, spooled::SpooledHead,
 };
 
@@ -29,7 +29,7 @@ use crate::{
 ///
 /// ```
 /// use wiesel_operators::{
-///     AggregateError, BroadcastProcessFunction, BroadcastState, BroadcastStates, ProcessContext,
+///     FunctionError, BroadcastProcessFunction, BroadcastState, BroadcastStates, ProcessContext,
 /// };
 /// use wiesel_record::Out;
 ///
@@ -49,7 +49,7 @@ use crate::{
 ///         states: &BroadcastStates,
 ///         context: &mut ProcessContext<'_, u64>,
 ///         out: &mut dyn Out<String>,
-///     ) -> Result<(), AggregateError> {
+///     ) -> Result<(), FunctionError> {
 ///         match states.map(&NAMES).get(number) {
 ///             Some(name) => out.emit(name),
 ///             None => context.side(number),
@@ -63,7 +63,7 @@ use crate::{
 ///         states: &mut BroadcastStates,
 ///         _context: &mut ProcessContext<'_, u64>,
 ///         _out: &mut dyn Out<String>,
-///     ) -> Result<(), AggregateError> {
+///     ) -> Result<(), FunctionError> {
 ///         states.put(&NAMES, number, name);
 ///         Ok(())
 ///     }
@@ -90,7 +90,7 @@ pub trait BroadcastProcessFunction<T: Record, B: Record>: Clone + Send + 'static
     /// # Errors
     ///
     /// If something that it needs is not there; the job fails.
-    fn open(&mut self) -> Result<(), AggregateError> {
+    fn open(&mut self) -> Result<(), FunctionError> {
         Ok(())
     }
 
@@ -105,7 +105,7 @@ pub trait BroadcastProcessFunction<T: Record, B: Record>: Clone + Send + 'static
         states: &BroadcastStates,
         context: &mut ProcessContext<'_, Self::Side>,
         out: &mut dyn Out<Self::Out>,
-    ) -> Result<(), AggregateError>;
+    ) -> Result<(), FunctionError>;
 
     /// Takes one broadcast record, in every subtask; it may change the broadcast states, in each subtask to the same.
     ///
@@ -118,7 +118,7 @@ pub trait BroadcastProcessFunction<T: Record, B: Record>: Clone + Send + 'static
         states: &mut BroadcastStates,
         context: &mut ProcessContext<'_, Self::Side>,
         out: &mut dyn Out<Self::Out>,
-    ) -> Result<(), AggregateError>;
+    ) -> Result<(), FunctionError>;
 }
 
 /// The function as one over two streams.
@@ -164,7 +164,7 @@ where
         *states = self.states.clone();
     }
 
-    fn open(&mut self) -> Result<(), AggregateError> {
+    fn open(&mut self) -> Result<(), FunctionError> {
         self.function.open()
     }
 
@@ -173,7 +173,7 @@ where
         value: T::View<'_>,
         context: &mut ProcessContext<'_, F::Side>,
         out: &mut dyn Out<F::Out>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         with_states(context, |states, context| self.function.process(value, states, context, out))
     }
 
@@ -182,7 +182,7 @@ where
         value: B::View<'_>,
         context: &mut ProcessContext<'_, F::Side>,
         out: &mut dyn Out<F::Out>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         with_states(context, |states, context| {
             self.function.process_broadcast(value, states, context, out)
         })

@@ -18,7 +18,7 @@ use wiesel_record::{InFrame, Out, Record};
 use wiesel_wire::Frame;
 
 use crate::{
-    AggregateError, Head, Link, OperatorStateRegistry, OutputPort, Pace, Polled, ProcessContext,
+    FunctionError, Head, Link, OperatorStateRegistry, OutputPort, Pace, Polled, ProcessContext,
     Progress, Restoring, SideOutput, Snapshot, Start, Status, TaskContext, flat_map::Emit,
     frame_head::FrameLoop, keyed_co_head::no_such_input, operator_state::OperatorStates,
 };
@@ -30,7 +30,7 @@ use crate::{
 /// [`KeyedCoProcessFunction`](crate::KeyedCoProcessFunction).
 ///
 /// ```
-/// use wiesel_operators::{AggregateError, CoProcessFunction, ProcessContext};
+/// use wiesel_operators::{FunctionError, CoProcessFunction, ProcessContext};
 /// use wiesel_record::Out;
 ///
 /// /// Numbers, in the unit that the other stream has named last.
@@ -48,7 +48,7 @@ use crate::{
 ///         number: i64,
 ///         _context: &mut ProcessContext<'_, String>,
 ///         out: &mut dyn Out<i64>,
-///     ) -> Result<(), AggregateError> {
+///     ) -> Result<(), FunctionError> {
 ///         out.emit(number.checked_mul(self.factor).ok_or("too large")?);
 ///         Ok(())
 ///     }
@@ -58,7 +58,7 @@ use crate::{
 ///         unit: &str,
 ///         context: &mut ProcessContext<'_, String>,
 ///         _out: &mut dyn Out<i64>,
-///     ) -> Result<(), AggregateError> {
+///     ) -> Result<(), FunctionError> {
 ///         match unit {
 ///             "s" => self.factor = 1_000,
 ///             "ms" => self.factor = 1,
@@ -84,7 +84,7 @@ pub trait CoProcessFunction<T1: Record, T2: Record>: Clone + Send + 'static {
     /// # Errors
     ///
     /// If something that it needs is not there; the job fails.
-    fn open(&mut self) -> Result<(), AggregateError> {
+    fn open(&mut self) -> Result<(), FunctionError> {
         Ok(())
     }
 
@@ -98,7 +98,7 @@ pub trait CoProcessFunction<T1: Record, T2: Record>: Clone + Send + 'static {
         value: T1::View<'_>,
         context: &mut ProcessContext<'_, Self::Side>,
         out: &mut dyn Out<Self::Out>,
-    ) -> Result<(), AggregateError>;
+    ) -> Result<(), FunctionError>;
 
     /// Takes one record of the second stream.
     ///
@@ -110,7 +110,7 @@ pub trait CoProcessFunction<T1: Record, T2: Record>: Clone + Send + 'static {
         value: T2::View<'_>,
         context: &mut ProcessContext<'_, Self::Side>,
         out: &mut dyn Out<Self::Out>,
-    ) -> Result<(), AggregateError>;
+    ) -> Result<(), FunctionError>;
 }
 
 /// A pair of functions, each of which builds a value from a record of its stream.
@@ -163,7 +163,7 @@ where
         value: T1::View<'_>,
         _context: &mut ProcessContext<'_, ()>,
         out: &mut dyn Out<O>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         out.emit((self.first)(value).view());
         Ok(())
     }
@@ -174,7 +174,7 @@ where
         value: T2::View<'_>,
         _context: &mut ProcessContext<'_, ()>,
         out: &mut dyn Out<O>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         out.emit((self.second)(value).view());
         Ok(())
     }
@@ -197,7 +197,7 @@ where
         value: T1::View<'_>,
         _context: &mut ProcessContext<'_, ()>,
         out: &mut dyn Out<O>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         (self.first)(value, out);
         Ok(())
     }
@@ -208,7 +208,7 @@ where
         value: T2::View<'_>,
         _context: &mut ProcessContext<'_, ()>,
         out: &mut dyn Out<O>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         (self.second)(value, out);
         Ok(())
     }
@@ -288,7 +288,7 @@ where
             &mut F,
             &mut ProcessContext<'_, F::Side>,
             &mut Emit<'_, D>,
-        ) -> Result<(), AggregateError>,
+        ) -> Result<(), FunctionError>,
     ) {
         let mut context = ProcessContext {
             meta,

@@ -15,8 +15,8 @@ use wiesel_record::{Key, Out, Record};
 pub use self::numbers::{ByRank, Combine, Max, Min, Number, OfNumber, Sum};
 use crate::TimeWindow;
 
-/// Why an aggregate cannot take a record.
-pub type AggregateError = Box<dyn Error + Send + Sync>;
+/// Why a function of the user cannot go on: any error, which the job fails with, or restarts after.
+pub type FunctionError = Box<dyn Error + Send + Sync>;
 
 /// An incremental aggregate of records `T` under keys `K`.
 pub trait Folding<K: Key, T: Record>: Clone + Send + 'static {
@@ -31,14 +31,14 @@ pub trait Folding<K: Key, T: Record>: Clone + Send + 'static {
     /// # Errors
     ///
     /// If the user's function fails.
-    fn first(&self, value: T::View<'_>) -> Result<Self::Acc, AggregateError>;
+    fn first(&self, value: T::View<'_>) -> Result<Self::Acc, FunctionError>;
 
     /// Takes another record in.
     ///
     /// # Errors
     ///
     /// If the user's function fails, or a sum overflows.
-    fn add(&self, acc: &mut Self::Acc, value: T::View<'_>) -> Result<(), AggregateError>;
+    fn add(&self, acc: &mut Self::Acc, value: T::View<'_>) -> Result<(), FunctionError>;
 
     /// Whether accumulators of two parts of the records can be merged, and give exactly what one of all of them would,
     /// in whatever order the records came. Overlapping windows then share their parts.
@@ -58,7 +58,7 @@ pub trait Folding<K: Key, T: Record>: Clone + Send + 'static {
         &self,
         acc: &mut Self::Acc,
         other: <Self::Acc as Record>::View<'_>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         let _ = (acc, other);
         Err("this aggregate does not merge".into())
     }
@@ -118,12 +118,12 @@ impl<K: Key, T: Record> Folding<K, T> for Count {
     type Out = Counted<K>;
 
     #[inline]
-    fn first(&self, _value: T::View<'_>) -> Result<u64, AggregateError> {
+    fn first(&self, _value: T::View<'_>) -> Result<u64, FunctionError> {
         Ok(1)
     }
 
     #[inline]
-    fn add(&self, acc: &mut u64, _value: T::View<'_>) -> Result<(), AggregateError> {
+    fn add(&self, acc: &mut u64, _value: T::View<'_>) -> Result<(), FunctionError> {
         *acc += 1; // 2^64 records take centuries.
         Ok(())
     }
@@ -131,7 +131,7 @@ impl<K: Key, T: Record> Folding<K, T> for Count {
     const MERGES: bool = true;
 
     #[inline]
-    fn merge(&self, acc: &mut u64, other: u64) -> Result<(), AggregateError> {
+    fn merge(&self, acc: &mut u64, other: u64) -> Result<(), FunctionError> {
         *acc += other;
         Ok(())
     }
@@ -168,19 +168,19 @@ where
     type Out = T;
 
     #[inline]
-    fn first(&self, value: T::View<'_>) -> Result<T, AggregateError> {
+    fn first(&self, value: T::View<'_>) -> Result<T, FunctionError> {
         Ok(T::from_view(value))
     }
 
     #[inline]
-    fn add(&self, acc: &mut T, value: T::View<'_>) -> Result<(), AggregateError> {
+    fn add(&self, acc: &mut T, value: T::View<'_>) -> Result<(), FunctionError> {
         *acc = (self.0)(acc.view(), value);
         Ok(())
     }
 
     const CAN_MERGE: bool = true;
 
-    fn merge(&self, acc: &mut T, other: T::View<'_>) -> Result<(), AggregateError> {
+    fn merge(&self, acc: &mut T, other: T::View<'_>) -> Result<(), FunctionError> {
         *acc = (self.0)(acc.view(), other);
         Ok(())
     }
@@ -216,14 +216,14 @@ where
     type Out = Aggregated<K, A>;
 
     #[inline]
-    fn first(&self, value: T::View<'_>) -> Result<A, AggregateError> {
+    fn first(&self, value: T::View<'_>) -> Result<A, FunctionError> {
         let mut acc = self.initial.clone();
         (self.function)(&mut acc, value);
         Ok(acc)
     }
 
     #[inline]
-    fn add(&self, acc: &mut A, value: T::View<'_>) -> Result<(), AggregateError> {
+    fn add(&self, acc: &mut A, value: T::View<'_>) -> Result<(), FunctionError> {
         (self.function)(acc, value);
         Ok(())
     }
@@ -266,18 +266,18 @@ where
     type Out = Aggregated<K, A>;
 
     #[inline]
-    fn first(&self, value: T::View<'_>) -> Result<A, AggregateError> {
+    fn first(&self, value: T::View<'_>) -> Result<A, FunctionError> {
         Folding::<K, T>::first(&self.fold, value)
     }
 
     #[inline]
-    fn add(&self, acc: &mut A, value: T::View<'_>) -> Result<(), AggregateError> {
+    fn add(&self, acc: &mut A, value: T::View<'_>) -> Result<(), FunctionError> {
         Folding::<K, T>::add(&self.fold, acc, value)
     }
 
     const CAN_MERGE: bool = true;
 
-    fn merge(&self, acc: &mut A, other: A::View<'_>) -> Result<(), AggregateError> {
+    fn merge(&self, acc: &mut A, other: A::View<'_>) -> Result<(), FunctionError> {
         (self.merge)(acc, other);
         Ok(())
     }
@@ -351,14 +351,14 @@ impl<K: Key, T: Record, A: AggregateFunction<T>> Folding<K, T> for Aggregate<A> 
     type Out = Aggregated<K, A::Out>;
 
     #[inline]
-    fn first(&self, value: T::View<'_>) -> Result<A::Acc, AggregateError> {
+    fn first(&self, value: T::View<'_>) -> Result<A::Acc, FunctionError> {
         let mut acc = self.0.create_accumulator();
         self.0.add(&mut acc, value);
         Ok(acc)
     }
 
     #[inline]
-    fn add(&self, acc: &mut A::Acc, value: T::View<'_>) -> Result<(), AggregateError> {
+    fn add(&self, acc: &mut A::Acc, value: T::View<'_>) -> Result<(), FunctionError> {
         self.0.add(acc, value);
         Ok(())
     }
@@ -370,7 +370,7 @@ impl<K: Key, T: Record, A: AggregateFunction<T>> Folding<K, T> for Aggregate<A> 
         &self,
         acc: &mut A::Acc,
         other: <A::Acc as Record>::View<'_>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         self.0.merge(acc, other);
         Ok(())
     }

@@ -20,8 +20,8 @@ use wiesel_record::{Key, Out, Record};
 use wiesel_state::KeyBatch;
 
 use crate::{
-    AggregateError, BroadcastStates, KeyStates, KeyedContext, KeyedState, SideOutput,
-    StateRegistry, TaskContext, TimeDomain, keyed_context::Keep, keyed_core::KeyedCore,
+    BroadcastStates, FunctionError, KeyStates, KeyedContext, KeyedState, SideOutput, StateRegistry,
+    TaskContext, TimeDomain, keyed_context::Keep, keyed_core::KeyedCore,
 };
 
 /// A function over the records of each key, and over those of a broadcast stream, which every subtask gets.
@@ -30,7 +30,7 @@ use crate::{
 ///
 /// ```
 /// use wiesel_operators::{
-///     AggregateError, BroadcastState, BroadcastStates, KeyedBroadcastContext,
+///     FunctionError, BroadcastState, BroadcastStates, KeyedBroadcastContext,
 ///     KeyedBroadcastProcessFunction, KeyedContext, StateRegistry, ValueState,
 /// };
 /// use wiesel_record::Out;
@@ -58,7 +58,7 @@ use crate::{
 ///         states: &BroadcastStates,
 ///         context: &mut KeyedContext<'_, u64, ()>,
 ///         out: &mut dyn Out<u64>,
-///     ) -> Result<(), AggregateError> {
+///     ) -> Result<(), FunctionError> {
 ///         let paid = context.get(&self.paid).unwrap_or(0) + amount;
 ///         context.set(&self.paid, paid);
 ///         if states.map(&LIMIT).get(()).is_some_and(|limit| paid > limit) {
@@ -73,7 +73,7 @@ use crate::{
 ///         states: &mut BroadcastStates,
 ///         context: &mut KeyedBroadcastContext<'_, u64, ()>,
 ///         out: &mut dyn Out<u64>,
-///     ) -> Result<(), AggregateError> {
+///     ) -> Result<(), FunctionError> {
 ///         states.put(&LIMIT, (), limit);
 ///         context.apply_to_keyed_state(&self.paid, |account, context| {
 ///             if context.get(&self.paid).is_some_and(|paid| paid > limit) {
@@ -106,7 +106,7 @@ pub trait KeyedBroadcastProcessFunction<K: Key, T: Record, B: Record>:
         states: &BroadcastStates,
         context: &mut KeyedContext<'_, K, Self::Side>,
         out: &mut dyn Out<Self::Out>,
-    ) -> Result<(), AggregateError>;
+    ) -> Result<(), FunctionError>;
 
     /// Takes one broadcast record, in every subtask; it may change the broadcast states, in each subtask to the same.
     ///
@@ -119,7 +119,7 @@ pub trait KeyedBroadcastProcessFunction<K: Key, T: Record, B: Record>:
         states: &mut BroadcastStates,
         context: &mut KeyedBroadcastContext<'_, K, Self::Side>,
         out: &mut dyn Out<Self::Out>,
-    ) -> Result<(), AggregateError>;
+    ) -> Result<(), FunctionError>;
 
     /// A timer of this key has fired.
     ///
@@ -133,7 +133,7 @@ pub trait KeyedBroadcastProcessFunction<K: Key, T: Record, B: Record>:
         states: &BroadcastStates,
         context: &mut KeyedContext<'_, K, Self::Side>,
         out: &mut dyn Out<Self::Out>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         let _ = (time, domain, states, context, out);
         Ok(())
     }

@@ -18,7 +18,7 @@ use wiesel_record::{Key, Out, Record};
 use wiesel_state::{KeyBatch, Spot, StateDescriptor};
 
 use crate::{
-    AggregateError, KeyedCoOperator, KeyedCoStart, KeyedContext, KeyedOperator, KeyedProcess,
+    FunctionError, KeyedCoOperator, KeyedCoStart, KeyedContext, KeyedOperator, KeyedProcess,
     KeyedProcessFunction, KeyedProcessStart, KeyedStart, Link, Located, OutputPort, Pace, Progress,
     Snapshot, StateRegistry, Status, TaskContext, TimeDomain, VisitTable,
 };
@@ -29,7 +29,7 @@ use crate::{
 ///
 /// ```
 /// use wiesel_operators::{
-///     AggregateError, KeyedCoProcessFunction, KeyedContext, StateRegistry, ValueState,
+///     FunctionError, KeyedCoProcessFunction, KeyedContext, StateRegistry, ValueState,
 /// };
 /// use wiesel_record::Out;
 ///
@@ -52,7 +52,7 @@ use crate::{
 ///         (_, word): (u64, &str),
 ///         context: &mut KeyedContext<'_, u64, ()>,
 ///         out: &mut dyn Out<(String, String)>,
-///     ) -> Result<(), AggregateError> {
+///     ) -> Result<(), FunctionError> {
 ///         if let Some(name) = context.get(&self.name) {
 ///             out.emit((&name, word));
 ///         }
@@ -64,7 +64,7 @@ use crate::{
 ///         (_, name): (u64, &str),
 ///         context: &mut KeyedContext<'_, u64, ()>,
 ///         _out: &mut dyn Out<(String, String)>,
-///     ) -> Result<(), AggregateError> {
+///     ) -> Result<(), FunctionError> {
 ///         context.set(&self.name, name);
 ///         Ok(())
 ///     }
@@ -89,7 +89,7 @@ pub trait KeyedCoProcessFunction<K: Key, T1: Record, T2: Record>: Clone + Send +
         value: T1::View<'_>,
         context: &mut KeyedContext<'_, K, Self::Side>,
         out: &mut dyn Out<Self::Out>,
-    ) -> Result<(), AggregateError>;
+    ) -> Result<(), FunctionError>;
 
     /// Takes one record of the second stream.
     ///
@@ -101,7 +101,7 @@ pub trait KeyedCoProcessFunction<K: Key, T1: Record, T2: Record>: Clone + Send +
         value: T2::View<'_>,
         context: &mut KeyedContext<'_, K, Self::Side>,
         out: &mut dyn Out<Self::Out>,
-    ) -> Result<(), AggregateError>;
+    ) -> Result<(), FunctionError>;
 
     /// A timer of this key has fired.
     ///
@@ -114,7 +114,7 @@ pub trait KeyedCoProcessFunction<K: Key, T1: Record, T2: Record>: Clone + Send +
         domain: TimeDomain,
         context: &mut KeyedContext<'_, K, Self::Side>,
         out: &mut dyn Out<Self::Out>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         let _ = (time, domain, context, out);
         Ok(())
     }
@@ -151,7 +151,7 @@ where
         value: T1::View<'_>,
         context: &mut KeyedContext<'_, K, F::Side>,
         out: &mut dyn Out<F::Out>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         self.function.process1(value, context, out)
     }
 
@@ -161,7 +161,7 @@ where
         domain: TimeDomain,
         context: &mut KeyedContext<'_, K, F::Side>,
         out: &mut dyn Out<F::Out>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         self.function.on_timer(time, domain, context, out)
     }
 }

@@ -17,7 +17,7 @@ use wiesel_record::{Key, Record};
 use wiesel_state::{KeyBatch, Table};
 
 use crate::{
-    AggregateError, KeyStates, KeyedContext, Located, OutputPort, Pace, Progress, SideOutput,
+    FunctionError, KeyStates, KeyedContext, Located, OutputPort, Pace, Progress, SideOutput,
     Snapshot, StateRegistry, Status, TaskContext, TimeDomain, VisitTable, keyed_context::Keep,
 };
 
@@ -66,7 +66,7 @@ impl<K: Key, S: Record> KeyedCore<K, S> {
         key: K::View<'_>,
         at: Located,
         meta: Meta,
-        process: impl FnOnce(&mut KeyedContext<'_, K, S>) -> Result<(), AggregateError>,
+        process: impl FnOnce(&mut KeyedContext<'_, K, S>) -> Result<(), FunctionError>,
     ) {
         let Self { keep, side, task, watermark, scratch, .. } = self;
         let processed = K::with_key_bytes(key, scratch, |key| {
@@ -90,7 +90,7 @@ impl<K: Key, S: Record> KeyedCore<K, S> {
         now: Timestamp,
         domain: TimeDomain,
         pace: &mut Pace,
-        mut on_timer: impl FnMut(Timestamp, &mut KeyedContext<'_, K, S>) -> Result<(), AggregateError>,
+        mut on_timer: impl FnMut(Timestamp, &mut KeyedContext<'_, K, S>) -> Result<(), FunctionError>,
     ) -> Progress {
         loop {
             let timers = match domain {

@@ -19,7 +19,7 @@ use wiesel_record::{Key, Out, Record};
 use wiesel_state::{KeyBatch, Spot, StateDescriptor};
 
 use crate::{
-    AggregateError, KeyedContext, KeyedOperator, KeyedStart, Link, Located, OutputPort, Pace,
+    FunctionError, KeyedContext, KeyedOperator, KeyedStart, Link, Located, OutputPort, Pace,
     Progress, Snapshot, StateRegistry, Status, TaskContext, TimeDomain, VisitTable, flat_map::Emit,
     keyed_core::KeyedCore, rolling::CACHE_BYTES,
 };
@@ -31,7 +31,7 @@ use crate::{
 /// ```
 /// use wiesel_core::{Timestamp, seconds};
 /// use wiesel_operators::{
-///     AggregateError, KeyedContext, KeyedProcessFunction, StateRegistry, TimeDomain, ValueState,
+///     FunctionError, KeyedContext, KeyedProcessFunction, StateRegistry, TimeDomain, ValueState,
 /// };
 /// use wiesel_record::Out;
 ///
@@ -54,7 +54,7 @@ use crate::{
 ///         _word: &str,
 ///         context: &mut KeyedContext<'_, String, ()>,
 ///         _out: &mut dyn Out<(String, u64)>,
-///     ) -> Result<(), AggregateError> {
+///     ) -> Result<(), FunctionError> {
 ///         let count = context.get(&self.count).unwrap_or(0);
 ///         if count == 0 && let Some(time) = context.timestamp() {
 ///             context.register_event_timer(time + seconds(10));
@@ -69,7 +69,7 @@ use crate::{
 ///         _domain: TimeDomain,
 ///         context: &mut KeyedContext<'_, String, ()>,
 ///         out: &mut dyn Out<(String, u64)>,
-///     ) -> Result<(), AggregateError> {
+///     ) -> Result<(), FunctionError> {
 ///         let count = context.get(&self.count).unwrap_or(0);
 ///         context.with_key(|key| out.emit((key, count)));
 ///         context.clear(&self.count);
@@ -96,7 +96,7 @@ pub trait KeyedProcessFunction<K: Key, T: Record>: Clone + Send + 'static {
         value: T::View<'_>,
         context: &mut KeyedContext<'_, K, Self::Side>,
         out: &mut dyn Out<Self::Out>,
-    ) -> Result<(), AggregateError>;
+    ) -> Result<(), FunctionError>;
 
     /// A timer of this key has fired.
     ///
@@ -109,7 +109,7 @@ pub trait KeyedProcessFunction<K: Key, T: Record>: Clone + Send + 'static {
         domain: TimeDomain,
         context: &mut KeyedContext<'_, K, Self::Side>,
         out: &mut dyn Out<Self::Out>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         let _ = (time, domain, context, out);
         Ok(())
     }
@@ -160,7 +160,7 @@ impl<T: Record, K: Key, F: KeyedProcessFunction<K, T>> KeyedProcess<T, K, F> {
             &mut F,
             &mut KeyedContext<'_, K, F::Side>,
             &mut dyn Out<F::Out>,
-        ) -> Result<(), AggregateError>,
+        ) -> Result<(), FunctionError>,
     ) {
         let Self { function, core, .. } = self;
         core.call(key, at, meta, |context| process(function, context, &mut Emit { next, meta }));

@@ -104,8 +104,8 @@ pub use evictor::{CountEvictor, DeltaEvictor, Evictable, Evictor, NoEvictor, Tim
 pub use filter::{Filter, FilterBy, TryFilter, TryFilterBy};
 pub use flat_map::{FlatMap, FlatMapTo, TryFlatMap, TryFlatMapTo};
 pub use folding::{
-    Aggregate, AggregateError, AggregateFunction, Aggregated, AggregatedView, ByRank, Combine,
-    Count, Counted, CountedView, Fold, FoldMerging, Folding, Max, Min, Number, OfNumber, Reduce,
+    Aggregate, AggregateFunction, Aggregated, AggregatedView, ByRank, Combine, Count, Counted,
+    CountedView, Fold, FoldMerging, Folding, FunctionError, Max, Min, Number, OfNumber, Reduce,
     Sum,
 };
 pub use frame_head::{FrameHead, FrameStart};

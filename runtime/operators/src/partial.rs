@@ -17,7 +17,7 @@ use wiesel_record::{Key, Out, Record};
 use wiesel_state::{Spot, StateDescriptor};
 
 use crate::{
-    AggregateError, Folding, KeyedOperator, KeyedStart, Link, Located, Pace, Progress, Snapshot,
+    Folding, FunctionError, KeyedOperator, KeyedStart, Link, Located, Pace, Progress, Snapshot,
     TaskContext, TimeWindow, VisitTable,
 };
 
@@ -67,7 +67,7 @@ where
     type Out = A::Out;
 
     #[inline]
-    fn first(&self, value: PartialView<'_, K, A::Acc>) -> Result<A::Acc, AggregateError> {
+    fn first(&self, value: PartialView<'_, K, A::Acc>) -> Result<A::Acc, FunctionError> {
         Ok(A::Acc::from_view(value.acc))
     }
 
@@ -76,7 +76,7 @@ where
         &self,
         acc: &mut A::Acc,
         value: PartialView<'_, K, A::Acc>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         self.folding.merge(acc, value.acc)
     }
 
@@ -92,7 +92,7 @@ where
         &self,
         acc: &mut A::Acc,
         other: <A::Acc as Record>::View<'_>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         self.folding.merge(acc, other)
     }
 

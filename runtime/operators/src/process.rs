@@ -6,7 +6,7 @@ use wiesel_core::{Meta, Nanos, TaskFailure, Timestamp};
 use wiesel_record::{Item, Out, Record};
 
 use crate::{
-    AggregateError, Chain, Control, Link, OperatorList, OperatorListState, OperatorStateRegistry,
+    Chain, Control, FunctionError, Link, OperatorList, OperatorListState, OperatorStateRegistry,
     OutputPort, Progress, SideOutput, Snapshot, SplitChange, Status, TaskContext, flat_map::Emit,
     operator_state::OperatorStates,
 };
@@ -17,7 +17,7 @@ use crate::{
 /// [`OperatorListState`], or by key into a [`KeyedProcessFunction`](crate::KeyedProcessFunction).
 ///
 /// ```
-/// use wiesel_operators::{AggregateError, ProcessContext, ProcessFunction};
+/// use wiesel_operators::{FunctionError, ProcessContext, ProcessFunction};
 /// use wiesel_record::Out;
 ///
 /// /// Words on, numbers aside.
@@ -32,7 +32,7 @@ use crate::{
 ///         word: &str,
 ///         context: &mut ProcessContext<'_, i64>,
 ///         out: &mut dyn Out<String>,
-///     ) -> Result<(), AggregateError> {
+///     ) -> Result<(), FunctionError> {
 ///         match word.parse() {
 ///             Ok(number) => context.side(number),
 ///             Err(_) => out.emit(word),
@@ -57,7 +57,7 @@ pub trait ProcessFunction<T: Record>: Clone + Send + 'static {
     /// # Errors
     ///
     /// If something that it needs is not there; the job fails.
-    fn open(&mut self) -> Result<(), AggregateError> {
+    fn open(&mut self) -> Result<(), FunctionError> {
         Ok(())
     }
 
@@ -71,7 +71,7 @@ pub trait ProcessFunction<T: Record>: Clone + Send + 'static {
         value: T::View<'_>,
         context: &mut ProcessContext<'_, Self::Side>,
         out: &mut dyn Out<Self::Out>,
-    ) -> Result<(), AggregateError>;
+    ) -> Result<(), FunctionError>;
 }
 
 /// What a process function may know of and do beside the record.

@@ -18,7 +18,7 @@ use wiesel_core::{Meta, Timestamp};
 use wiesel_record::{Key, Out, Record};
 
 use crate::{
-    AggregateError, AggregateFunction, Elements, Folding, KeyStates, KeyedState, SideOutput,
+    AggregateFunction, Elements, Folding, FunctionError, KeyStates, KeyedState, SideOutput,
     Stamped, StateRegistry, TaskContext, TimeWindow, keyed_state::Keep,
 };
 
@@ -29,7 +29,7 @@ use crate::{
 ///
 /// ```
 /// use wiesel_operators::{
-///     AggregateError, ProcessWindowFunction, ValueState, WindowContext, WindowElements,
+///     FunctionError, ProcessWindowFunction, ValueState, WindowContext, WindowElements,
 ///     WindowStates,
 /// };
 /// use wiesel_record::Out;
@@ -54,7 +54,7 @@ use crate::{
 ///         elements: WindowElements<'_, (String, u64)>,
 ///         context: &mut WindowContext<'_, ()>,
 ///         out: &mut dyn Out<(String, u64, bool)>,
-///     ) -> Result<(), AggregateError> {
+///     ) -> Result<(), FunctionError> {
 ///         let mut numbers = Vec::new();
 ///         elements.for_each(|(_, number)| numbers.push(number));
 ///         numbers.sort_unstable();
@@ -89,7 +89,7 @@ pub trait ProcessWindowFunction<K: Key, In: Record>: Clone + Send + 'static {
         elements: WindowElements<'_, In>,
         context: &mut WindowContext<'_, Self::Side>,
         out: &mut dyn Out<Self::Out>,
-    ) -> Result<(), AggregateError>;
+    ) -> Result<(), FunctionError>;
 
     /// A window is over. Its states go by themselves. Nobody calls this for windows that are over only at the end of time,
     /// and in batch mode for those that are never over.
@@ -101,7 +101,7 @@ pub trait ProcessWindowFunction<K: Key, In: Record>: Clone + Send + 'static {
         &mut self,
         key: K::View<'_>,
         context: &mut WindowContext<'_, Self::Side>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         let _ = (key, context);
         Ok(())
     }
@@ -288,7 +288,7 @@ impl<K: Key, In: Record> ProcessWindowFunction<K, In> for PassOn {
         elements: WindowElements<'_, In>,
         _: &mut WindowContext<'_, ()>,
         out: &mut dyn Out<In>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         elements.for_each(|value| out.emit(value));
         Ok(())
     }
@@ -302,13 +302,13 @@ impl<K: Key, T: Record, A: AggregateFunction<T>> Folding<K, T> for AggregateValu
     type Acc = A::Acc;
     type Out = A::Out;
 
-    fn first(&self, value: T::View<'_>) -> Result<A::Acc, AggregateError> {
+    fn first(&self, value: T::View<'_>) -> Result<A::Acc, FunctionError> {
         let mut acc = self.0.create_accumulator();
         self.0.add(&mut acc, value);
         Ok(acc)
     }
 
-    fn add(&self, acc: &mut A::Acc, value: T::View<'_>) -> Result<(), AggregateError> {
+    fn add(&self, acc: &mut A::Acc, value: T::View<'_>) -> Result<(), FunctionError> {
         self.0.add(acc, value);
         Ok(())
     }
@@ -319,7 +319,7 @@ impl<K: Key, T: Record, A: AggregateFunction<T>> Folding<K, T> for AggregateValu
         &self,
         acc: &mut A::Acc,
         other: <A::Acc as Record>::View<'_>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         self.0.merge(acc, other);
         Ok(())
     }
@@ -365,7 +365,7 @@ impl<K: Key, T: Record, A: Folding<K, T>> ProcessWindowFunction<K, T> for FoldEl
         elements: WindowElements<'_, T>,
         context: &mut WindowContext<'_, ()>,
         out: &mut dyn Out<A::Out>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         let mut acc: Option<A::Acc> = None;
         let folded = elements.try_for_each(|value, _| {
             let added = match &mut acc {

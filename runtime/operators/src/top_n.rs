@@ -11,7 +11,7 @@ use std::cmp::Ordering;
 use wiesel_core::Timestamp;
 use wiesel_record::{Key, Out, Record};
 
-use crate::{AggregateError, Folding, TimeWindow};
+use crate::{Folding, FunctionError, TimeWindow};
 
 /// One of the best records of a window.
 #[derive(Clone, Debug, PartialEq, Record)]
@@ -49,13 +49,13 @@ where
     type Acc = Vec<T>;
     type Out = Ranked<T>;
 
-    fn first(&self, value: T::View<'_>) -> Result<Vec<T>, AggregateError> {
+    fn first(&self, value: T::View<'_>) -> Result<Vec<T>, FunctionError> {
         let mut best = Vec::new(); // `n` may be far above what there is.
         self.add_to(&mut best, value);
         Ok(best)
     }
 
-    fn add(&self, best: &mut Vec<T>, value: T::View<'_>) -> Result<(), AggregateError> {
+    fn add(&self, best: &mut Vec<T>, value: T::View<'_>) -> Result<(), FunctionError> {
         self.add_to(best, value);
         Ok(())
     }
@@ -66,7 +66,7 @@ where
         &self,
         best: &mut Vec<T>,
         other: <Vec<T> as Record>::View<'_>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         other.iter().for_each(|value| self.add_to(best, value));
         Ok(())
     }

@@ -97,19 +97,20 @@ pub mod prelude {
         BadLines, Collection, Csv, DataGen, FileSink, JsonLines, Lines, StdoutSink, Utf8,
     };
     pub use wiesel_operators::{
-        AggregateError, AggregateFunction, Aggregated, AggregatedView, AggregatingState,
-        AsyncAnswer, AsyncFunction, AsyncOptions, AsyncRetry, BroadcastProcessFunction,
-        BroadcastState, BroadcastStates, CoProcessFunction, ContinuousEventTimeTrigger,
+        AggregateFunction, Aggregated, AggregatedView, AggregatingState, AsyncAnswer,
+        AsyncFunction, AsyncOptions, AsyncRetry, BroadcastProcessFunction, BroadcastState,
+        BroadcastStates, CoProcessFunction, ContinuousEventTimeTrigger,
         ContinuousProcessingTimeTrigger, CountEvictor, CountTrigger, Counted, CountedView,
-        Cumulative, DeltaEvictor, DeltaTrigger, Elements, EventTimeTrigger, Evictor, Global,
-        KeyedBroadcastContext, KeyedBroadcastProcessFunction, KeyedCoProcessFunction, KeyedContext,
-        KeyedProcessFunction, ListState, MapState, OperatorListState, OperatorStateRegistry,
-        ProcessContext, ProcessFunction, ProcessJoinContext, ProcessJoinFunction,
-        ProcessWindowFunction, ProcessingTimeTrigger, PurgingTrigger, Ranked, RankedView,
-        ReducingState, Session, Sliding, StateRegistry, StateTtl, TimeDomain, TimeEvictor,
-        TimeWindow, Trigger, TriggerContext, TriggerResult, TtlUpdate, TtlVisibility, Tumbling,
-        ValueState, WatermarkStrategy, WindowContext, WindowElements, WindowStates, after, before,
-        bounded_out_of_orderness, by_count, monotonous_timestamps, no_watermarks, punctuated,
+        Cumulative, DeltaEvictor, DeltaTrigger, Elements, EventTimeTrigger, Evictor, FunctionError,
+        Global, KeyedBroadcastContext, KeyedBroadcastProcessFunction, KeyedCoProcessFunction,
+        KeyedContext, KeyedProcessFunction, ListState, MapState, OperatorListState,
+        OperatorStateRegistry, ProcessContext, ProcessFunction, ProcessJoinContext,
+        ProcessJoinFunction, ProcessWindowFunction, ProcessingTimeTrigger, PurgingTrigger, Ranked,
+        RankedView, ReducingState, Session, Sliding, StateRegistry, StateTtl, TimeDomain,
+        TimeEvictor, TimeWindow, Trigger, TriggerContext, TriggerResult, TtlUpdate, TtlVisibility,
+        Tumbling, ValueState, WatermarkStrategy, WindowContext, WindowElements, WindowStates,
+        after, before, bounded_out_of_orderness, by_count, monotonous_timestamps, no_watermarks,
+        punctuated,
     };
 }
 

@@ -22,7 +22,7 @@ use wiesel_connectors::CollectedRecords;
 use wiesel_core::{Nanos, RuntimeExecutionMode, TaskFailure, Timestamp, config::Configuration};
 use wiesel_datastream::{DataStream, Environment, FrameStream, HandFeed};
 use wiesel_graph::GraphDefaults;
-use wiesel_operators::{AggregateError, Chain, ProcessContext, ProcessFunction, Start, Status};
+use wiesel_operators::{Chain, FunctionError, ProcessContext, ProcessFunction, Start, Status};
 use wiesel_record::{Out, Record};
 use wiesel_shard::{ManualClock, Shard};
 use wiesel_taskmanager::{StateByVertex, SteppedTasks};
@@ -160,7 +160,7 @@ impl<O: Record> ProcessFunction<O> for WithTime {
         value: O::View<'_>,
         context: &mut ProcessContext<'_, ()>,
         out: &mut dyn Out<Self::Out>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         out.emit((value, context.timestamp()));
         Ok(())
     }
@@ -284,7 +284,7 @@ impl<T: Record, O: Record> Harness<T, O> {
     ///         _value: u64,
     ///         context: &mut KeyedContext<'_, u64, ()>,
     ///         _out: &mut dyn Out<String>,
-    ///     ) -> Result<(), AggregateError> {
+    ///     ) -> Result<(), FunctionError> {
     ///         let due = context.processing_time() + seconds(1);
     ///         context.register_processing_timer(due);
     ///         Ok(())
@@ -296,7 +296,7 @@ impl<T: Record, O: Record> Harness<T, O> {
     ///         _domain: TimeDomain,
     ///         _context: &mut KeyedContext<'_, u64, ()>,
     ///         out: &mut dyn Out<String>,
-    ///     ) -> Result<(), AggregateError> {
+    ///     ) -> Result<(), FunctionError> {
     ///         out.emit(&format!("ping at {}", time.as_millis()));
     ///         Ok(())
     ///     }

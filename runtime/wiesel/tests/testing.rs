@@ -40,7 +40,7 @@ impl KeyedProcessFunction<u64, (u64, String)> for Collect {
         (_, word): (u64, &str),
         context: &mut KeyedContext<'_, u64, String>,
         _out: &mut dyn Out<(u64, String)>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         if word == "fail" {
             return Err("told to".into());
         }
@@ -65,7 +65,7 @@ impl KeyedProcessFunction<u64, (u64, String)> for Collect {
         _domain: TimeDomain,
         context: &mut KeyedContext<'_, u64, String>,
         out: &mut dyn Out<(u64, String)>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         let words = context.list(&self.words).to_vec().join(" ");
         context.clear(&self.words);
         context.clear(&self.last);
@@ -179,7 +179,7 @@ fn a_snapshot_of_another_pipeline_is_refused() {
             (key, word): (u64, &str),
             context: &mut KeyedContext<'_, u64, ()>,
             out: &mut dyn Out<(u64, String)>,
-        ) -> Result<(), AggregateError> {
+        ) -> Result<(), FunctionError> {
             context.set(&self.0, key);
             out.emit((key, word));
             Ok(())
@@ -219,7 +219,7 @@ fn a_pipeline_that_cannot_be_run_panics() {
             _value: u64,
             _context: &mut KeyedContext<'_, u64, ()>,
             _out: &mut dyn Out<u64>,
-        ) -> Result<(), AggregateError> {
+        ) -> Result<(), FunctionError> {
             Ok(())
         }
     }
@@ -366,7 +366,7 @@ impl<A: Record + Clone, K: Key> KeyedProcessFunction<K, (u64, u64)> for Pay<A> {
         (_, amount): (u64, u64),
         context: &mut KeyedContext<'_, K, ()>,
         out: &mut dyn Out<String>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         let (account, told) = (self.paid)(context.get(&self.account), amount);
         context.set(&self.account, account.view());
         out.emit(&told);
@@ -435,7 +435,7 @@ impl<N: Record + Clone + TryFrom<u64> + Into<u64>> ProcessWindowFunction<u64, u6
         _: WindowElements<'_, u64>,
         context: &mut WindowContext<'_, ()>,
         out: &mut dyn Out<String>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         let mut states = context.window_state();
         let count = states.get(&self.count).map_or(0, Into::into) + 1;
         let next = || N::try_from(count).map_err(|_| "too many");

@@ -10,7 +10,7 @@ use std::time::Duration;
 use wiesel_connectors::DataGen;
 use wiesel_datastream::{Environment, FrameStream};
 use wiesel_operators::{
-    AggregateError, BroadcastProcessFunction, BroadcastState, BroadcastStates, ProcessContext,
+    BroadcastProcessFunction, BroadcastState, BroadcastStates, FunctionError, ProcessContext,
 };
 use wiesel_record::Out;
 
@@ -45,7 +45,7 @@ impl BroadcastProcessFunction<Line, u64> for SeesAll {
         states: &BroadcastStates,
         _context: &mut ProcessContext<'_, ()>,
         out: &mut dyn Out<(u64, u64)>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         let rules = states.map(&RULES);
         if rules.len() as u64 != RULES_COUNT {
             return Err(format!("{number} sees {} rules", rules.len()).into());
@@ -64,7 +64,7 @@ impl BroadcastProcessFunction<Line, u64> for SeesAll {
         states: &mut BroadcastStates,
         _context: &mut ProcessContext<'_, ()>,
         _out: &mut dyn Out<(u64, u64)>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         states.put(&RULES, rule, rule + 1);
         Ok(())
     }

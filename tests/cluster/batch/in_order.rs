@@ -10,7 +10,7 @@ use std::{collections::BTreeSet, time::Duration};
 use wiesel_connectors::DataGen;
 use wiesel_core::Timestamp;
 use wiesel_operators::{
-    AggregateError, BroadcastState, BroadcastStates, KeyedBroadcastContext,
+    BroadcastState, BroadcastStates, FunctionError, KeyedBroadcastContext,
     KeyedBroadcastProcessFunction, KeyedCoProcessFunction, KeyedContext, KeyedProcessFunction,
     MapState, StateRegistry, TimeDomain, ValueState,
 };
@@ -47,7 +47,7 @@ impl InOrder {
         &mut self,
         (key, _, text): (u64, i64, &str),
         context: &mut KeyedContext<'_, u64, ()>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         let time = context.timestamp().ok_or("no time")?;
         let count = context.get(&self.count).unwrap_or(0);
         if self.key != Some(key) {
@@ -75,7 +75,7 @@ impl InOrder {
         domain: TimeDomain,
         context: &mut KeyedContext<'_, u64, ()>,
         out: &mut dyn Out<(u64, u64, u64)>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         let key = context.with_key(|key| key);
         let is_late = self.fired.last().is_some_and(|(last, at)| match (last, domain) {
             (TimeDomain::ProcessingTime, TimeDomain::EventTime) => true,
@@ -112,7 +112,7 @@ impl KeyedProcessFunction<u64, Event> for InOrder {
         event: (u64, i64, &str),
         context: &mut KeyedContext<'_, u64, ()>,
         _out: &mut dyn Out<(u64, u64, u64)>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         self.take(event, context)
     }
 
@@ -122,7 +122,7 @@ impl KeyedProcessFunction<u64, Event> for InOrder {
         domain: TimeDomain,
         context: &mut KeyedContext<'_, u64, ()>,
         out: &mut dyn Out<(u64, u64, u64)>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         self.fire(time, domain, context, out)
     }
 }
@@ -141,7 +141,7 @@ impl KeyedCoProcessFunction<u64, Event, Event> for InOrder {
         event: (u64, i64, &str),
         context: &mut KeyedContext<'_, u64, ()>,
         _out: &mut dyn Out<(u64, u64, u64)>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         self.take(event, context)
     }
 
@@ -150,7 +150,7 @@ impl KeyedCoProcessFunction<u64, Event, Event> for InOrder {
         event: (u64, i64, &str),
         context: &mut KeyedContext<'_, u64, ()>,
         _out: &mut dyn Out<(u64, u64, u64)>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         self.take(event, context)
     }
 
@@ -160,7 +160,7 @@ impl KeyedCoProcessFunction<u64, Event, Event> for InOrder {
         domain: TimeDomain,
         context: &mut KeyedContext<'_, u64, ()>,
         out: &mut dyn Out<(u64, u64, u64)>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         self.fire(time, domain, context, out)
     }
 }
@@ -184,7 +184,7 @@ impl KeyedBroadcastProcessFunction<u64, Event, u64> for InOrder {
         states: &BroadcastStates,
         context: &mut KeyedContext<'_, u64, ()>,
         _out: &mut dyn Out<(u64, u64, u64)>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         if states.map(&RULES).len() as u64 != RULES_COUNT {
             return Err("a record of a key comes before all rules are there".into());
         }
@@ -197,7 +197,7 @@ impl KeyedBroadcastProcessFunction<u64, Event, u64> for InOrder {
         states: &mut BroadcastStates,
         context: &mut KeyedBroadcastContext<'_, u64, ()>,
         _out: &mut dyn Out<(u64, u64, u64)>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         let mut keys = 0;
         context.apply_to_keyed_state(&self.count, |_, _| keys += 1);
         if keys > 0 {
@@ -214,7 +214,7 @@ impl KeyedBroadcastProcessFunction<u64, Event, u64> for InOrder {
         _states: &BroadcastStates,
         context: &mut KeyedContext<'_, u64, ()>,
         out: &mut dyn Out<(u64, u64, u64)>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         self.fire(time, domain, context, out)
     }
 }

@@ -226,7 +226,7 @@ impl KeyedProcessFunction<u64, Lot> for Winners {
         lot: LotView<'_>,
         context: &mut KeyedContext<'_, u64, ()>,
         out: &mut dyn Out<Change<Won>>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         match lot {
             LotView::Auction(auction) => {
                 let open = (auction.date_time, auction.expires);
@@ -254,7 +254,7 @@ impl KeyedProcessFunction<u64, Lot> for Winners {
         _domain: TimeDomain,
         context: &mut KeyedContext<'_, u64, ()>,
         out: &mut dyn Out<Change<Won>>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         match context.get(&self.open) {
             Some((_, to)) if time(to) > now => {} // The timer of a bid that came early.
             Some(_) => {
@@ -357,7 +357,7 @@ impl KeyedProcessFunction<u64, (u64, u64, u64)> for Averages {
         (category, auction, price): (u64, u64, u64),
         context: &mut KeyedContext<'_, u64, ()>,
         out: &mut dyn Out<Change<CategoryAverage>>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         let (sum, count) = context.get(&self.sum).unwrap_or_default();
         let (sum, count) = (sum + price, count + 1);
         context.set(&self.sum, (sum, count));
@@ -425,7 +425,7 @@ impl KeyedProcessFunction<u64, (u64, u64, u64, u64)> for LastTen {
         (seller, expires, auction, price): (u64, u64, u64, u64),
         context: &mut KeyedContext<'_, u64, ()>,
         out: &mut dyn Out<Self::Out>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         let mut last = context.get(&self.last).unwrap_or_default();
         let old = (!last.is_empty()).then(|| (seller, average(&last)));
         let at = last.partition_point(|kept| *kept < (expires, auction, price));

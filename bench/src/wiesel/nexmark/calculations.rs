@@ -54,7 +54,7 @@ impl ProcessFunction<Event> for SideInput {
     type Out = Enriched;
     type Side = ();
 
-    fn open(&mut self) -> Result<(), AggregateError> {
+    fn open(&mut self) -> Result<(), FunctionError> {
         self.values = (0..SIDE_ROWS).map(side_value).collect();
         Ok(())
     }
@@ -65,7 +65,7 @@ impl ProcessFunction<Event> for SideInput {
         event: EventView<'_>,
         _: &mut ProcessContext<'_, ()>,
         out: &mut dyn Out<Enriched>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         let EventView::Bid(BidView { auction, bidder, price, date_time, .. }) = event else {
             return Ok(());
         };

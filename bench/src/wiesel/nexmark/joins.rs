@@ -106,7 +106,7 @@ impl KeyedProcessFunction<u64, Side> for Sellers {
         side: SideView<'_>,
         context: &mut KeyedContext<'_, u64, ()>,
         out: &mut dyn Out<Sold>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         match side {
             SideView::Person { id: seller, name, city, state, .. } => {
                 context.set(&self.person, (name, city, state));

@@ -63,7 +63,7 @@ impl KeyedProcessFunction<u64, u64> for TenSeconds {
         bidder: u64,
         context: &mut KeyedContext<'_, u64, ()>,
         out: &mut dyn Out<Self::Out>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         let now = context.processing_time();
         let (count, end) = match context.get(&self.open) {
             Some((count, end)) if now < end => (count + 1, end),
@@ -87,7 +87,7 @@ impl KeyedProcessFunction<u64, u64> for TenSeconds {
         domain: TimeDomain,
         context: &mut KeyedContext<'_, u64, ()>,
         out: &mut dyn Out<Self::Out>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         let Some((count, end)) = context.get(&self.open) else { return Ok(()) };
         if domain == TimeDomain::ProcessingTime && time < end {
             return Ok(()); // A record came before the timer of its window did.

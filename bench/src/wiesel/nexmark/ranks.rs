@@ -62,7 +62,7 @@ impl KeyedProcessFunction<(u64, u64), Bid> for Latest {
         bid: BidView<'_>,
         context: &mut KeyedContext<'_, (u64, u64), ()>,
         out: &mut dyn Out<Change<Bid>>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         let kept = context.get(&self.kept);
         if kept.as_ref().is_some_and(|kept| kept.date_time > bid.date_time) {
             return Ok(());
@@ -137,7 +137,7 @@ impl KeyedProcessFunction<u64, Bid> for Highest {
         bid: BidView<'_>,
         context: &mut KeyedContext<'_, u64, ()>,
         out: &mut dyn Out<Change<PlacedBid>>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         if context.get(&self.least).is_some_and(|least| bid.price < least) {
             return Ok(());
         }

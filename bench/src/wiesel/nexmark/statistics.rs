@@ -165,7 +165,7 @@ impl KeyedProcessFunction<(String, u64, u64), Sighting> for First {
         bid: SightingView<'_>,
         context: &mut KeyedContext<'_, (String, u64, u64), ()>,
         out: &mut dyn Out<Seen>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         let SightingView { channel, day, rank, .. } = bid;
         let (seen, of_bid) = (context.get(&self.seen).unwrap_or(0), 1 | 2 << rank);
         let new = of_bid & !seen;
@@ -199,7 +199,7 @@ impl KeyedProcessFunction<(String, u64), Seen> for CountUp {
         seen: SeenView<'_>,
         context: &mut KeyedContext<'_, (String, u64), ()>,
         out: &mut dyn Out<Change<Report>>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         let SeenView { channel, day, counts: more } = seen;
         let before = context.get(&self.counts);
         let mut counts = before.unwrap_or_default();
@@ -287,7 +287,7 @@ impl KeyedProcessFunction<(u64, u64), (u64, u64, u64)> for PriceStatistics {
         (auction, day, price): (u64, u64, u64),
         context: &mut KeyedContext<'_, (u64, u64), ()>,
         out: &mut dyn Out<Change<Statistics>>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         let old = context.get(&self.of_day);
         let mut new = old.unwrap_or(Statistics {
             auction,

@@ -66,7 +66,7 @@ impl Folding<(), Counted<u64>> for Most {
     /// Auction, count, end of the window.
     type Out = (u64, u64, u64);
 
-    fn first(&self, counted: CountedView<'_, u64>) -> Result<Self::Acc, AggregateError> {
+    fn first(&self, counted: CountedView<'_, u64>) -> Result<Self::Acc, FunctionError> {
         Ok((counted.count, vec![counted.key]))
     }
 
@@ -74,7 +74,7 @@ impl Folding<(), Counted<u64>> for Most {
         &self,
         (most, auctions): &mut Self::Acc,
         counted: CountedView<'_, u64>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         if counted.count > *most {
             *most = counted.count;
             auctions.clear();
@@ -91,7 +91,7 @@ impl Folding<(), Counted<u64>> for Most {
         &self,
         (most, auctions): &mut Self::Acc,
         (other, others): <Self::Acc as Record>::View<'_>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         if other > *most {
             *most = other;
             auctions.clear();

@@ -4,7 +4,7 @@ use std::{cmp::Ordering, marker::PhantomData};
 
 use wiesel_record::{Key, Out, Record};
 
-use super::{AggregateError, Aggregated, AggregatedView, Folding};
+use super::{Aggregated, AggregatedView, Folding, FunctionError};
 use crate::TimeWindow;
 
 /// A number that can be summed and compared; integers overflow with an error, never silently.
@@ -116,7 +116,7 @@ fn combine_into<N: Number>(
     combine: &impl Combine<N>,
     acc: &mut N,
     number: N,
-) -> Result<(), AggregateError> {
+) -> Result<(), FunctionError> {
     match combine.combine(*acc, number) {
         Some(combined) => {
             *acc = combined;
@@ -141,12 +141,12 @@ where
     type Out = Aggregated<K, N>;
 
     #[inline]
-    fn first(&self, value: T::View<'_>) -> Result<N, AggregateError> {
+    fn first(&self, value: T::View<'_>) -> Result<N, FunctionError> {
         Ok((self.number_of)(value))
     }
 
     #[inline]
-    fn add(&self, acc: &mut N, value: T::View<'_>) -> Result<(), AggregateError> {
+    fn add(&self, acc: &mut N, value: T::View<'_>) -> Result<(), FunctionError> {
         combine_into(&self.combine, acc, (self.number_of)(value))
     }
 
@@ -154,7 +154,7 @@ where
     const CAN_MERGE: bool = true;
 
     #[inline]
-    fn merge(&self, acc: &mut N, other: N) -> Result<(), AggregateError> {
+    fn merge(&self, acc: &mut N, other: N) -> Result<(), FunctionError> {
         combine_into(&self.combine, acc, other)
     }
 
@@ -209,12 +209,12 @@ where
     type Out = T;
 
     #[inline]
-    fn first(&self, value: T::View<'_>) -> Result<T, AggregateError> {
+    fn first(&self, value: T::View<'_>) -> Result<T, FunctionError> {
         Ok(T::from_view(value))
     }
 
     #[inline]
-    fn add(&self, acc: &mut T, value: T::View<'_>) -> Result<(), AggregateError> {
+    fn add(&self, acc: &mut T, value: T::View<'_>) -> Result<(), FunctionError> {
         let order = (self.rank_of)(T::shrink(value)).partial_cmp(&(self.rank_of)(acc.view()));
         if order == Some(self.replaces) {
             *acc = T::from_view(value);
@@ -224,7 +224,7 @@ where
 
     const CAN_MERGE: bool = true;
 
-    fn merge(&self, acc: &mut T, other: T::View<'_>) -> Result<(), AggregateError> {
+    fn merge(&self, acc: &mut T, other: T::View<'_>) -> Result<(), FunctionError> {
         Folding::<K, T>::add(self, acc, other)
     }
 

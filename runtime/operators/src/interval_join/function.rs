@@ -5,7 +5,7 @@ use std::{marker::PhantomData, time::Duration};
 use wiesel_core::{Meta, Timestamp};
 use wiesel_record::{Out, Record};
 
-use crate::{AggregateError, JoinFunction, SideOutput};
+use crate::{FunctionError, JoinFunction, SideOutput};
 
 /// How far the times of a pair may be apart: right minus left.
 ///
@@ -97,7 +97,7 @@ impl<S: Record> ProcessJoinContext<'_, S> {
 /// A function over the pairs of an interval join.
 ///
 /// ```
-/// use wiesel_operators::{AggregateError, ProcessJoinContext, ProcessJoinFunction};
+/// use wiesel_operators::{FunctionError, ProcessJoinContext, ProcessJoinFunction};
 /// use wiesel_record::Out;
 ///
 /// /// How long an order (left) has waited for its payment (right).
@@ -114,7 +114,7 @@ impl<S: Record> ProcessJoinContext<'_, S> {
 ///         _payment: &str,
 ///         context: &mut ProcessJoinContext<'_, ()>,
 ///         out: &mut dyn Out<(u64, i64)>,
-///     ) -> Result<(), AggregateError> {
+///     ) -> Result<(), FunctionError> {
 ///         let (from, to) = (context.left_timestamp(), context.right_timestamp());
 ///         out.emit((order, to.as_millis() - from.as_millis()));
 ///         Ok(())
@@ -138,7 +138,7 @@ pub trait ProcessJoinFunction<L: Record, R: Record>: Clone + Send + 'static {
         right: R::View<'_>,
         context: &mut ProcessJoinContext<'_, Self::Side>,
         out: &mut dyn Out<Self::Out>,
-    ) -> Result<(), AggregateError>;
+    ) -> Result<(), FunctionError>;
 }
 
 /// A function over pairs that neither fails nor looks at their times.
@@ -173,7 +173,7 @@ impl<L: Record, R: Record, O: Record, F: JoinFunction<L, R, O>> ProcessJoinFunct
         right: R::View<'_>,
         _context: &mut ProcessJoinContext<'_, ()>,
         out: &mut dyn Out<O>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         (self.function)(left, right, out);
         Ok(())
     }

@@ -44,7 +44,7 @@ const EXPIRED_MAX: usize = 1_024;
 /// A list per key, by name.
 ///
 /// ```
-/// use wiesel_operators::{AggregateError, KeyedContext, KeyedProcessFunction, ListState, StateRegistry};
+/// use wiesel_operators::{FunctionError, KeyedContext, KeyedProcessFunction, ListState, StateRegistry};
 /// use wiesel_record::Out;
 ///
 /// /// Holds three words of a key back, and emits them together.
@@ -66,7 +66,7 @@ const EXPIRED_MAX: usize = 1_024;
 ///         (_, word): (u64, &str),
 ///         context: &mut KeyedContext<'_, u64, ()>,
 ///         out: &mut dyn Out<String>,
-///     ) -> Result<(), AggregateError> {
+///     ) -> Result<(), FunctionError> {
 ///         context.add(&self.words, word);
 ///         if context.list(&self.words).len() == 3 {
 ///             context.list(&self.words).for_each(|word| out.emit(word));

@@ -20,7 +20,7 @@ use crate::{keyed_state::schema_of, state_cell::decode};
 ///
 /// ```
 /// use wiesel_operators::{
-///     AggregateError, OperatorListState, OperatorStateRegistry, ProcessContext, ProcessFunction,
+///     FunctionError, OperatorListState, OperatorStateRegistry, ProcessContext, ProcessFunction,
 /// };
 /// use wiesel_record::Out;
 ///
@@ -43,7 +43,7 @@ use crate::{keyed_state::schema_of, state_cell::decode};
 ///         word: &str,
 ///         context: &mut ProcessContext<'_, ()>,
 ///         out: &mut dyn Out<String>,
-///     ) -> Result<(), AggregateError> {
+///     ) -> Result<(), FunctionError> {
 ///         context.add(&HELD, word);
 ///         if context.list(&HELD).len() == 3 {
 ///             context.list(&HELD).iter().for_each(|word| out.emit(word));

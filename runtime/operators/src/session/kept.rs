@@ -9,7 +9,7 @@ use std::ops::Range;
 use wiesel_core::{Blame, TaskFailure, Timestamp};
 use wiesel_record::{Key, Record};
 
-use crate::{AggregateError, Folding, TimeWindow, state_cell::decode};
+use crate::{Folding, FunctionError, TimeWindow, state_cell::decode};
 
 /// The accumulator of a session: a value, or where its bytes are among those that were loaded. Most are never looked at.
 pub(super) enum Held<Acc> {
@@ -86,6 +86,6 @@ pub(super) fn take<K: Key, T: Record, A: Folding<K, T>>(
     Ok(Some(first))
 }
 
-fn failed(error: AggregateError) -> TaskFailure {
+fn failed(error: FunctionError) -> TaskFailure {
     TaskFailure::new(Blame::Job, "aggregate a record", error)
 }

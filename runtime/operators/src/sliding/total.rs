@@ -19,7 +19,7 @@ use wiesel_core::{Blame, TaskFailure};
 use wiesel_record::{Key, Record};
 use wiesel_state::{Row, RowMut, Table};
 
-use crate::{AggregateError, Folding, StateCell, TaskContext, keyed_table};
+use crate::{Folding, FunctionError, StateCell, TaskContext, keyed_table};
 
 /// Names of the cells, which only errors show.
 const SUM: &str = "sum";
@@ -132,13 +132,13 @@ impl<A: Folding<K, T>, K: Key, T: Record> Total<A, K, T> {
 fn change<Acc: Record>(
     cell: &mut StateCell<Acc>,
     row: &mut RowMut<'_>,
-    change: impl FnOnce(&mut Acc) -> Result<(), AggregateError>,
+    change: impl FnOnce(&mut Acc) -> Result<(), FunctionError>,
 ) -> Result<(), TaskFailure> {
     let Some(mut sum) = cell.load(&row.row()) else { return Ok(()) };
     change(&mut sum).map_err(failed)?;
     cell.store(row, sum.view())
 }
 
-fn failed(error: AggregateError) -> TaskFailure {
+fn failed(error: FunctionError) -> TaskFailure {
     TaskFailure::new(Blame::Job, "aggregate a record", error)
 }

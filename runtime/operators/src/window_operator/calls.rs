@@ -14,7 +14,7 @@ use wiesel_record::{Key, Out, Record};
 
 use super::place::{OfWindow, Place};
 use crate::{
-    AggregateError, OutputPort, Pace, ProcessWindowFunction, SideOutput, Snapshot, StateRegistry,
+    FunctionError, OutputPort, Pace, ProcessWindowFunction, SideOutput, Snapshot, StateRegistry,
     Status, TaskContext, VisitTable, WindowContext, WindowElements, WindowStates,
     keyed_state::{At, Keep},
 };
@@ -86,7 +86,7 @@ impl<K: Key, In: Record, P: ProcessWindowFunction<K, In>> Calls<K, In, P> {
             &mut P,
             K::View<'_>,
             &mut WindowContext<'_, P::Side>,
-        ) -> Result<(), AggregateError>,
+        ) -> Result<(), FunctionError>,
     ) -> Result<(), TaskFailure> {
         let mut context = WindowContext {
             key: (place.key, place.hash),

@@ -14,7 +14,7 @@ use super::{
     place::{OfWindow, Place, check_rows},
 };
 use crate::{
-    AggregateError, Folding, OutputPort, Pace, ProcessWindowFunction, Snapshot, StateCell, Status,
+    Folding, FunctionError, OutputPort, Pace, ProcessWindowFunction, Snapshot, StateCell, Status,
     TablePart, TaskContext, TimeWindow, VisitTable, WindowElements, descriptors, keyed_table,
     process_window::Held, rolling::fold_into,
 };
@@ -324,6 +324,6 @@ where
     forward_to_calls!();
 }
 
-fn failed(error: AggregateError) -> TaskFailure {
+fn failed(error: FunctionError) -> TaskFailure {
     TaskFailure::new(Blame::Job, "aggregate a record", error)
 }

@@ -9,8 +9,8 @@ use std::{
 
 use wiesel_core::{Meta, Timestamp, metrics::TaskMetrics, millis};
 use wiesel_operators::{
-    AggregateError, AsyncAnswer, AsyncClosure, AsyncFunction, AsyncOptions, AsyncRetry,
-    AsyncWaitTo, Chain, Control, End, Link, Nothing, Progress, Snapshot, Status, TaskContext,
+    AsyncAnswer, AsyncClosure, AsyncFunction, AsyncOptions, AsyncRetry, AsyncWaitTo, Chain,
+    Control, End, FunctionError, Link, Nothing, Progress, Snapshot, Status, TaskContext,
 };
 use wiesel_record::Owned;
 use wiesel_shard::{ManualClock, Shard, at_once};
@@ -64,7 +64,7 @@ impl Ask {
 struct Waiting(Arc<Mutex<Question>>);
 
 impl Future for Waiting {
-    type Output = Result<Vec<i64>, AggregateError>;
+    type Output = Result<Vec<i64>, FunctionError>;
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let mut question = self.0.lock().unwrap();
         match question.answer.clone() {
@@ -93,7 +93,7 @@ impl AsyncFunction<Word> for Ask {
         Box::pin(Waiting(question))
     }
 
-    fn timeout(&self, (_, number): (&str, i64)) -> Result<Vec<i64>, AggregateError> {
+    fn timeout(&self, (_, number): (&str, i64)) -> Result<Vec<i64>, FunctionError> {
         Ok(vec![-number])
     }
 }

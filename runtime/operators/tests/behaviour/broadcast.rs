@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use wiesel_core::{Timestamp, millis};
 use wiesel_operators::{
-    AggregateError, BroadcastProcessFunction, BroadcastStart, BroadcastState, BroadcastStates,
-    Head, KeyedBroadcastContext, KeyedBroadcastProcessFunction, KeyedBroadcastStart, KeyedContext,
+    BroadcastProcessFunction, BroadcastStart, BroadcastState, BroadcastStates, FunctionError, Head,
+    KeyedBroadcastContext, KeyedBroadcastProcessFunction, KeyedBroadcastStart, KeyedContext,
     Nothing, OperatorStateRegistry, ProcessContext, Snapshot, StateRegistry, TaskContext,
     TimeDomain, ValueState, side_output,
 };
@@ -74,7 +74,7 @@ impl KeyedBroadcastProcessFunction<String, Word, Word> for Ledger {
         states: &BroadcastStates,
         context: &mut KeyedContext<'_, String, i64>,
         out: &mut dyn Out<String>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         let factor = states.map(&FACTORS).get(key).unwrap_or(1);
         let sum = context.get(&self.0).unwrap_or(0) + number * factor;
         context.set(&self.0, sum);
@@ -99,7 +99,7 @@ impl KeyedBroadcastProcessFunction<String, Word, Word> for Ledger {
         states: &mut BroadcastStates,
         context: &mut KeyedBroadcastContext<'_, String, i64>,
         _out: &mut dyn Out<String>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         if number == 13 {
             return Err("thirteen".into());
         }
@@ -121,7 +121,7 @@ impl KeyedBroadcastProcessFunction<String, Word, Word> for Ledger {
         states: &BroadcastStates,
         context: &mut KeyedContext<'_, String, i64>,
         out: &mut dyn Out<String>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         assert_eq!(domain, TimeDomain::EventTime);
         let sum = context.get(&self.0).unwrap_or(0);
         context.with_key(|key| out.emit(&format!("{key}={sum}!{}", digest(states))));
@@ -263,7 +263,7 @@ impl BroadcastProcessFunction<Word, Word> for Scale {
         states: &BroadcastStates,
         context: &mut ProcessContext<'_, String>,
         out: &mut dyn Out<String>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         match number * states.map(&FACTORS).get(key).unwrap_or(1) {
             0 => context.side(&format!("{key}/w{}", show_time(context.watermark()))),
             product => out.emit(&format!("{product}{}", digest(states))),
@@ -277,7 +277,7 @@ impl BroadcastProcessFunction<Word, Word> for Scale {
         states: &mut BroadcastStates,
         _context: &mut ProcessContext<'_, String>,
         _out: &mut dyn Out<String>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         write(states, key, number);
         Ok(())
     }

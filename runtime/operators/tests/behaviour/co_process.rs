@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use wiesel_core::{Timestamp, millis};
 use wiesel_operators::{
-    AggregateError, CoFlatMap, CoMap, CoProcessFunction, CoStart, Head, KeyedCoHeadStart,
+    CoFlatMap, CoMap, CoProcessFunction, CoStart, FunctionError, Head, KeyedCoHeadStart,
     KeyedCoProcessFunction, KeyedCoProcessStart, KeyedContext, Nothing, ProcessContext,
     StateRegistry, TaskContext, TimeDomain, ValueState, side_output,
 };
@@ -35,7 +35,7 @@ impl KeyedCoProcessFunction<String, Word, Word> for Ledger {
         (_, number): (&str, i64),
         context: &mut KeyedContext<'_, String, i64>,
         _out: &mut dyn Out<String>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         let sum = context.get(&self.0).unwrap_or(0) + number;
         context.set(&self.0, sum);
         if let Some(time) = context.timestamp().map(|time| time + millis(5))
@@ -55,7 +55,7 @@ impl KeyedCoProcessFunction<String, Word, Word> for Ledger {
         (key, number): (&str, i64),
         context: &mut KeyedContext<'_, String, i64>,
         out: &mut dyn Out<String>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         if number == 13 {
             return Err("thirteen".into());
         }
@@ -73,7 +73,7 @@ impl KeyedCoProcessFunction<String, Word, Word> for Ledger {
         _domain: TimeDomain,
         context: &mut KeyedContext<'_, String, i64>,
         out: &mut dyn Out<String>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         let sum = context.get(&self.0).unwrap_or(0);
         context.with_key(|key| out.emit(&format!("{key}={sum}!")));
         Ok(())
@@ -187,7 +187,7 @@ impl CoProcessFunction<Word, Word> for Scale {
     type Out = i64;
     type Side = String;
 
-    fn open(&mut self) -> Result<(), AggregateError> {
+    fn open(&mut self) -> Result<(), FunctionError> {
         self.0 += 1;
         Ok(())
     }
@@ -197,7 +197,7 @@ impl CoProcessFunction<Word, Word> for Scale {
         (key, number): (&str, i64),
         context: &mut ProcessContext<'_, String>,
         out: &mut dyn Out<i64>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         match number.checked_mul(self.0).ok_or("too large")? {
             0 => context.side(&format!("{key}/w{}", show_time(context.watermark()))),
             product => out.emit(product),
@@ -210,7 +210,7 @@ impl CoProcessFunction<Word, Word> for Scale {
         (_, number): (&str, i64),
         _context: &mut ProcessContext<'_, String>,
         _out: &mut dyn Out<i64>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         self.0 = number;
         Ok(())
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use wiesel_core::{Meta, Timestamp};
 use wiesel_operators::{
-    AggregateError, Head, IntervalJoinStart, IntervalOptions, KeyedCoHeadStart, Nothing,
+    FunctionError, Head, IntervalJoinStart, IntervalOptions, KeyedCoHeadStart, Nothing,
     ProcessJoinContext, ProcessJoinFunction, Snapshot, TaskContext, TimeBound, after, before,
     side_output,
 };
@@ -30,7 +30,7 @@ impl ProcessJoinFunction<Word, Word> for Tell {
         right: (&str, i64),
         context: &mut ProcessJoinContext<'_, i64>,
         out: &mut dyn Out<String>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         assert_eq!(left.0, right.0);
         assert_eq!(context.timestamp(), context.left_timestamp().max(context.right_timestamp()));
         if left.1 == right.1 {

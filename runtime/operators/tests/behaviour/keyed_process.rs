@@ -2,7 +2,7 @@
 
 use wiesel_core::{Meta, Timestamp};
 use wiesel_operators::{
-    AggregateError, Head, KeyedContext, KeyedHeadStart, KeyedProcessFunction, KeyedProcessStart,
+    FunctionError, Head, KeyedContext, KeyedHeadStart, KeyedProcessFunction, KeyedProcessStart,
     Nothing, Progress, Snapshot, StateRegistry, TaskContext, TimeDomain, ValueState, side_output,
 };
 use wiesel_record::{Key, Out};
@@ -43,7 +43,7 @@ impl KeyedProcessFunction<String, Word> for Orders {
         (key, number): (&str, i64),
         context: &mut KeyedContext<'_, String, i64>,
         out: &mut dyn Out<String>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         context.with_key(|seen| assert_eq!(seen, key));
         let (order, about) = (number / 1_000, number % 1_000);
         let time = Timestamp::from_millis(about);
@@ -77,7 +77,7 @@ impl KeyedProcessFunction<String, Word> for Orders {
         domain: TimeDomain,
         context: &mut KeyedContext<'_, String, i64>,
         out: &mut dyn Out<String>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         let domain = if domain == TimeDomain::EventTime { "E" } else { "P" };
         out.emit(&format!("{}!{domain}{}", self.tell(context), show_time(time)));
         match time.as_millis() {
@@ -210,7 +210,7 @@ impl KeyedProcessFunction<String, Word> for Toggle {
         (key, number): (&str, i64),
         context: &mut KeyedContext<'_, String, ()>,
         out: &mut dyn Out<String>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         let before = context.get(&self.0);
         if number == 0 {
             context.clear(&self.0)
@@ -237,7 +237,7 @@ impl KeyedProcessFunction<String, Word> for Alarm {
         (_, number): (&str, i64),
         context: &mut KeyedContext<'_, String, ()>,
         _out: &mut dyn Out<String>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         context.register_event_timer(Timestamp::from_millis(number));
         Ok(())
     }
@@ -248,7 +248,7 @@ impl KeyedProcessFunction<String, Word> for Alarm {
         _domain: TimeDomain,
         context: &mut KeyedContext<'_, String, ()>,
         out: &mut dyn Out<String>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         context.with_key(|key| out.emit(key));
         Ok(())
     }

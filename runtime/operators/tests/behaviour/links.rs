@@ -4,7 +4,7 @@ use std::{cell::Cell, rc::Rc, sync::Arc};
 
 use wiesel_core::{Meta, Nanos, TaskFailure, Timestamp};
 use wiesel_operators::{
-    AggregateError, Chain, Control, End, FanOut, FilterBy, FlatMapTo, FrameStart, Head, KeyByTo,
+    Chain, Control, End, FanOut, FilterBy, FlatMapTo, FrameStart, FunctionError, Head, KeyByTo,
     Link, MapTo, Nothing, OutputPort, ProcessContext, ProcessFunction, ProcessTo, Progress,
     ProjectTo, Snapshot, Start, Status, Tee, TryFilterBy, TryFlatMapTo, TryMapTo, side_output,
 };
@@ -128,7 +128,7 @@ impl ProcessFunction<Word> for Sort {
     type Out = String;
     type Side = i64;
 
-    fn open(&mut self) -> Result<(), AggregateError> {
+    fn open(&mut self) -> Result<(), FunctionError> {
         self.is_open = true;
         Ok(())
     }
@@ -138,7 +138,7 @@ impl ProcessFunction<Word> for Sort {
         (key, number): (&str, i64),
         context: &mut ProcessContext<'_, i64>,
         out: &mut dyn Out<String>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         assert!(self.is_open, "a record before `open`");
         match number {
             0 => return Err("zero".into()),

@@ -1,7 +1,7 @@
 //! Lists of a subtask: they survive restores, are dealt out round robin at another parallelism, or given to all.
 
 use wiesel_operators::{
-    AggregateError, CoProcessFunction, CoStart, FrameStart, Head, Nothing, OperatorListState,
+    CoProcessFunction, CoStart, FrameStart, FunctionError, Head, Nothing, OperatorListState,
     OperatorStateRegistry, ProcessContext, ProcessFunction, ProcessTo, Snapshot, TaskContext,
 };
 use wiesel_record::Out;
@@ -49,7 +49,7 @@ impl CoProcessFunction<Word, Word> for InFours {
         word: (&str, i64),
         context: &mut ProcessContext<'_, ()>,
         out: &mut dyn Out<String>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         context.add(&HELD, word);
         let seen = self.seen(word.1, context);
         let held = context.list(&HELD);
@@ -67,7 +67,7 @@ impl CoProcessFunction<Word, Word> for InFours {
         (_, number): (&str, i64),
         context: &mut ProcessContext<'_, ()>,
         out: &mut dyn Out<String>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         context.retain(&HELD, |(_, other)| other != number);
         let seen = self.seen(number, context);
         out.emit(&format!("{}:{seen}", context.list(&HELD).len()));
@@ -197,7 +197,7 @@ impl ProcessFunction<Word> for InTwos {
         word: (&str, i64),
         context: &mut ProcessContext<'_, ()>,
         out: &mut dyn Out<Word>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         context.add(&self.0, word);
         if context.list(&self.0).len() == 2 {
             context.list(&self.0).iter().for_each(|word| out.emit(word));
@@ -244,7 +244,7 @@ impl ProcessFunction<Word> for Twice {
         _word: (&str, i64),
         _context: &mut ProcessContext<'_, ()>,
         _out: &mut dyn Out<Word>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         Ok(())
     }
 }

@@ -2,7 +2,7 @@
 
 use wiesel_core::{Meta, Timestamp};
 use wiesel_operators::{
-    AggregateError, Count, Head, KeyedCoHeadStart, KeyedCoProcessFunction, KeyedCoProcessStart,
+    Count, FunctionError, Head, KeyedCoHeadStart, KeyedCoProcessFunction, KeyedCoProcessStart,
     KeyedContext, KeyedHeadStart, KeyedProcessFunction, KeyedProcessStart, Nothing, Pace, Progress,
     RollingStart, Snapshot, StateRegistry, TaskContext, TimeDomain, ValueState,
 };
@@ -230,7 +230,7 @@ impl KeyedProcessFunction<String, Word> for TellLater {
         (key, time): (&str, i64),
         context: &mut KeyedContext<'_, String, ()>,
         out: &mut dyn Out<String>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         let count = context.get(&self.0).unwrap_or(0) + 1;
         context.set(&self.0, count);
         context.register_event_timer(Timestamp::from_millis(time));
@@ -244,7 +244,7 @@ impl KeyedProcessFunction<String, Word> for TellLater {
         _domain: TimeDomain,
         context: &mut KeyedContext<'_, String, ()>,
         out: &mut dyn Out<String>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         let count = context.get(&self.0);
         if time.as_millis() % 3 == 0 {
             context.clear(&self.0);
@@ -278,7 +278,7 @@ impl KeyedCoProcessFunction<String, Word, Word> for TellLater {
         word: (&str, i64),
         context: &mut KeyedContext<'_, String, ()>,
         out: &mut dyn Out<String>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         KeyedProcessFunction::process(self, word, context, out)
     }
 
@@ -287,7 +287,7 @@ impl KeyedCoProcessFunction<String, Word, Word> for TellLater {
         (key, _): (&str, i64),
         context: &mut KeyedContext<'_, String, ()>,
         out: &mut dyn Out<String>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         let count = 2 * context.get(&self.0).unwrap_or(0);
         context.set(&self.0, count % 1_000);
         out.emit(&format!("{key}={count}"));
@@ -300,7 +300,7 @@ impl KeyedCoProcessFunction<String, Word, Word> for TellLater {
         domain: TimeDomain,
         context: &mut KeyedContext<'_, String, ()>,
         out: &mut dyn Out<String>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         KeyedProcessFunction::on_timer(self, time, domain, context, out)
     }
 }

@@ -4,7 +4,7 @@
 //! The number of a record is an order, times a thousand, and what it is about.
 
 use wiesel_operators::{
-    AggregateError, AggregateFunction, AggregatingState, Head, KeyedContext, KeyedHeadStart,
+    AggregateFunction, AggregatingState, FunctionError, Head, KeyedContext, KeyedHeadStart,
     KeyedProcessFunction, KeyedProcessStart, ListState, MapState, Nothing, ReducingState,
     StateRegistry, StateTtl, TaskContext, ValueState,
 };
@@ -222,7 +222,7 @@ impl<K: Key> KeyedProcessFunction<K, Word> for Everything {
         (_, number): (&str, i64),
         context: &mut KeyedContext<'_, K, ()>,
         out: &mut dyn Out<String>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         self.obey(number, context, out);
         Ok(())
     }
@@ -310,7 +310,7 @@ fn a_state_that_was_not_registered_panics() {
             _word: (&str, i64),
             context: &mut KeyedContext<'_, String, ()>,
             _out: &mut dyn Out<String>,
-        ) -> Result<(), AggregateError> {
+        ) -> Result<(), FunctionError> {
             context.add(&self.0, 1);
             Ok(())
         }

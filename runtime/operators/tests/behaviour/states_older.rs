@@ -6,7 +6,7 @@
 
 use wiesel_core::Meta;
 use wiesel_operators::{
-    AggregateError, AggregateFunction, AggregatingState, Head, KeyedContext, KeyedProcessFunction,
+    AggregateFunction, AggregatingState, FunctionError, Head, KeyedContext, KeyedProcessFunction,
     ListState, MapState, Progress, ReducingState, Snapshot, StateRegistry, StateTtl, ValueState,
 };
 use wiesel_record::{Key, Out, Record};
@@ -189,7 +189,7 @@ impl<T: Sample, N: Sample> KeyedProcessFunction<String, Word> for Kept<T, N> {
         (key, number): (&str, i64),
         context: &mut KeyedContext<'_, String, ()>,
         out: &mut dyn Out<String>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         match number {
             0 => {
                 context.clear(&self.value);

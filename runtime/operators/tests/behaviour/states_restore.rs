@@ -1,7 +1,7 @@
 //! Snapshots of keyed state: damaged ones, ones of other states, and programs that have changed.
 
 use wiesel_operators::{
-    AggregateError, Head, KeyedContext, KeyedProcessFunction, ListState, MapState, Snapshot,
+    FunctionError, Head, KeyedContext, KeyedProcessFunction, ListState, MapState, Snapshot,
     StateRegistry, TaskContext, ValueState,
 };
 use wiesel_record::{Key, Out};
@@ -152,7 +152,7 @@ where
         _word: (&str, i64),
         context: &mut KeyedContext<'_, String, ()>,
         out: &mut dyn Out<String>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         context.clear(&self.0);
         out.emit("cleared");
         Ok(())
@@ -215,7 +215,7 @@ impl KeyedProcessFunction<String, Word> for Grown {
         (_, number): (&str, i64),
         context: &mut KeyedContext<'_, String, ()>,
         out: &mut dyn Out<String>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         assert!(context.list(&self.new).is_empty());
         self.everything.obey(number, context, out);
         Ok(())

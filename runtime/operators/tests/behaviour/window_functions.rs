@@ -2,12 +2,12 @@
 
 use wiesel_core::{KeyGroupRange, Timestamp, millis};
 use wiesel_operators::{
-    AggregateError, Aggregated, AggregatedView, AggregatingStart, AssignWindows, Count,
-    CountEvictor, CountTrigger, DeltaEvictor, EventTimeTrigger, Evictable, Evictor, FoldElements,
-    Global, Head, KeyedHeadStart, ListState, ListingStart, NoEvictor, Nothing,
-    ProcessWindowFunction, ProcessingTimeTrigger, PurgingTrigger, Reduce, Session, TaskContext,
-    TimeEvictor, TimeWindow, Trigger, Tumbling, ValueState, WindowContext, WindowElements,
-    WindowOperatorStart, WindowOptions, WindowStates, side_output,
+    Aggregated, AggregatedView, AggregatingStart, AssignWindows, Count, CountEvictor, CountTrigger,
+    DeltaEvictor, EventTimeTrigger, Evictable, Evictor, FoldElements, FunctionError, Global, Head,
+    KeyedHeadStart, ListState, ListingStart, NoEvictor, Nothing, ProcessWindowFunction,
+    ProcessingTimeTrigger, PurgingTrigger, Reduce, Session, TaskContext, TimeEvictor, TimeWindow,
+    Trigger, Tumbling, ValueState, WindowContext, WindowElements, WindowOperatorStart,
+    WindowOptions, WindowStates, side_output,
 };
 use wiesel_record::Out;
 use wiesel_shard::at_once;
@@ -54,7 +54,7 @@ impl ProcessWindowFunction<String, Word> for Print {
         elements: WindowElements<'_, Word>,
         context: &mut WindowContext<'_, Word>,
         out: &mut dyn Out<Aggregated<String, String>>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         let mut text = String::new();
         let mut count = 0;
         elements.for_each(|(_, number)| {
@@ -88,7 +88,7 @@ impl ProcessWindowFunction<String, Word> for Print {
         &mut self,
         key: &str,
         context: &mut WindowContext<'_, Word>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         assert!(!key.is_empty() && context.window() != TimeWindow::ALL);
         let mut states = context.global_state();
         let ended = states.get(&self.ended).unwrap_or(0);
@@ -277,7 +277,7 @@ impl ProcessWindowFunction<String, wiesel_operators::Counted<String>> for Stamp 
         elements: WindowElements<'_, wiesel_operators::Counted<String>>,
         context: &mut WindowContext<'_, ()>,
         out: &mut dyn Out<String>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         assert_eq!(elements.count(), 1);
         let (end, watermark) = (context.window().end, show_time(context.watermark()));
         let mut states = context.window_state();
@@ -372,7 +372,7 @@ impl ProcessWindowFunction<String, Word> for Confused {
         _: WindowElements<'_, Word>,
         context: &mut WindowContext<'_, ()>,
         _: &mut dyn Out<String>,
-    ) -> Result<(), AggregateError> {
+    ) -> Result<(), FunctionError> {
         match self.asks_window {
             true => context.window_state().add(&self.of_key, 1),
             false => drop(context.global_state().get(&self.of_window)),

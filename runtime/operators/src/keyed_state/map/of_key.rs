@@ -19,7 +19,7 @@ use crate::keyed_state::{
 /// A map per key, by name.
 ///
 /// ```
-/// use wiesel_operators::{AggregateError, KeyedContext, KeyedProcessFunction, MapState, StateRegistry};
+/// use wiesel_operators::{FunctionError, KeyedContext, KeyedProcessFunction, MapState, StateRegistry};
 /// use wiesel_record::Out;
 ///
 /// /// How many pages of each kind a user has seen; told when the user leaves.
@@ -41,7 +41,7 @@ use crate::keyed_state::{
 ///         (_, page): (u64, &str),
 ///         context: &mut KeyedContext<'_, u64, ()>,
 ///         out: &mut dyn Out<(String, u64)>,
-///     ) -> Result<(), AggregateError> {
+///     ) -> Result<(), FunctionError> {
 ///         if page == "/leave" {
 ///             context.map(&self.pages).for_each(|page, seen| out.emit((page, seen)));
 ///             context.clear(&self.pages);
