@@ -15,7 +15,6 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::BTreeSet,
     error::Error,
     path::{Path, PathBuf},
     time::Duration,
@@ -30,7 +29,7 @@ use wiesel_graph::{ExecutionGraph, GraphDefaults, JobGraph};
 use wiesel_jobmanager::JobStatus;
 use wiesel_operators::bounded_out_of_orderness;
 use wiesel_shard::{Policy, ShardSpec, SimConfig, SimDisk, SimError, Simulation};
-use wiesel_storage::{Manifest, StorageError};
+use wiesel_storage::StorageError;
 use wiesel_task::{Checkpoints, TaskOptions};
 use wiesel_taskmanager::WorkerOptions;
 
@@ -39,6 +38,7 @@ use crate::{
     case::Draw,
     copies::Copies,
     crash_work::Work,
+    left::{manifests, named_by, only_the_last_checkpoints_are_left},
     run::{Faults, Ran},
     saves::{self, Place},
 };
@@ -333,25 +333,6 @@ fn compare(crash: &Crash, place: &Place, disk: &SimDisk, is_clean: bool) -> Resu
     Ok(())
 }
 
-/// The manifests of the checkpoints, oldest first.
-fn manifests(disk: &SimDisk, folder: &Path) -> Vec<PathBuf> {
-    let number = |path: &PathBuf| {
-        let folder = path.parent()?.file_name()?.to_str()?;
-        folder.strip_prefix("chk-")?.parse::<u64>().ok()
-    };
-    let mut found = disk.files();
-    found.retain(|path| path.starts_with(folder) && path.ends_with("_metadata"));
-    found.sort_by_key(number);
-    found
-}
-
-/// The files that a manifest names, if it can be read.
-fn named_by(disk: &SimDisk, manifest: &Path) -> Option<BTreeSet<PathBuf>> {
-    let decoded = Manifest::decode("_metadata", &disk.get(manifest)?).ok()?;
-    let folder = manifest.parent()?.parent()?;
-    Some(decoded.files().map(|(_, _, file)| folder.join(&file.path)).collect())
-}
-
 /// Flips a bit of the newest checkpoint; whether it has stayed so. It flips back if the job cannot start with it, which it
 /// has to say.
 fn flip_a_bit(
@@ -392,37 +373,6 @@ fn flip_a_bit(
     }
     disk.flip(file, bit);
     Ok(false)
-}
-
-/// No file leaks: what is left are the manifests of the last checkpoints, at most as many as are retained, the files that
-/// they name, the lock, and manifests that were set aside.
-fn only_the_last_checkpoints_are_left(
-    disk: &SimDisk,
-    place: &Path,
-    retained: Option<u32>,
-) -> Result<(), String> {
-    let files = disk.files();
-    let mut left: BTreeSet<&Path> = files.iter().map(PathBuf::as_path).collect();
-    let is_aside = |path: &Path| path.extension().is_some_and(|end| end == "damaged");
-    left.retain(|path| path.starts_with(place) && !path.ends_with("_owner") && !is_aside(path));
-    let manifests = manifests(disk, place);
-    if manifests.is_empty() || retained.is_some_and(|most| manifests.len() > most as usize) {
-        return Err(format!("{} checkpoints are left, not {retained:?}", manifests.len()));
-    }
-    let mut named = BTreeSet::new();
-    for manifest in &manifests {
-        left.remove(manifest.as_path());
-        let files = named_by(disk, manifest);
-        named.extend(files.ok_or_else(|| format!("{} cannot be read", manifest.display()))?);
-    }
-    let named: BTreeSet<&Path> = named.iter().map(PathBuf::as_path).collect();
-    if let Some(strange) = left.difference(&named).next() {
-        return Err(format!("left behind: {}", strange.display()));
-    }
-    match named.difference(&left).next() {
-        Some(missing) => Err(format!("named and not there: {}", missing.display())),
-        None => Ok(()),
-    }
 }
 
 /// How many of `these` are not among `those`; both sorted.

@@ -37,6 +37,8 @@ mod flood;
 #[cfg(sim)]
 mod job;
 #[cfg(sim)]
+mod left;
+#[cfg(sim)]
 mod meeting;
 #[cfg(sim)]
 mod oracle;

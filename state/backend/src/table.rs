@@ -205,7 +205,7 @@ impl Table {
             segment::prefetch(group.wrapping_add(LINE));
         }
         if self.marking {
-            segment::prefetch(segment.mark(self.shape, at));
+            self.prefetch_mark(segment, at);
         }
     }
 
