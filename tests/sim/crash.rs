@@ -16,7 +16,7 @@
 use std::{
     cell::{Cell, RefCell},
     error::Error,
-    path::{Path, PathBuf},
+    path::PathBuf,
     time::Duration,
 };
 
