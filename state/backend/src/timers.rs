@@ -1,10 +1,10 @@
 //! Timers: what is to be done at a time, by key and namespace.
 //!
 //! ```text
-//!               key group 0  │ time, hash, key, namespace │ in this order ─┐ the first of each
-//!   register ─▶ key group 1  │ …                          │ ───────────────┤ group that has some ──pop(watermark)──▶ the first
-//!   delete   ─▶ …                                                          ┘ by time, then group                     of them, if
-//!                    flip ─▶ walk: group after group, in slices                                                  its time has come
+//!               key group 0  │ time, hash, key, namespace │ in this order ──▶ the first of each group, by time and group
+//!   register ─▶ key group 1  │ …                          │                           │
+//!   delete   ─▶ …                                                                     └─ pop(watermark) ─▶ the first of these,
+//!                    └─ flip ─▶ walk: group after group, in slices                                         if its time has come
 //! ```
 //!
 //! # What is always true

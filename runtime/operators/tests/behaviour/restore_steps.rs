@@ -78,10 +78,10 @@ fn every_loop_over_rows_pauses() {
     let gap = WindowOptions::new(Session::with_gap(millis(10)));
     check("sessions", &keyed(SessionStart::new(Count, gap)), "#1@9001", 4);
     // Windows and accumulators or lists, in tables of their own; a timer for each.
-    check("triggers", &triggers::sessions, "#1@9001", 17);
+    check("triggers", &triggers::sessions, "#1@9001", 16);
     check("lists of windows", &window_functions::lists, "#1@9001", 7);
     check("join", &joins::unbounded, "1:#1@9001 2:#1@9001", 4);
-    check("temporal join", &temporal_join::inner, "2:#1@9001 1:#1@9003", 12);
+    check("temporal join", &temporal_join::inner, "2:#1@9001 1:#1@9003", 11);
     // Those of a key, which the checks of two lists and two maps go through once more each; then elements.
     let all = states::Everything::new(states::Ttls::default());
     let states = |context: &TaskContext, probe: &Probe| states::head(&all, context, probe);
