@@ -128,7 +128,7 @@ fn it_says_what_it_does_and_takes_savepoints() {
     let mut words = command(WORD_COUNT, &words);
     words.env("WIESEL_LOG", "wiesel_cluster=warn");
     let words = ended(words); // It has a `counts`, whose state is another.
-    let dropped = "state of operator `posts` is dropped: no operator has this uid";
+    let dropped = "state that no operator of the program takes is dropped: operator `posts`";
     assert!(words.err.contains(dropped), "{}", words.err);
 
     let path = job.savepoint(&["stop", "--drain", "-p", job.path("saved").to_str().expect("text")]);

@@ -421,6 +421,7 @@ where
             keyed_table::check_keys::<K>(&kept.table).await?;
             keyed_table::each_row(&kept.table, |row| self.cell.check(row)).await?;
         }
+        self.is_quiet = self.is_recent_quiet();
         Ok(())
     }
 }

@@ -333,7 +333,7 @@ fn timers_are_written_behind_the_barrier_while_others_fire_and_come() {
         });
         slices += 1;
         advance(head.as_mut(), &context, slices * 3);
-        register(head.as_mut(), &keys[slices as usize], 1_000 + slices);
+        register(head.as_mut(), &keys[slices as usize % keys.len()], 1_000 + slices);
     }
     assert!(slices > 20, "{slices} slices");
     assert!(probe.take().len() as i64 >= slices, "others fired meanwhile");
