@@ -61,7 +61,7 @@ fn every_flipped_bit_is_found_and_named_and_the_checkpoint_before_is_used() {
         "subtask 1 of vertex 0",
         "file 0 of subtask 0 of vertex 0",
         "hash of the manifest",
-        "part `counts`",
+        "part `counts` of `counts`",
         "part `offsets` of `counts`, split",
     ] {
         assert!(fields.contains(field), "no bit damaged `{field}`: {fields:?}");

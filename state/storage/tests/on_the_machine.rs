@@ -133,13 +133,13 @@ fn a_part_is_read_through_the_ring_as_it_is_read_at_once() {
     let mut damaged = whole.clone();
     damaged[150_000] ^= 1;
     std::fs::write(&path, &damaged).expect("a disk");
-    let flipped = "0-0.data, byte 100028, part `counts`, key group 1: the checksum of a block of 65536 bytes differs";
+    let flipped = "0-0.data is damaged at byte 100028: part `counts` of `counts`, key group 1: the checksum of a block of 65536 bytes differs";
     check(["", flipped, ""]);
     std::fs::write(&path, &whole[..whole.len() - 10]).expect("a disk");
-    let cut = "0-0.data, byte 300050, part `counts`, key group 2: 100006 of 100016 bytes are there";
+    let cut = "0-0.data is damaged at byte 300050: part `counts` of `counts`, key group 2: 100006 of 100016 bytes are there";
     check(["", "", cut]);
     std::fs::remove_file(&path).expect("a disk");
-    check(["0-0.data, byte 0, file: is missing"; 3]);
+    check(["0-0.data is missing"; 3]);
 }
 
 #[test]
