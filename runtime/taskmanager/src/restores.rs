@@ -39,6 +39,8 @@ pub(crate) struct Restores {
 /// Which task it is whose state is on its way in.
 pub(crate) struct Restoring {
     pub(crate) attempt: Attempt,
+    /// What messages call it.
+    pub(crate) uid: String,
     pub(crate) metrics: Arc<TaskMetrics>,
     pub(crate) operators: Operators,
     /// What no operator asks for is dropped.
@@ -130,8 +132,7 @@ impl Restores {
                 Ok((Slot::new(attempt, metrics, operators, task), mail))
             }
             Err(failure) => {
-                let uid = restore.of.operators.uid_of(0, "");
-                let named = failure.uid(uid).subtask(attempt.task.subtask);
+                let named = failure.uid(&restore.of.uid).subtask(attempt.task.subtask);
                 restore.dispose();
                 Err(named)
             }

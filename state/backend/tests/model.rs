@@ -5,35 +5,16 @@
 //! A replica is kept from bases and increments alone: after each walk it equals the model at the flip. Half of the seeds
 //! keep it as bytes, as files of checkpoints do.
 
+mod random;
+
 use std::{collections::BTreeMap, sync::Arc};
 
+use random::{Random, mix};
 use wiesel_core::{KeyGroup, KeyGroupRange, key_group_of};
 use wiesel_state::{
     BlockCell, Cell, KeyHash, KeyLayout, Piece, Progress, Row, RowEvent, RowLayout, Scope, Table,
     TableError,
 };
-
-/// splitmix64.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        mix(self.0)
-    }
-    fn below(&mut self, n: u64) -> u64 {
-        self.next() % n.max(1)
-    }
-    fn pick<T: Copy>(&mut self, of: &[T]) -> T {
-        of[self.below(of.len() as u64) as usize]
-    }
-}
-
-fn mix(mut z: u64) -> u64 {
-    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    z ^ (z >> 31)
-}
 
 fn good(key: &[u8]) -> u64 {
     key.iter().fold(key.len() as u64, |h, byte| mix(h ^ u64::from(*byte)))

@@ -4,32 +4,13 @@
 //!
 //! Each walk is read back piece by piece: it must be the timers of its flip, each once, and nothing may be kept of it then.
 
+mod random;
+
 use std::collections::BTreeSet;
 
+use random::{Random, mix};
 use wiesel_core::{KeyGroup, KeyGroupRange, Timestamp, key_group_of};
 use wiesel_state::{Progress, TableError, Timer, TimerQueue};
-
-/// splitmix64.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        mix(self.0)
-    }
-    fn below(&mut self, n: u64) -> u64 {
-        self.next() % n.max(1)
-    }
-    fn pick<T: Copy>(&mut self, of: &[T]) -> T {
-        of[self.below(of.len() as u64) as usize]
-    }
-}
-
-fn mix(mut z: u64) -> u64 {
-    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    z ^ (z >> 31)
-}
 
 /// A timer as the model has it, in the order in which timers come out: time, key group, hash, key, namespace.
 type Entry = (i64, u16, u64, Vec<u8>, Vec<u8>);

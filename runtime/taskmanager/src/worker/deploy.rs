@@ -60,6 +60,7 @@ impl Worker {
                 let read = read_state(&self.shard, folder, state, groups, &operators);
                 let restored = Restoring {
                     attempt,
+                    uid: vertex.uid().to_owned(),
                     metrics,
                     operators,
                     allow_non_restored: self.spec.options.allow_non_restored,

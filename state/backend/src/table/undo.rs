@@ -58,21 +58,19 @@ impl Undo {
     fn room(&mut self, group: usize, entry: usize) -> &mut Entries {
         let Self { groups, spare, words } = self;
         let pieces = &mut groups[group].pieces;
-        let is_first = pieces.is_empty();
         if pieces.back().is_none_or(|last| last.len() + entry > last.capacity().max(PIECE_WORDS)) {
-            pieces.push_back(match spare.pop() {
-                Some(piece) => piece,
-                // Most groups of a small table have a row or two.
-                None if is_first => Entries::new(),
-                None => Entries::with_capacity(PIECE_WORDS.max(entry)),
-            });
-            *words += pieces.back().map_or(0, Vec::capacity);
+            pieces.push_back(spare.pop().unwrap_or_default());
         }
         let last = pieces.len() - 1;
         let piece = &mut pieces[last];
-        *words -= piece.capacity();
-        piece.reserve(entry);
-        *words += piece.capacity();
+        let before = piece.capacity();
+        // The first one grows: most groups of a small table have a row or two.
+        if last > 0 && before == 0 {
+            piece.reserve_exact(PIECE_WORDS.max(entry));
+        } else {
+            piece.reserve(entry);
+        }
+        *words += piece.capacity() - before;
         piece
     }
 }
@@ -143,6 +141,41 @@ impl Table {
             while self.has_kept(group) {
                 self.release_kept(group);
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hash(key: u64) -> u64 {
+        key.wrapping_mul(0x9E37_79B9_7F4A_7C15)
+    }
+
+    fn hash_of(key: &[u8]) -> u64 {
+        hash(u64::from_le_bytes(key.try_into().unwrap()))
+    }
+
+    #[test]
+    fn pieces_go_round_and_are_counted_once() {
+        let layout = RowLayout::of_value(KeyLayout::Word { bytes: 8 }, hash_of, 8).unwrap();
+        let mut table = Table::new(layout, KeyGroupRange::all(4), 4);
+        let write_all = |table: &mut Table| {
+            for key in 0..20_000_u64 {
+                table.upsert(hash(key), &key.to_le_bytes());
+            }
+        };
+        write_all(&mut table);
+        for _ in 0..5 {
+            assert!(table.flip(Scope::Full).is_ok());
+            write_all(&mut table); // All old rows are kept.
+            assert!(table.undo.bytes_used() >= 20_000 * 24);
+            while table.walk(4_096, &mut |_, _| {}) == Progress::More {}
+            let Undo { groups, spare, words } = &table.undo;
+            assert!(groups.iter().all(|log| log.pieces.is_empty()) && !spare.is_empty());
+            assert_eq!(*words, spare.iter().map(Vec::capacity).sum::<usize>());
+            assert!(words * 8 <= SPARE_BYTES.max(table.arena.touched() / 16) + PIECE_WORDS * 16);
         }
     }
 }
