@@ -174,6 +174,7 @@ const UNSAFE_MODULES: &[(&str, &str)] = &[
     ("runtime/shard/src/ring.rs", "slots owned by one side; loom"),
     ("state/backend/src/arena.rs", "spans inside live chunks; the table's random tests"),
     ("state/backend/src/blocks.rs", "counted blocks; the table's random tests"),
+    ("state/backend/src/pool.rs", "regions that live as long as their pool; its random tests"),
     ("state/backend/src/row.rs", "areas of live rows; the table's random tests"),
     ("state/backend/src/segment.rs", "one layout behind one pointer; the table's random tests"),
     ("state/backend/src/table/", "as its module; random tests against a model"),

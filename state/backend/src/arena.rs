@@ -2,128 +2,69 @@
 //! zeroed, aligned to a cache line, and lies in a chunk that lives as long as the arena.**
 //!
 //! ```text
-//!   small, growing segments   ── the allocator, one each (a table of ten rows takes what ten rows take)
-//!   full-size segments        ── chunks: 1, 2, 4 … spans, from 2 MiB on mapped with huge pages
+//!   small, growing segments   ── the pool of the thread, one each (a table of ten rows takes what ten rows take)
+//!   full-size segments        ── chunks: 1, 2, 4 … spans, of the pool; from 2 MiB on mapped
 //!   given back                ── a list; zeroed when taken again
 //! ```
 //!
-//! With 4 KiB pages a random probe of 32 MiB costs a TLB miss beside the cache miss (11.7 against 9.9 ns, measured on the
-//! Xeon of `bench/README.md`); the kernel gives huge pages only to those who ask.
+//! All of it lies on huge pages, if the kernel has some: `pool.rs` says why.
 
-use std::{
-    alloc::{self, Layout},
-    ptr::{self, NonNull},
-};
+use std::{ptr::NonNull, rc::Rc};
+
+use crate::pool::{HUGE_PAGE, Huge, Pool};
 
 /// What x86 and most ARM cores fetch at once. Spans start on one.
 pub(crate) const LINE: usize = 64;
 
-const HUGE_PAGE: usize = 2 << 20;
-
 /// The largest chunk: at most this much of a table's memory is reserved and not used yet.
 const CHUNK_MAX: usize = 32 << 20;
 
-/// Zeroed memory, freed when dropped.
-pub(crate) struct Chunk {
-    start: NonNull<u8>,
-    bytes: usize,
-    mapped: bool,
+/// Memory of a table, given back when dropped.
+pub(crate) enum Chunk {
+    /// From 2 MiB on: its own, zeroed.
+    Huge(Huge),
+    /// Of the thread's pool, with anything in it.
+    Pooled { pool: Rc<Pool>, start: NonNull<u8>, bytes: usize },
 }
 
 impl Chunk {
-    /// At least `bytes` bytes, aligned to a line; from 2 MiB on, on huge pages where the kernel has some.
-    pub(crate) fn zeroed(bytes: usize) -> Self {
-        if bytes >= HUGE_PAGE {
-            let bytes = bytes.next_multiple_of(HUGE_PAGE);
-            if let Some(start) = map_huge(bytes) {
-                return Self { start, bytes, mapped: true };
-            }
+    /// At least `bytes` bytes, aligned to a line; on huge pages where the kernel has some.
+    pub(crate) fn new(pool: &Rc<Pool>, bytes: usize) -> Self {
+        if bytes >= HUGE_PAGE
+            && let Some(huge) = Huge::map(bytes)
+        {
+            return Self::Huge(huge);
         }
         let bytes = bytes.max(LINE);
-        Self { start: take_lines(bytes), bytes, mapped: false }
+        Self::Pooled { pool: Rc::clone(pool), start: pool.take(bytes), bytes }
     }
 
-    pub(crate) fn start(&self) -> *mut u8 {
-        self.start.as_ptr()
+    pub(crate) fn start(&self) -> NonNull<u8> {
+        match self {
+            Self::Huge(huge) => huge.start(),
+            Self::Pooled { start, .. } => *start,
+        }
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        self.bytes
+        match self {
+            Self::Huge(huge) => huge.bytes(),
+            Self::Pooled { bytes, .. } => *bytes,
+        }
+    }
+
+    fn is_zeroed(&self) -> bool {
+        matches!(self, Self::Huge(_))
     }
 }
 
 impl Drop for Chunk {
     fn drop(&mut self) {
-        if self.mapped {
-            // SAFETY: `map_huge` mapped exactly these bytes, and whoever used them is gone.
-            let unmapped = unsafe { libc::munmap(self.start.as_ptr().cast(), self.bytes) };
-            debug_assert_eq!(unmapped, 0, "our own mapping");
-        } else {
-            // SAFETY: `take_lines` gave these bytes.
-            unsafe { give_lines(self.start, self.bytes) };
+        if let Self::Pooled { pool, start, bytes } = self {
+            // SAFETY: `new` took these bytes, and whoever used them is gone.
+            unsafe { pool.give(*start, *bytes) };
         }
     }
-}
-
-/// Maps `bytes` (whole huge pages) aligned to a huge page. `None` if the kernel refuses: the allocator
-/// is asked next, and knows how to fail.
-fn map_huge(bytes: usize) -> Option<NonNull<u8>> {
-    if cfg!(miri) {
-        return None;
-    }
-    let room = bytes.checked_add(HUGE_PAGE)?;
-    // SAFETY: an anonymous private mapping at an address of the kernel's choice touches nothing of ours.
-    let mapped = unsafe {
-        libc::mmap(
-            ptr::null_mut(),
-            room,
-            libc::PROT_READ | libc::PROT_WRITE,
-            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
-            -1,
-            0,
-        )
-    };
-    if mapped == libc::MAP_FAILED {
-        return None;
-    }
-    let mapped = mapped.cast::<u8>();
-    let before = mapped.addr().next_multiple_of(HUGE_PAGE) - mapped.addr();
-    let after = room - before - bytes;
-    // SAFETY: all inside the mapping just made. What lies before and after the aligned part is unmapped
-    // once and never named again; advice changes no contents, and its refusal costs only speed.
-    unsafe {
-        let start = mapped.add(before);
-        if before > 0 {
-            libc::munmap(mapped.cast(), before);
-        }
-        if after > 0 {
-            libc::munmap(start.add(bytes).cast(), after);
-        }
-        libc::madvise(start.cast(), bytes, libc::MADV_HUGEPAGE);
-        NonNull::new(start)
-    }
-}
-
-fn lines(bytes: usize) -> Layout {
-    Layout::from_size_align(bytes, LINE).expect("segments and chunks are far below isize::MAX")
-}
-
-/// Zeroed bytes from the allocator, aligned to a line. `bytes` is not zero.
-pub(crate) fn take_lines(bytes: usize) -> NonNull<u8> {
-    assert!(bytes > 0);
-    // SAFETY: the size is not zero.
-    let start = unsafe { alloc::alloc_zeroed(lines(bytes)) };
-    NonNull::new(start).unwrap_or_else(|| alloc::handle_alloc_error(lines(bytes)))
-}
-
-/// Gives bytes back to the allocator.
-///
-/// # Safety
-///
-/// They came from `take_lines` with the same length, and nobody uses them any more.
-pub(crate) unsafe fn give_lines(start: NonNull<u8>, bytes: usize) {
-    // SAFETY: the caller's promise.
-    unsafe { alloc::dealloc(start.as_ptr(), lines(bytes)) };
 }
 
 /// Spans of one size, for full-size segments.
@@ -134,12 +75,31 @@ pub(crate) struct Arena {
     next: usize,
     free: Vec<NonNull<u8>>,
     reserved: usize,
+    pool: Rc<Pool>,
 }
 
 impl Arena {
-    pub(crate) fn new(span_bytes: usize) -> Self {
+    pub(crate) fn new(span_bytes: usize, pool: Rc<Pool>) -> Self {
         assert!(span_bytes > 0 && span_bytes.is_multiple_of(LINE));
-        Self { span_bytes, chunks: Vec::new(), next: 0, free: Vec::new(), reserved: 0 }
+        Self { span_bytes, chunks: Vec::new(), next: 0, free: Vec::new(), reserved: 0, pool }
+    }
+
+    /// Zeroed bytes for a smaller segment, aligned to a line.
+    pub(crate) fn take_small(&self, bytes: usize) -> NonNull<u8> {
+        let start = self.pool.take(bytes);
+        // SAFETY: just taken, and as long.
+        unsafe { start.write_bytes(0, bytes) };
+        start
+    }
+
+    /// Takes them back.
+    ///
+    /// # Safety
+    ///
+    /// They came from `take_small` of this arena with the same length, and nobody uses them any more.
+    pub(crate) unsafe fn give_small(&self, start: NonNull<u8>, bytes: usize) {
+        // SAFETY: the caller's promise.
+        unsafe { self.pool.give(start, bytes) };
     }
 
     /// A zeroed span.
@@ -152,14 +112,20 @@ impl Arena {
         if self.chunks.last().is_none_or(|chunk| self.next + self.span_bytes > chunk.bytes()) {
             // As much again as there is: the table at most doubles what it uses.
             let bytes = self.reserved.clamp(self.span_bytes, CHUNK_MAX.max(self.span_bytes));
-            self.chunks.push(Chunk::zeroed(bytes));
+            self.chunks.push(Chunk::new(&self.pool, bytes));
             self.next = 0;
             self.reserved += self.chunks[self.chunks.len() - 1].bytes();
         }
         let chunk = &self.chunks[self.chunks.len() - 1];
-        // SAFETY: `next + span_bytes` is inside the chunk, whose bytes from `next` on were never handed
-        // out and are still zero.
-        let span = unsafe { chunk.start.add(self.next) };
+        // SAFETY: `next + span_bytes` is inside the chunk, whose bytes from `next` on were never handed out: they are
+        // still zero if they were.
+        let span = unsafe {
+            let span = chunk.start().add(self.next);
+            if !chunk.is_zeroed() {
+                span.write_bytes(0, self.span_bytes);
+            }
+            span
+        };
         self.next += self.span_bytes;
         span
     }
@@ -185,7 +151,7 @@ mod tests {
 
     #[test]
     fn spans_are_zeroed_aligned_and_apart() {
-        let mut arena = Arena::new(66_624);
+        let mut arena = Arena::new(66_624, Pool::of_thread());
         let mut spans: Vec<NonNull<u8>> = Vec::new();
         for round in 0..100_u8 {
             let span = arena.take();

@@ -15,9 +15,10 @@
 use std::{
     alloc::{self, Layout},
     ptr::{self, NonNull},
+    rc::Rc,
 };
 
-use crate::arena::Chunk;
+use crate::{arena::Chunk, pool::Pool};
 
 const HEADER: usize = 8;
 const STEP: usize = 16;
@@ -142,10 +143,11 @@ pub(crate) struct Blocks {
     /// Blocks that are the allocator's, and their bytes.
     large: usize,
     large_bytes: usize,
+    pool: Rc<Pool>,
 }
 
 impl Blocks {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(pool: Rc<Pool>) -> Self {
         Self {
             slabs: Vec::new(),
             next: 0,
@@ -153,6 +155,7 @@ impl Blocks {
             slab_bytes: 0,
             large: 0,
             large_bytes: 0,
+            pool,
         }
     }
 
@@ -212,7 +215,7 @@ impl Blocks {
     /// `frees_itself`, and nobody uses a block any more.
     pub(crate) unsafe fn reset(&mut self) {
         debug_assert!(self.frees_itself());
-        *self = Self::new();
+        *self = Self::new(Rc::clone(&self.pool));
     }
 
     /// Bytes held, used or not.
@@ -233,14 +236,12 @@ impl Blocks {
         let bytes = class * STEP;
         if self.slabs.last().is_none_or(|slab| self.next + bytes > slab.bytes()) {
             // As much again as there is. What was left of the last slab, under 1 KiB, is lost.
-            self.slabs.push(Chunk::zeroed(self.slab_bytes.clamp(SLAB_MIN, SLAB_MAX)));
+            self.slabs.push(Chunk::new(&self.pool, self.slab_bytes.clamp(SLAB_MIN, SLAB_MAX)));
             self.slab_bytes += self.slabs[self.slabs.len() - 1].bytes();
             self.next = 0;
         }
         // SAFETY: `next + bytes` is inside the slab. Slabs are aligned to 64, pieces are steps of 16.
-        let piece = unsafe {
-            NonNull::new_unchecked(self.slabs[self.slabs.len() - 1].start().add(self.next))
-        };
+        let piece = unsafe { self.slabs[self.slabs.len() - 1].start().add(self.next) };
         self.next += bytes;
         piece
     }
@@ -284,7 +285,7 @@ mod tests {
 
     #[test]
     fn blocks_keep_their_bytes_until_the_last_holder_lets_go() {
-        let mut blocks = Blocks::new();
+        let mut blocks = Blocks::new(Pool::of_thread());
         let lens = [0, 1, 8, 15, 16, 100, 1_015, 1_016, 1_017, 100_000];
         let text = |len: usize| (0..len).map(|at| (at * 7 + len) as u8).collect::<Vec<u8>>();
         let mut live: Vec<(usize, Block)> = Vec::new();

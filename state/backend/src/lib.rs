@@ -23,6 +23,7 @@ mod descriptor;
 mod error;
 mod layout;
 pub mod namespaced;
+mod pool;
 mod reader;
 mod residency;
 mod row;

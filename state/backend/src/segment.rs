@@ -23,7 +23,7 @@
 use std::ptr::{self, NonNull};
 
 use crate::{
-    arena::{self, Arena, LINE},
+    arena::{Arena, LINE},
     layout::RowLayout,
 };
 
@@ -116,11 +116,8 @@ impl Segment {
 
     /// An empty segment of `1 << bits` groups.
     pub(crate) fn make(shape: Shape, bits: u32, depth: u32, arena: &mut Arena) -> Self {
-        let span = if bits == shape.bits_full {
-            arena.take()
-        } else {
-            arena::take_lines(shape.span(bits))
-        };
+        let span =
+            if bits == shape.bits_full { arena.take() } else { arena.take_small(shape.span(bits)) };
         // SAFETY: the span has room for the header line and is aligned to it; `bits` is below 64.
         unsafe {
             span.as_ptr().cast::<Header>().write(Header { len: 0, depth });
@@ -143,7 +140,7 @@ impl Segment {
             if self.bits() == shape.bits_full {
                 arena.give(span);
             } else {
-                arena::give_lines(span, shape.span(self.bits()));
+                arena.give_small(span, shape.span(self.bits()));
             }
         }
     }

@@ -75,7 +75,13 @@ impl Table {
         if !place.found {
             return;
         }
-        self.ahead.areas[index] = place.area(self.shape);
+        let area = place.area(self.shape);
+        self.ahead.areas[index] = area;
+        if self.shape.group_bytes > 2 * LINE {
+            // `prefetch` has asked for the first two lines of the group.
+            segment::prefetch(area);
+            segment::prefetch(area.wrapping_add(self.shape.stride.min(LINE) - 1));
+        }
         if marks {
             // SAFETY: the mark of a group of a live segment. It is only read.
             let mark = unsafe { *segment.mark(self.shape, place.at) };
