@@ -32,6 +32,7 @@ pub use choice::{
     RestartStrategyType,
 };
 pub use error::ConfigError;
+pub use layers::misspelled_variable;
 pub use option::{ConfigOption, OptionInfo};
 pub use value::{ConfigValue, Folders, MemorySize};
 
@@ -41,8 +42,13 @@ pub use value::{ConfigValue, Folders, MemorySize};
 pub enum Origin {
     /// Nobody.
     Default,
-    /// A configuration file, by name.
-    File(String),
+    /// A line of a configuration file.
+    File {
+        /// Its name.
+        name: String,
+        /// From 1.
+        line: usize,
+    },
     /// An environment variable, by name.
     Environment(String),
     /// The program, through the API.
@@ -64,7 +70,8 @@ pub enum Origin {
 /// config.set_argument("taskmanager.numberOfTaskSlots=2")?;
 /// assert_eq!(config.get(&options::PARALLELISM_DEFAULT), Some(8));
 /// assert_eq!(config.get(&options::SHARD_QUANTUM).as_micros(), 25);
-/// assert_eq!(config.origin("shard.quantum"), Some(Origin::File("config.toml".into())));
+/// let origin = Origin::File { name: "config.toml".into(), line: 2 };
+/// assert_eq!(config.origin("shard.quantum"), Some(origin));
 ///
 /// let error = config.set_argument("paralelism.default=4").unwrap_err();
 /// assert_eq!(
@@ -184,7 +191,7 @@ impl Origin {
     fn layer(&self) -> Option<usize> {
         match self {
             Self::Default => None,
-            Self::File(_) => Some(0),
+            Self::File { .. } => Some(0),
             Self::Environment(_) => Some(1),
             Self::Program => Some(2),
             Self::CommandLine | Self::Flag(_) => Some(LAYER_COUNT - 1),
@@ -196,7 +203,7 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Default => f.write_str("the default"),
-            Self::File(name) => write!(f, "the file {name}"),
+            Self::File { name, line } => write!(f, "the file {name}, line {line}"),
             Self::Environment(name) => write!(f, "the environment variable {name}"),
             Self::Program => f.write_str("the program"),
             Self::CommandLine => f.write_str("-D on the command line"),
@@ -233,7 +240,7 @@ mod tests {
             seen,
             [
                 "4 from the default",
-                "5 from the file a.toml",
+                "5 from the file a.toml, line 1",
                 "6 from the program",
                 "6 from the program",
                 "8 from -D on the command line",

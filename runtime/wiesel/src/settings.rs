@@ -11,11 +11,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use wiesel_core::config::Configuration;
+use wiesel_core::config::{Configuration, misspelled_variable};
 
 use crate::{
     Error,
     arguments::{Arguments, Setting},
+    logging,
 };
 
 /// The folder of the configuration.
@@ -48,6 +49,9 @@ pub(crate) fn load(
         }
         (None, None) => {}
     }
+    for (name, _) in &variables {
+        warn_of(name);
+    }
     config.load_environment(variables)?;
     for setting in &arguments.settings {
         match setting {
@@ -57,6 +61,17 @@ pub(crate) fn load(
     }
     config.validate()?;
     Ok(config)
+}
+
+/// Says that a variable is ignored that looks like one of ours, and is none.
+fn warn_of(name: &str) {
+    if let Some(nearest) = misspelled_variable(name, &[FOLDER_VARIABLE, logging::VARIABLE]) {
+        let meant = nearest.map_or_else(
+            || "options are spelled as in `WIESEL__PARALLELISM__DEFAULT`".to_owned(),
+            |nearest| format!("did you mean `{nearest}`?"),
+        );
+        tracing::warn!("the environment variable {name} is ignored: {meant}");
+    }
 }
 
 fn load_file(config: &mut Configuration, file: &Path, named_by: &'static str) -> Result<(), Error> {

@@ -65,15 +65,26 @@ impl ConfigError {
         origin: Origin,
         spelled: impl Fn(&OptionInfo) -> String,
     ) -> Self {
-        let wanted = options::normal_form(key);
-        let nearest = options::describe_all()
-            .into_iter()
-            .map(|info| (strsim::jaro_winkler(&wanted, &options::normal_form(info.key)), info))
-            .max_by(|(a, _), (b, _)| a.total_cmp(b))
-            .filter(|(similarity, _)| *similarity >= SIMILARITY_MIN)
-            .map(|(_, info)| spelled(&info));
-        Self::UnknownKey { key: key.to_owned(), origin, nearest }
+        let all = options::describe_all().into_iter();
+        let nearest = nearest(
+            &options::normal_form(key),
+            all.map(|info| (options::normal_form(info.key), info)),
+        );
+        Self::UnknownKey {
+            key: key.to_owned(),
+            origin,
+            nearest: nearest.map(|info| spelled(&info)),
+        }
     }
+}
+
+/// What belongs to the most similar name, if one is similar.
+pub(super) fn nearest<T>(wanted: &str, names: impl Iterator<Item = (String, T)>) -> Option<T> {
+    names
+        .map(|(name, of)| (strsim::jaro_winkler(wanted, &name), of))
+        .max_by(|(a, _), (b, _)| a.total_cmp(b))
+        .filter(|(similarity, _)| *similarity >= SIMILARITY_MIN)
+        .map(|(_, of)| of)
 }
 
 impl fmt::Display for ConfigError {

@@ -7,14 +7,47 @@
 //! | `WIESEL__TASKMANAGER__NUMBEROFTASKSLOTS=2`, also `NUMBER_OF_…` | `taskmanager.numberOfTaskSlots` |
 //! | `-D shard.spin=0`                                         | `shard.spin`                         |
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use toml::{Table, Value};
+use toml::{
+    Table, Value,
+    de::{DeTable, DeValue},
+};
 
-use super::{ConfigError, Configuration, Origin, options};
+use super::{ConfigError, Configuration, Origin, error::nearest, options};
 
 /// How a variable that is an option begins. Others (`WIESEL_CONF_DIR`) are none of our business here.
 const VARIABLE_PREFIX: &str = "WIESEL__";
+
+/// The variable that was perhaps meant by one that begins with a single underscore and is none of `known`: the one of an option,
+/// or a known one. `None` in the inside: none is similar.
+///
+/// ```
+/// use wiesel_core::config::misspelled_variable;
+///
+/// let known = ["WIESEL_LOG"];
+/// let nearest = misspelled_variable("WIESEL_PARALLELISM_DEFAULT", &known);
+/// assert_eq!(nearest, Some(Some("WIESEL__PARALLELISM__DEFAULT".to_owned())));
+/// assert_eq!(misspelled_variable("WIESEL_LOGS", &known), Some(Some("WIESEL_LOG".to_owned())));
+/// assert_eq!(misspelled_variable("WIESEL_WEATHER", &known), Some(None));
+/// for right in ["WIESEL_LOG", "WIESEL__SHARD__SPIN", "PATH"] {
+///     assert_eq!(misspelled_variable(right, &known), None);
+/// }
+/// ```
+pub fn misspelled_variable(name: &str, known: &[&str]) -> Option<Option<String>> {
+    let key = name.strip_prefix("WIESEL_")?;
+    if key.starts_with('_') || known.contains(&name) {
+        return None;
+    }
+    let all = options::describe_all().into_iter().map(|info| info.variable());
+    let all = all.chain(known.iter().map(|name| (*name).to_owned()));
+    Some(nearest(&plain(name), all.map(|variable| (plain(&variable), variable))))
+}
+
+/// A variable without what is often got wrong in it.
+fn plain(variable: &str) -> String {
+    options::normal_form(variable).replace('.', "")
+}
 
 impl Configuration {
     /// Adds the layer of a file: `text` is TOML and `name` is what messages call it.
@@ -26,9 +59,12 @@ impl Configuration {
         let table: Table = text.parse().map_err(|error| syntax(name, text, &error))?;
         let mut entries = Vec::new();
         flatten("", table, &mut entries);
+        let lines = lines(text);
+        let line_of = |key: &str| lines.get(key).copied().unwrap_or(1);
+        entries.sort_by_key(|(key, _)| line_of(key));
         let mut seen = BTreeSet::new();
         for (key, value) in entries {
-            let origin = Origin::File(name.to_owned());
+            let origin = Origin::File { name: name.to_owned(), line: line_of(&key) };
             let text = match value {
                 Value::String(text) => text,
                 Value::Integer(number) => number.to_string(),
@@ -118,6 +154,30 @@ fn flatten(prefix: &str, table: Table, entries: &mut Vec<(String, Value)>) {
     }
 }
 
+/// The line of each value, from 1, by its key. Two spellings of one key have the later one's.
+fn lines(text: &str) -> BTreeMap<String, usize> {
+    fn add(prefix: &str, table: &DeTable<'_>, text: &str, lines: &mut BTreeMap<String, usize>) {
+        for (key, value) in table {
+            let key = match prefix {
+                "" => key.get_ref().to_string(),
+                prefix => format!("{prefix}.{}", key.get_ref()),
+            };
+            if let DeValue::Table(inner) = value.get_ref() {
+                add(&key, inner, text, lines);
+            } else {
+                let before = text.get(..value.span().start).unwrap_or_default();
+                let line = before.matches('\n').count() + 1;
+                lines.entry(key).and_modify(|known| *known = line.max(*known)).or_insert(line);
+            }
+        }
+    }
+    let mut lines = BTreeMap::new();
+    if let Ok(table) = DeTable::parse(text) {
+        add("", table.get_ref(), text, &mut lines);
+    }
+    lines
+}
+
 fn syntax(name: &str, text: &str, error: &toml::de::Error) -> ConfigError {
     let at = error.span().map_or(0, |span| span.start.min(text.len()));
     let before = text.get(..at).unwrap_or("");
@@ -179,27 +239,32 @@ mod tests {
     fn a_file_that_cannot_be_used_says_where_and_what_to_write() {
         file(
             "paralelism.default = 4",
-            "unknown key `paralelism.default` (from the file config.toml): did you mean `parallelism.default`?",
+            "unknown key `paralelism.default` (from the file config.toml, line 1): did you mean `parallelism.default`?",
         );
         file(
             "[weather]\nrain = 'yes'",
-            "unknown key `weather.rain` (from the file config.toml): no option has a similar name",
+            "unknown key `weather.rain` (from the file config.toml, line 2): no option has a similar name",
         );
         file(
             "parallelism.default = 0",
-            "`parallelism.default` is `0` (from the file config.toml): must be between 1 and 32768, for example `4`",
+            "`parallelism.default` is `0` (from the file config.toml, line 1): must be between 1 and 32768, for example `4`",
         );
         file(
             "parallelism.default = [4]",
-            "`parallelism.default` is `[4]` (from the file config.toml): must be a whole number or `auto`, for example `4`",
+            "`parallelism.default` is `[4]` (from the file config.toml, line 1): must be a whole number or `auto`, for example `4`",
         );
         file(
             "parallelism = 4",
-            "unknown key `parallelism` (from the file config.toml): did you mean `parallelism.default`?",
+            "unknown key `parallelism` (from the file config.toml, line 1): did you mean `parallelism.default`?",
         );
         file(
             "'shard.spin' = 0\n[shard]\nspin = 1",
-            "`shard.spin` is set twice (again by the file config.toml): remove one of them",
+            "`shard.spin` is set twice (again by the file config.toml, line 3): remove one of them",
+        );
+        file(
+            "# Ours.\n[shard]\nspin = 1\n\nquantum = [\n  2,\n]\n",
+            "`shard.spin` is `1` (from the file config.toml, line 3): must be a whole number with a unit (ns, us, ms, s, min, h, d) \
+             or `auto`, for example `50 us`",
         );
         let error = Configuration::new().load_toml("config.toml", "a = 1\nb = = 2").unwrap_err();
         assert!(matches!(&error, ConfigError::Syntax { line: 2, column: 5, .. }), "{error:?}");
