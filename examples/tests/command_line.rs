@@ -109,7 +109,9 @@ fn the_configuration_comes_from_a_file_the_environment_and_the_command_line() {
     check(
         &["--config", path],
         2,
-        &format!("unknown key `shard.sping` (from the file {path}): did you mean `shard.spin`?"),
+        &format!(
+            "unknown key `shard.sping` (from the file {path}, line 2): did you mean `shard.spin`?"
+        ),
     );
     let mut command = command(TRENDING, &[]);
     let ended = ended({
@@ -118,6 +120,28 @@ fn the_configuration_comes_from_a_file_the_environment_and_the_command_line() {
     });
     assert_eq!(ended.code, Some(2));
     assert!(ended.err.ends_with("did you mean `WIESEL__SHARD__SPIN`?\n"), "{}", ended.err);
+}
+
+#[test]
+fn a_variable_with_one_underscore_is_ignored_and_named() {
+    let mut command = command(TRENDING, &["--explain"]);
+    command.env("WIESEL_LOG", "warn").env("WIESEL_PARALLELISM_DEFAULT", "3");
+    let ended = ended(command);
+    assert_eq!(ended.code, Some(0));
+    let said = "the environment variable WIESEL_PARALLELISM_DEFAULT is ignored: did you mean `WIESEL__PARALLELISM__DEFAULT`?";
+    assert!(ended.err.contains(said), "{}", ended.err);
+}
+
+#[test]
+fn frames_that_do_not_fit_into_half_of_the_memory_are_refused() {
+    let ended = run(TRENDING, &["--parallelism", "30000", "-D", "pipeline.max-parallelism=32768"]);
+    let start = "Error: job `trending hashtags` did not start: the frames of the job's ";
+    assert_eq!((ended.code, ended.out.as_str()), (Some(7), ""), "{}", ended.err);
+    assert!(
+        ended.err.starts_with(start) && ended.err.contains("lower the parallelism, which is 30000"),
+        "{}",
+        ended.err
+    );
 }
 
 #[test]

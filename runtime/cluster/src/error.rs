@@ -56,6 +56,24 @@ pub enum ClusterError {
         /// What the machine, or the control group of this process, has.
         available_mb: u64,
     },
+    /// The frames between its tasks take more than half of the memory there is.
+    #[error(
+        "the frames of the job's {channels} channels need {need_mb} mb, and may take {share_mb} mb, half of the memory of this \
+         process: lower the parallelism, which is {parallelism} (their number is its square), or \
+         `taskmanager.network.memory.buffers-per-channel`, which is {credits}"
+    )]
+    TooManyFrames {
+        /// What they need.
+        need_mb: u64,
+        /// How many there are.
+        channels: usize,
+        /// Of the widest operator.
+        parallelism: u32,
+        /// Frames in flight of each channel.
+        credits: usize,
+        /// Half of what the machine, or the control group of this process, has.
+        share_mb: u64,
+    },
     /// A shard could not be started.
     #[error(transparent)]
     Start(#[from] StartError),

@@ -100,7 +100,8 @@ impl ClusterOptions {
         graph: &JobGraph<F>,
     ) -> Result<Self, ClusterError> {
         config.validate()?; // A program may have set what its command line could not have.
-        let needed = ExecutionGraph::expand(graph).slot_count();
+        let execution = ExecutionGraph::expand(graph);
+        let needed = execution.slot_count();
         let slots = config.get(&options::NUMBER_OF_TASK_SLOTS).unwrap_or(needed).min(needed);
         let mut cores = available_cores();
         let reserved = config.get(&options::CPU_RESERVED);
@@ -112,6 +113,8 @@ impl ClusterOptions {
         cores.truncate(available.saturating_sub(reserved as usize).max(1));
         let machine = Machine { cores: cores.len(), memory_bytes: probe::memory_bytes() };
         resources::check(graph, &machine)?;
+        let credits = config.get(&options::NETWORK_BUFFERS_PER_CHANNEL) as usize;
+        resources::check_frames(graph, &execution, credits, &machine)?;
         if !config.get(&options::CPU_PIN) {
             cores.clear();
         }
@@ -140,7 +143,6 @@ impl ClusterOptions {
                 .unwrap_or_else(|| std::env::temp_dir().into()),
             allow_non_restored: checkpoints.allow_non_restored,
         };
-        let credits = config.get(&options::NETWORK_BUFFERS_PER_CHANNEL) as usize;
         Ok(Self { shards, credits, worker, row_sources: None, checkpoints })
     }
 
@@ -365,7 +367,7 @@ fn frames_by_shard<F>(
             let channels = execution.channels_from(EdgeId(edge), subtask.task).count();
             let of_shard = &mut frames[subtask.slot.0 as usize];
             *of_shard.entry(subtask.region).or_default() +=
-                channels + 1 + channels * cluster.credits;
+                resources::frames_of(channels, cluster.credits);
         }
     }
     frames

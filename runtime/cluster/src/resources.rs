@@ -7,10 +7,12 @@
 //! 2. A slot that needs a whole core has one to itself if cores are handed out at all, also where there are more slots
 //!    than cores. The others are wherever the kernel puts them, then.
 //! 3. Nothing limits what a slot takes once it runs: neither its time on a core nor its memory.
+//! 4. A job whose frames take more than half of the memory is refused: they are allocated, and touched, before it runs.
 
 use wiesel_core::config::MemorySize;
-use wiesel_graph::{JobGraph, ResourceProfile};
+use wiesel_graph::{EdgeId, ExecutionGraph, JobGraph, ResourceProfile};
 use wiesel_shard::ShardSpec;
+use wiesel_wire::FRAME_BYTES;
 
 use crate::ClusterError;
 
@@ -20,6 +22,9 @@ pub(crate) struct Machine {
     /// None if the machine does not tell.
     pub(crate) memory_bytes: Option<u64>,
 }
+
+/// Frames may take this part of the memory, one half: state, records on their way and the program want some too.
+const FRAMES_SHARE: u64 = 2;
 
 /// For 0.1 three times, which is a little more than 0.3.
 const ROUNDING: f64 = 1e-9;
@@ -62,6 +67,44 @@ pub(crate) fn check<F>(graph: &JobGraph<F>, machine: &Machine) -> Result<(), Clu
         });
     }
     Ok(())
+}
+
+/// The frames that are made for an output with so many channels: invariant 1 of `launch`.
+pub(crate) fn frames_of(channels: usize, credits: usize) -> usize {
+    channels + 1 + channels * credits
+}
+
+/// Refuses a job whose frames take more than their share of the memory.
+///
+/// # Errors
+///
+/// That, with the sums.
+pub(crate) fn check_frames<F>(
+    graph: &JobGraph<F>,
+    execution: &ExecutionGraph,
+    credits: usize,
+    machine: &Machine,
+) -> Result<(), ClusterError> {
+    let (mut channels, mut frames) = (0, 0);
+    for (edge, job_edge) in (0..).zip(&graph.edges) {
+        for subtask in execution.subtasks().iter().filter(|s| s.task.vertex == job_edge.source) {
+            let of_subtask = execution.channels_from(EdgeId(edge), subtask.task).count();
+            channels += of_subtask;
+            frames += frames_of(of_subtask, credits);
+        }
+    }
+    let need = (frames as u64).saturating_mul(FRAME_BYTES as u64);
+    let share = machine.memory_bytes.map(|bytes| bytes / FRAMES_SHARE);
+    match share.filter(|share| need > *share) {
+        None => Ok(()),
+        Some(share) => Err(ClusterError::TooManyFrames {
+            need_mb: need.div_ceil(1 << 20),
+            channels,
+            parallelism: graph.vertices.iter().map(|v| v.parallelism).max().unwrap_or(1),
+            credits,
+            share_mb: share >> 20,
+        }),
+    }
 }
 
 /// Pins the slots that need a whole core, where there are more slots than `cores` and so none is pinned yet.
@@ -130,6 +173,33 @@ mod tests {
             hot(0.5, "1 gb").managed_memory("1 mb"),
             "the slots of the job need 3075 mb (3 of group `hot`), and there are 3072 mb for this process: lower the \
              parallelism or the memory of the group",
+        );
+    }
+
+    #[test]
+    fn a_job_whose_frames_do_not_fit_is_refused() {
+        let of = |parallelism, memory_mb: u64| {
+            let environment = Environment::new();
+            environment.from_collection([1_u64]).rebalance().map(|n| n).print();
+            let graph = environment.job_graph("job", &GraphDefaults { parallelism, ..DEFAULTS });
+            let graph = graph.unwrap();
+            let machine = Machine { cores: 2, memory_bytes: Some(memory_mb << 20) };
+            let found = check_frames(&graph, &ExecutionGraph::expand(&graph), 7, &machine);
+            found.map_or_else(|error| error.to_string(), |()| "fits".to_owned())
+        };
+        // 400 * (400 * 8 + 1) frames of 32 KiB.
+        assert_eq!(of(400, 80_026), "fits");
+        assert_eq!(
+            of(400, 80_024),
+            "the frames of the job's 160000 channels need 40013 mb, and may take 40012 mb, half of the memory of this process: \
+             lower the parallelism, which is 400 (their number is its square), or \
+             `taskmanager.network.memory.buffers-per-channel`, which is 7"
+        );
+        assert_eq!(of(3, 5), "fits");
+        assert!(
+            of(3, 4).starts_with("the frames of the job's 9 channels need 3 mb"),
+            "{}",
+            of(3, 4)
         );
     }
 

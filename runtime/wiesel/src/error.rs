@@ -119,6 +119,7 @@ impl Error {
                 ClusterError::Unfit(_)
                 | ClusterError::TooFewCores { .. }
                 | ClusterError::TooLittleMemory { .. }
+                | ClusterError::TooManyFrames { .. }
                 | ClusterError::Reserved { .. }
                 | ClusterError::Start(_)
                 | ClusterError::Doors(_) => exit_code::UNFIT,
