@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use wiesel::{
-    FrameStream, Out,
+    FrameStream, MetricValue, Out,
     prelude::*,
     testing::{Harness, environment},
 };
@@ -181,6 +181,52 @@ fn state_and_timers() {
     assert_eq!(harness.take(), [7]);
 }
 
+/// Passes orders on, and counts those that cost much.
+#[derive(Clone, Default)]
+struct Watched {
+    dear: Counter,
+    cents: Histogram,
+}
+
+impl ProcessFunction<Order> for Watched {
+    type Out = Order;
+    type Side = ();
+
+    fn open(&mut self, runtime: &RuntimeContext) -> Result<(), FunctionError> {
+        self.dear = runtime.metric_group().counter("dear");
+        self.cents = runtime.metric_group().histogram("cents");
+        Ok(())
+    }
+
+    fn process(
+        &mut self,
+        order: OrderView<'_>,
+        _context: &mut ProcessContext<'_, ()>,
+        out: &mut dyn Out<Order>,
+    ) -> Result<(), FunctionError> {
+        if order.cents > 500 {
+            self.dear.inc();
+        }
+        self.cents.update(order.cents);
+        out.emit(order);
+        Ok(())
+    }
+}
+
+#[test]
+fn metrics_of_a_function() {
+    let env = environment(2);
+    let orders = env.from_collection([order(7, "tea", 300, 10), order(8, "cup", 900, 200)]);
+    let _ = orders.process(Watched::default()).uid("watched").collect();
+    let result = env.execute("watched").unwrap();
+    assert_eq!(result.progress.metric("watched", "dear").map(|dear| dear.count()), Some(1));
+    let cents = result.progress.metric("watched", "cents").and_then(|cents| cents.total());
+    match cents {
+        Some(MetricValue::Histogram(cents)) => assert_eq!((cents.min(), cents.max()), (300, 900)),
+        other => panic!("{other:?}"),
+    }
+}
+
 #[test]
 fn joins_of_two_streams() {
     let env = environment(2);
@@ -240,7 +286,7 @@ fn the_page_shows_what_is_here() {
         .skip(1)
         .map(|rest| rest.split_once("```").expect("a block ends").0)
         .collect();
-    assert_eq!(blocks.len(), 7);
+    assert_eq!(blocks.len(), 9);
     for block in blocks {
         assert!(here.contains(&lines(block)), "not in for_flink_users.rs:\n{block}");
     }

@@ -26,6 +26,7 @@ mod checkpoints;
 mod failures;
 mod fallbacks;
 mod floods;
+mod functions;
 mod memory;
 mod migrations;
 mod recut;

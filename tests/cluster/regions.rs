@@ -90,7 +90,7 @@ fn written(out: &Path) -> BTreeMap<String, u32> {
 fn attempts(result: &JobResult) -> Vec<(String, u32)> {
     let tasks = result.progress.tasks.iter();
     tasks
-        .map(|task| (task.name.clone(), task.metrics.expect("it has run").attempt.number))
+        .map(|task| (task.name.clone(), task.metrics.as_ref().expect("it has run").attempt.number))
         .collect()
 }
 

@@ -167,7 +167,8 @@ fn a_panic_where_a_writer_is_made_is_a_failure_of_its_task() {
         let folder = tempfile::tempdir().expect("a folder");
         let result = run(folder.path(), 0..0, 2..4, Some(3_000));
         assert_eq!(restarts(&result), 3);
-        let attempt = |task: &wiesel_cluster::TaskProgress| task.metrics.map(|m| m.attempt.number);
+        let attempt =
+            |task: &wiesel_cluster::TaskProgress| task.metrics.as_ref().map(|m| m.attempt.number);
         let mut attempts: Vec<_> = result.progress.tasks.iter().map(attempt).collect();
         attempts.sort_unstable();
         assert_eq!(attempts, [Some(0), Some(3)], "the other region ran on");

@@ -16,6 +16,8 @@ use std::{path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+use crate::OperatorMetric;
+
 /// The version of the protocol.
 pub const CONTROL_VERSION: u32 = 1;
 
@@ -87,6 +89,8 @@ pub struct JobReport {
     pub records_written: u64,
     /// Its checkpoints, if it takes any.
     pub checkpoints: Option<CheckpointReport>,
+    /// What its functions count.
+    pub metrics: Vec<OperatorMetric>,
 }
 
 /// What checkpoints have come to.

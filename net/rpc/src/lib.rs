@@ -31,6 +31,7 @@
 pub mod control;
 mod deployment;
 mod failure_report;
+mod function_metrics;
 mod messages;
 
 pub use deployment::{
@@ -38,6 +39,7 @@ pub use deployment::{
     StateHandle, TaskDeployment, TaskManagerId,
 };
 pub use failure_report::FailureReport;
+pub use function_metrics::{FunctionMetricReport, HistogramReport, MetricValue, OperatorMetric};
 pub use messages::{
     Declined, Envelope, StageReport, TaskMetricsReport, TaskState, ToJobMaster, ToTaskManager,
 };

@@ -7,7 +7,9 @@ use wiesel_core::{
     metrics::{StageMetrics, TaskMetrics},
 };
 
-use crate::{Attempt, FailureReport, StateHandle, TaskDeployment, TaskManagerId};
+use crate::{
+    Attempt, FailureReport, FunctionMetricReport, StateHandle, TaskDeployment, TaskManagerId,
+};
 
 /// A message and the job that it is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -135,7 +137,7 @@ impl fmt::Display for TaskState {
 }
 
 /// What a task has counted since it was deployed. Units as in [`TaskMetrics`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TaskMetricsReport {
     /// The task.
     pub attempt: Attempt,
@@ -165,6 +167,8 @@ pub struct TaskMetricsReport {
     pub input_watermark: Timestamp,
     /// Where the time of records goes.
     pub stages: StageReport,
+    /// What its functions count.
+    pub functions: Vec<FunctionMetricReport>,
 }
 
 /// Where the time of records goes: per stage how many records were looked at, and their nanoseconds.
@@ -209,6 +213,7 @@ impl TaskMetricsReport {
             watermark_ns: metrics.watermark_ns.get(),
             input_watermark: Timestamp::from_millis(metrics.input_watermark_ms.get()),
             stages: StageReport::read(&metrics.stages),
+            functions: metrics.functions.all().iter().map(FunctionMetricReport::read).collect(),
         }
     }
 }

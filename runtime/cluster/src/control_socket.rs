@@ -138,5 +138,6 @@ fn report(job: &JobHandle) -> JobReport {
         records_read: progress.records_read(),
         records_written: progress.records_written(),
         checkpoints,
+        metrics: progress.function_metrics(),
     }
 }

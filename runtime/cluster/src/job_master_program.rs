@@ -137,16 +137,17 @@ impl JobMasterProgram {
 
     fn progress(&self, now: Nanos) -> JobProgress {
         let graph = self.brain.graph();
-        let reports: Vec<_> = self.brain.metrics().copied().collect();
+        let reports: Vec<_> = self.brain.metrics().collect();
         let tasks = graph.subtasks().iter().map(|subtask| {
             let vertex = subtask.task.vertex;
             TaskProgress {
                 task: subtask.task,
                 name: graph.task_name(subtask.task),
+                operators: Arc::clone(&graph.vertices()[vertex.index()].operators),
                 shard: self.locations[subtask.slot.0 as usize].shard,
                 is_source: graph.vertices()[vertex.index()].is_source,
                 is_sink: self.sinks[vertex.index()],
-                metrics: reports.iter().find(|r| r.attempt.task == subtask.task).copied(),
+                metrics: reports.iter().find(|r| r.attempt.task == subtask.task).copied().cloned(),
             }
         });
         let elapsed = self.started_at.map_or(Duration::ZERO, |started| now.since(started));

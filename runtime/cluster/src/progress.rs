@@ -1,10 +1,11 @@
 //! What a job has done so far, for people.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use wiesel_core::{ShardId, TaskId};
+use wiesel_graph::JobOperator;
 use wiesel_jobmanager::{CheckpointStats, JobStatus};
-use wiesel_rpc::TaskMetricsReport;
+use wiesel_rpc::{OperatorMetric, TaskMetricsReport};
 
 /// A job at one moment, as far as its JobMaster knows.
 #[derive(Clone, Debug)]
@@ -26,6 +27,8 @@ pub struct TaskProgress {
     pub task: TaskId,
     /// What messages call it: `Window (2/4)`.
     pub name: String,
+    /// The operators of its chain.
+    pub operators: Arc<[JobOperator]>,
     /// Where it runs.
     pub shard: ShardId,
     /// Whether it reads a source.
@@ -69,6 +72,37 @@ impl JobProgress {
     /// Lines that were not UTF-8 and were repaired by choice.
     pub fn text_replaced(&self) -> u64 {
         self.sum(|_| true, |metrics| metrics.text_replaced)
+    }
+
+    /// What the functions of the program count: their own metrics, by operator and subtask, in the order of the graph and
+    /// of their registration. A task that was restarted counts from zero, as in Flink.
+    pub fn function_metrics(&self) -> Vec<OperatorMetric> {
+        let mut metrics: Vec<OperatorMetric> = Vec::new();
+        for task in &self.tasks {
+            for report in task.metrics.iter().flat_map(|metrics| &metrics.functions) {
+                let Some(operator) = task.operators.get(report.position) else { continue };
+                let value = (task.task.subtask.0, report.value.clone());
+                let is_known =
+                    |m: &&mut OperatorMetric| m.operator == operator.uid && m.name == *report.name;
+                match metrics.iter_mut().find(is_known) {
+                    Some(known) => known.subtasks.push(value),
+                    None => metrics.push(OperatorMetric {
+                        operator: operator.uid.clone(),
+                        operator_name: operator.name.clone(),
+                        name: report.name.as_ref().to_owned(),
+                        subtasks: vec![value],
+                    }),
+                }
+            }
+        }
+        metrics
+    }
+
+    /// What the metric `name` of the operator with this uid has come to; none if no subtask has registered it, or none has
+    /// told yet.
+    pub fn metric(&self, operator: &str, name: &str) -> Option<OperatorMetric> {
+        let mut metrics = self.function_metrics().into_iter();
+        metrics.find(|metric| metric.operator == operator && metric.name == name)
     }
 
     /// Time in turns that did work, by shard.

@@ -3,7 +3,13 @@
 //! A cell belongs to one subtask on one shard, which is its only writer; the progress line and later the
 //! reporters read it. So an increment is a load and a store, not a locked instruction.
 
+mod functions;
+mod histogram;
+
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+pub use functions::{FunctionMetric, FunctionMetrics, MetricCell};
+pub use histogram::Histogram;
 
 /// A count that only its owner raises.
 #[derive(Debug, Default)]
@@ -81,6 +87,8 @@ pub struct TaskMetrics {
     pub input_watermark_ms: Gauge,
     /// Where the time of records goes.
     pub stages: StageMetrics,
+    /// What its functions count.
+    pub functions: FunctionMetrics,
 }
 
 /// Where the time of records goes: of each stage how many records were looked at, and their nanoseconds. Those are few,

@@ -183,6 +183,10 @@ impl<T: Record, D: Link<T>> Head for HandFedHead<T, D> {
         self.next.open()
     }
 
+    fn close(&mut self) {
+        self.next.close();
+    }
+
     fn frame(
         &mut self,
         _input: usize,

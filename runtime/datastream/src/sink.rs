@@ -266,6 +266,8 @@ impl<T: Record, W: SinkWriter<T>> Control for SinkEnd<T, W> {
         Ok(())
     }
 
+    fn close(&mut self) {}
+
     fn watermark(&mut self, _watermark: Timestamp) -> Progress {
         Progress::Done
     }

@@ -164,6 +164,10 @@ impl<T: Record, R: SourceReader<T>, D: Link<T>> Head for SourceHead<T, R, D> {
         self.next.open()
     }
 
+    fn close(&mut self) {
+        self.next.close();
+    }
+
     fn frame(
         &mut self,
         _input: usize,

@@ -12,9 +12,11 @@
 //! 2. Both ends of an edge list the same channels. They are computed, not stored: a wide job has millions.
 //! 3. A channel is local if both ends are in one slot: then it is a queue and no handle crosses a core.
 
+use std::sync::Arc;
+
 use wiesel_core::{ChannelIndex, KeyGroupRange, SubtaskIndex, TaskId, VertexId};
 
-use crate::{Fingerprint, JobGraph, Partitioning, SlotIndex, regions, slots};
+use crate::{Fingerprint, JobGraph, JobOperator, Partitioning, SlotIndex, regions, slots};
 
 /// An edge, as its position in the job graph.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -37,7 +39,9 @@ pub struct ExecutionGraph {
 pub struct ExecutionVertex {
     /// Its position.
     pub id: VertexId,
-    /// Its operators, joined by arrows.
+    /// Its operators, front to back.
+    pub operators: Arc<[JobOperator]>,
+    /// Their names, joined by arrows.
     pub name: String,
     /// What messages call it.
     pub uid: String,
@@ -96,6 +100,7 @@ impl ExecutionGraph {
         for vertex in &job.vertices {
             vertices.push(ExecutionVertex {
                 id: vertex.id,
+                operators: vertex.operators.as_slice().into(),
                 name: vertex.name(),
                 uid: vertex.uid().to_owned(),
                 parallelism: vertex.parallelism,

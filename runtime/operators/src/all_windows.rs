@@ -147,6 +147,10 @@ where
         self.next.open()
     }
 
+    fn close(&mut self) {
+        self.next.close();
+    }
+
     fn frame(
         &mut self,
         _input: usize,

@@ -97,6 +97,10 @@ impl<T: Record, F: 'static, G: WatermarkGenerator<T>, D: Link<T>> Control
         Ok(())
     }
 
+    fn close(&mut self) {
+        self.next.close();
+    }
+
     /// Watermarks from before are replaced by ours, but for the last one.
     fn watermark(&mut self, watermark: Timestamp) -> Progress {
         if watermark == Timestamp::MAX && self.emitted < Timestamp::MAX {

@@ -2,7 +2,7 @@
 //!
 //! # What is always true
 //!
-//! 1. A function reads no clock and keeps nothing: what it needs is in its clone, one per subtask. Time-outs and pauses
+//! 1. A function reads no clock and keeps nothing: what it needs is in its clone, one per subtask, or made in `open`. Time-outs and pauses
 //!    are measured by the clock of the seam.
 //! 2. The time-out of a record begins when it comes, and holds for all tries together.
 
@@ -10,7 +10,7 @@ use std::{fmt, future::Future, marker::PhantomData, pin::Pin, time::Duration};
 
 use wiesel_record::Record;
 
-use crate::FunctionError;
+use crate::{FunctionError, RuntimeContext};
 
 /// What will be known about a record: any number of results, or why there are none.
 pub type AsyncAnswer<R> = Pin<Box<dyn Future<Output = Result<R, FunctionError>> + Send>>;
@@ -50,6 +50,25 @@ pub trait AsyncFunction<T: Record>: Clone + Send + 'static {
 
     /// Those of one record: `Option`, an array, `Vec`.
     type Results: IntoIterator<Item = Self::Out> + Send + 'static;
+
+    /// Called once, before the first record.
+    ///
+    /// # Errors
+    ///
+    /// If something that it needs is not there; the job fails.
+    fn open(&mut self, runtime: &RuntimeContext) -> Result<(), FunctionError> {
+        let _ = runtime;
+        Ok(())
+    }
+
+    /// Called once when the task ends, as [`ProcessFunction::close`](crate::ProcessFunction::close) says.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    fn close(&mut self) -> Result<(), FunctionError> {
+        Ok(())
+    }
 
     /// Asks. The future runs beside the shard, on a thread that all of the process share: it must not block.
     fn invoke(&self, record: T::View<'_>) -> AsyncAnswer<Self::Results>;

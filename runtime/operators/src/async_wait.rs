@@ -26,7 +26,7 @@ use wiesel_shard::Futures;
 
 use crate::{
     AsyncFunction, AsyncOptions, Chain, Control, FunctionError, Link, OutputPort, Progress,
-    Snapshot, Status, TaskContext,
+    RuntimeContext, Snapshot, Status, TaskContext,
     async_queue::{AsyncQueue, Passing, Ready},
     chain::clone_builder,
 };
@@ -255,7 +255,14 @@ impl<T: Record, F: AsyncFunction<T>, D: Link<F::Out>> OutputPort for AsyncWait<T
 
 impl<T: Record, F: AsyncFunction<T>, D: Link<F::Out>> Control for AsyncWait<T, F, D> {
     fn open(&mut self) -> Result<(), TaskFailure> {
-        self.next.open()
+        self.next.open()?;
+        let opened = self.function.open(&RuntimeContext::new(&self.context));
+        opened.map_err(|error| TaskFailure::new(Blame::Job, "open an async function", error))
+    }
+
+    fn close(&mut self) {
+        self.context.close_function(|| self.function.close());
+        self.next.close();
     }
 
     fn watermark(&mut self, watermark: Timestamp) -> Progress {

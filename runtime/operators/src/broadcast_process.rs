@@ -20,7 +20,8 @@ use wiesel_record::{Out, Record};
 
 use crate::{
     BroadcastStates, CoHead, CoProcessFunction, CoStart, Either, FunctionError, Link,
-    OperatorStateRegistry, ProcessContext, Start, TaskContext, spooled::SpooledHead,
+    OperatorStateRegistry, ProcessContext, RuntimeContext, Start, TaskContext,
+    spooled::SpooledHead,
 };
 
 /// A function over the records of a stream, and over those of a broadcast stream, which every subtask gets.
@@ -90,7 +91,17 @@ pub trait BroadcastProcessFunction<T: Record, B: Record>: Clone + Send + 'static
     /// # Errors
     ///
     /// If something that it needs is not there; the job fails.
-    fn open(&mut self) -> Result<(), FunctionError> {
+    fn open(&mut self, runtime: &RuntimeContext) -> Result<(), FunctionError> {
+        let _ = runtime;
+        Ok(())
+    }
+
+    /// Called once when the task ends, as [`ProcessFunction::close`](crate::ProcessFunction::close) says.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    fn close(&mut self) -> Result<(), FunctionError> {
         Ok(())
     }
 
@@ -164,8 +175,12 @@ where
         *states = self.states.clone();
     }
 
-    fn open(&mut self) -> Result<(), FunctionError> {
-        self.function.open()
+    fn open(&mut self, runtime: &RuntimeContext) -> Result<(), FunctionError> {
+        self.function.open(runtime)
+    }
+
+    fn close(&mut self) -> Result<(), FunctionError> {
+        self.function.close()
     }
 
     fn process1(

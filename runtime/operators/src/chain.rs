@@ -86,6 +86,9 @@ macro_rules! forward_control {
             fn open(&mut self) -> Result<(), wiesel_core::TaskFailure> {
                 self.next.open()
             }
+            fn close(&mut self) {
+                self.next.close();
+            }
             fn watermark(&mut self, watermark: wiesel_core::Timestamp) -> $crate::Progress {
                 self.next.watermark(watermark)
             }

@@ -19,8 +19,9 @@ use wiesel_wire::Frame;
 
 use crate::{
     FunctionError, Head, Link, OperatorStateRegistry, OutputPort, Pace, Polled, ProcessContext,
-    Progress, Restoring, SideOutput, Snapshot, Start, Status, TaskContext, flat_map::Emit,
-    frame_head::FrameLoop, keyed_co_head::no_such_input, operator_state::OperatorStates,
+    Progress, Restoring, RuntimeContext, SideOutput, Snapshot, Start, Status, TaskContext,
+    flat_map::Emit, frame_head::FrameLoop, keyed_co_head::no_such_input,
+    operator_state::OperatorStates,
 };
 
 /// A function over the records of two streams that may keep things of its own.
@@ -84,7 +85,17 @@ pub trait CoProcessFunction<T1: Record, T2: Record>: Clone + Send + 'static {
     /// # Errors
     ///
     /// If something that it needs is not there; the job fails.
-    fn open(&mut self) -> Result<(), FunctionError> {
+    fn open(&mut self, runtime: &RuntimeContext) -> Result<(), FunctionError> {
+        let _ = runtime;
+        Ok(())
+    }
+
+    /// Called once when the task ends, as [`ProcessFunction::close`](crate::ProcessFunction::close) says.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    fn close(&mut self) -> Result<(), FunctionError> {
         Ok(())
     }
 
@@ -350,8 +361,13 @@ where
     fn open(&mut self) -> Result<(), TaskFailure> {
         self.next.open()?;
         self.states.open()?;
-        let opened = self.function.open();
+        let opened = self.function.open(&RuntimeContext::new(&self.context));
         opened.map_err(|error| TaskFailure::new(Blame::Job, "open a process function", error))
+    }
+
+    fn close(&mut self) {
+        self.context.close_function(|| self.function.close());
+        self.next.close();
     }
 
     fn frame(

@@ -17,7 +17,7 @@ use wiesel_record::Record;
 use wiesel_shard::{HelperClient, Shard};
 use wiesel_state::RowSource;
 
-use crate::{SideOutput, SplitAlignment, Stopwatch, tables::Retired};
+use crate::{FunctionError, SideOutput, SplitAlignment, Stopwatch, tables::Retired};
 
 /// One per task, shared by its operators; never leaves the shard.
 #[derive(Clone)]
@@ -207,8 +207,17 @@ impl TaskContext {
 
     /// Fails the task because a user function returned an error.
     #[cold]
-    pub fn fail_user(&self, doing: &str, error: Box<dyn std::error::Error + Send + Sync>) {
+    pub fn fail_user(&self, doing: &str, error: FunctionError) {
         self.fail(TaskFailure::new(Blame::Job, doing, error));
+    }
+
+    /// Closes a function of the program, which may fail the task. What it could not bring to its end may be there next time: a
+    /// restart helps, unlike after other errors of functions.
+    pub(crate) fn close_function(&self, close: impl FnOnce() -> Result<(), FunctionError>) {
+        if let Err(error) = close() {
+            let failure = TaskFailure::new(Blame::Job, "close a function", error);
+            self.fail(TaskFailure { retryable: true, ..failure });
+        }
     }
 
     /// Fails the task because a record has no event time; `before` says what needs one.

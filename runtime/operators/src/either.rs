@@ -53,6 +53,10 @@ impl<A: Head, B: Head> Head for Either<A, B> {
         of_chosen!(self, head => head.open())
     }
 
+    fn close(&mut self) {
+        of_chosen!(self, head => head.close());
+    }
+
     fn frame(
         &mut self,
         input: usize,

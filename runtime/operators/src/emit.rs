@@ -35,6 +35,8 @@ impl<T: Record, O: Output<T>> Control for End<T, O> {
         Ok(())
     }
 
+    fn close(&mut self) {}
+
     fn watermark(&mut self, watermark: Timestamp) -> Progress {
         self.output.watermark(watermark);
         Progress::Done
@@ -96,6 +98,8 @@ impl<T: Record, O: Output<T>> Control for FanOut<T, O> {
     fn open(&mut self) -> Result<(), TaskFailure> {
         Ok(())
     }
+
+    fn close(&mut self) {}
 
     fn watermark(&mut self, watermark: Timestamp) -> Progress {
         self.outputs.iter_mut().for_each(|output| output.watermark(watermark));

@@ -63,6 +63,10 @@ impl<T: Record, D: Link<T>> Control for IngestionTime<T, D> {
         self.next.open()
     }
 
+    fn close(&mut self) {
+        self.next.close();
+    }
+
     /// Watermarks from before are replaced by ours, but for the last one.
     fn watermark(&mut self, watermark: Timestamp) -> Progress {
         if watermark < Timestamp::MAX {

@@ -92,8 +92,17 @@ pub trait KeyedBroadcastProcessFunction<K: Key, T: Record, B: Record>:
     /// What is put aside; `()` if nothing is.
     type Side: Record;
 
-    /// Registers the states per key. Called once, before the first record.
+    /// Registers the states per key. Called once, before the first record. [`StateRegistry::runtime`] has the metrics.
     fn open(&mut self, states: &mut StateRegistry);
+
+    /// Called once when the task ends, as [`ProcessFunction::close`](crate::ProcessFunction::close) says.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    fn close(&mut self) -> Result<(), FunctionError> {
+        Ok(())
+    }
 
     /// Takes one record of the keyed stream; it sees the broadcast states.
     ///

@@ -95,7 +95,7 @@ where
         next: D,
         context: &TaskContext,
     ) -> Result<Self::Head<D>, TaskFailure> {
-        let mut registry = StateRegistry::default();
+        let mut registry = StateRegistry::new(context);
         self.function.open(&mut registry);
         let make = |context: &TaskContext| -> Result<_, TaskFailure> {
             Ok(KeyedBroadcastHead {
@@ -306,6 +306,12 @@ where
     fn open(&mut self) -> Result<(), TaskFailure> {
         self.next.open()?;
         self.states.states.open()
+    }
+
+    fn close(&mut self) {
+        let Self { function, core, .. } = self;
+        core.task.close_function(|| function.close());
+        self.next.close();
     }
 
     fn frame(

@@ -286,6 +286,11 @@ where
         self.next.open()
     }
 
+    fn close(&mut self) {
+        self.operator.close();
+        self.next.close();
+    }
+
     fn frame(
         &mut self,
         input: usize,

@@ -107,6 +107,9 @@ pub trait KeyedCoOperator<T1: Record, T2: Record, K: Key>: 'static {
     /// Records come key after key then, and the tables are of [one key](TaskContext).
     fn end_key<D: Link<Self::Out>>(&mut self, next: &mut D, pace: &mut Pace) -> Progress;
 
+    /// The task ends: functions of the program are closed.
+    fn close(&mut self) {}
+
     /// Shows side outputs.
     fn ports(&mut self, visit: &mut dyn FnMut(&mut dyn OutputPort)) {
         let _ = visit;

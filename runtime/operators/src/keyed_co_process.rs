@@ -76,8 +76,17 @@ pub trait KeyedCoProcessFunction<K: Key, T1: Record, T2: Record>: Clone + Send +
     /// What is put aside; `()` if nothing is.
     type Side: Record;
 
-    /// Registers the states. Called once, before the first record.
+    /// Registers the states. Called once, before the first record. [`StateRegistry::runtime`] has the metrics.
     fn open(&mut self, states: &mut StateRegistry);
+
+    /// Called once when the task ends, as [`ProcessFunction::close`](crate::ProcessFunction::close) says.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    fn close(&mut self) -> Result<(), FunctionError> {
+        Ok(())
+    }
 
     /// Takes one record of the first stream.
     ///
@@ -144,6 +153,10 @@ where
 
     fn open(&mut self, states: &mut StateRegistry) {
         self.function.open(states);
+    }
+
+    fn close(&mut self) -> Result<(), FunctionError> {
+        self.function.close()
     }
 
     fn process(
@@ -282,6 +295,10 @@ where
 
     fn end_key<D: Link<F::Out>>(&mut self, next: &mut D, pace: &mut Pace) -> Progress {
         self.0.end_key(next, pace)
+    }
+
+    fn close(&mut self) {
+        self.0.close();
     }
 
     fn ports(&mut self, visit: &mut dyn FnMut(&mut dyn OutputPort)) {

@@ -219,6 +219,11 @@ where
         self.next.open()
     }
 
+    fn close(&mut self) {
+        self.operator.close();
+        self.next.close();
+    }
+
     fn frame(
         &mut self,
         _input: usize,

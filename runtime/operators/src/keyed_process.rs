@@ -83,8 +83,17 @@ pub trait KeyedProcessFunction<K: Key, T: Record>: Clone + Send + 'static {
     /// What is put aside; `()` if nothing is.
     type Side: Record;
 
-    /// Registers the states. Called once, before the first record.
+    /// Registers the states. Called once, before the first record. [`StateRegistry::runtime`] has the metrics.
     fn open(&mut self, states: &mut StateRegistry);
+
+    /// Called once when the task ends, as [`ProcessFunction::close`](crate::ProcessFunction::close) says.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    fn close(&mut self) -> Result<(), FunctionError> {
+        Ok(())
+    }
 
     /// Takes one record.
     ///
@@ -140,7 +149,7 @@ impl<T: Record, K: Key, F: KeyedProcessFunction<K, T>> KeyedStart<T, K> for Keye
     type Operator = KeyedProcess<T, K, F>;
 
     fn operator(mut self, context: &TaskContext) -> Result<Self::Operator, TaskFailure> {
-        let mut registry = StateRegistry::default();
+        let mut registry = StateRegistry::new(context);
         self.function.open(&mut registry);
         let core = KeyedCore::open(registry, self.side_slot, context)?;
         Ok(KeyedProcess { function: self.function, core, types: PhantomData })
@@ -258,6 +267,11 @@ impl<T: Record, K: Key, F: KeyedProcessFunction<K, T>> KeyedOperator<T, K>
         self.core.keep.drop_rows();
         self.core.watermark = Timestamp::MIN;
         Progress::Done
+    }
+
+    fn close(&mut self) {
+        let Self { function, core, .. } = self;
+        core.task.close_function(|| function.close());
     }
 
     fn ports(&mut self, visit: &mut dyn FnMut(&mut dyn OutputPort)) {

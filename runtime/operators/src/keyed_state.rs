@@ -33,7 +33,7 @@ use wiesel_state::{
     KeyHash, Row, RowLayout, RowLayoutBuilder, RowMut, StateKind, StateSchema, Table,
 };
 
-use crate::{Restoring, TaskContext, keyed_table};
+use crate::{Restoring, RuntimeContext, TaskContext, keyed_table};
 
 pub use list::{KeyList, ListState};
 pub use map::{KeyMap, MapState};
@@ -251,17 +251,27 @@ pub struct Declared {
     open: fn(&OpenState<'_>) -> Result<Box<dyn Store>, TaskFailure>,
 }
 
-/// Collects the states of a function.
-#[derive(Default)]
+/// Collects the states of a function, and tells it where it runs.
 pub struct StateRegistry {
     states: Vec<Declared>,
     of: StateOf,
+    runtime: RuntimeContext,
 }
 
 impl StateRegistry {
+    /// For states of keys.
+    pub(crate) fn new(operator: &TaskContext) -> Self {
+        Self { states: Vec::new(), of: StateOf::Key, runtime: RuntimeContext::new(operator) }
+    }
+
     /// For states of windows.
-    pub(crate) fn of_windows() -> Self {
-        Self { states: Vec::new(), of: StateOf::Window }
+    pub(crate) fn of_windows(operator: &TaskContext) -> Self {
+        Self { of: StateOf::Window, ..Self::new(operator) }
+    }
+
+    /// Where the function runs: its subtask, its metrics.
+    pub fn runtime(&self) -> &RuntimeContext {
+        &self.runtime
     }
 
     /// Whether nothing was registered.

@@ -57,6 +57,7 @@ mod keyed_state;
 mod keyed_table;
 mod late;
 mod map;
+mod metric_group;
 mod operator_state;
 mod partial;
 mod pre_aggregate;
@@ -131,6 +132,7 @@ pub use keyed_state::{
     ReadableState, ReducingState, StateRegistry, StateTtl, TtlUpdate, TtlVisibility, ValueState,
 };
 pub use map::{Map, MapTo, Project, ProjectTo, TryMap, TryMapTo};
+pub use metric_group::{Counter, Gauge, Histogram, MetricGroup, RuntimeContext};
 pub use operator_state::{
     BroadcastMap, BroadcastState, BroadcastStates, OperatorList, OperatorListState, OperatorState,
     OperatorStateRegistry,

@@ -267,6 +267,10 @@ where
         self.next.open()
     }
 
+    fn close(&mut self) {
+        self.next.close();
+    }
+
     fn watermark(&mut self, watermark: Timestamp) -> Progress {
         self.watermark = watermark;
         self.close(watermark);

@@ -7,8 +7,8 @@ use wiesel_record::{Item, Out, Record};
 
 use crate::{
     Chain, Control, FunctionError, Link, OperatorList, OperatorListState, OperatorStateRegistry,
-    OutputPort, Progress, SideOutput, Snapshot, SplitChange, Status, TaskContext, flat_map::Emit,
-    operator_state::OperatorStates,
+    OutputPort, Progress, RuntimeContext, SideOutput, Snapshot, SplitChange, Status, TaskContext,
+    flat_map::Emit, operator_state::OperatorStates,
 };
 
 /// A function over single records that may keep things of its own.
@@ -57,7 +57,20 @@ pub trait ProcessFunction<T: Record>: Clone + Send + 'static {
     /// # Errors
     ///
     /// If something that it needs is not there; the job fails.
-    fn open(&mut self) -> Result<(), FunctionError> {
+    fn open(&mut self, runtime: &RuntimeContext) -> Result<(), FunctionError> {
+        let _ = runtime;
+        Ok(())
+    }
+
+    /// Called once for a subtask that was started, when its task ends: normally after the last watermark and all records,
+    /// before its outputs end (with checkpoints before the last one); else when the task failed, was cancelled, or was held by
+    /// `stop`. Not after a panic, and not if the process is killed: what must not be lost belongs into state.
+    ///
+    /// # Errors
+    ///
+    /// If what was kept open cannot be brought to its end: a task that ends normally fails with it, and is restarted if the job
+    /// restarts at all. After a failure or a cancellation it is only logged.
+    fn close(&mut self) -> Result<(), FunctionError> {
         Ok(())
     }
 
@@ -189,9 +202,14 @@ impl<T: Record, F: ProcessFunction<T>, D: Link<F::Out>> Control for Process<T, F
     fn open(&mut self) -> Result<(), TaskFailure> {
         self.next.open()?;
         self.states.open()?;
-        self.function.open().map_err(|error| {
+        self.function.open(&RuntimeContext::new(&self.context)).map_err(|error| {
             TaskFailure::new(wiesel_core::Blame::Job, "open a process function", error)
         })
+    }
+
+    fn close(&mut self) {
+        self.context.close_function(|| self.function.close());
+        self.next.close();
     }
 
     fn watermark(&mut self, watermark: Timestamp) -> Progress {

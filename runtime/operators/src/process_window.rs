@@ -18,8 +18,8 @@ use wiesel_core::{Meta, Timestamp};
 use wiesel_record::{Key, Out, Record};
 
 use crate::{
-    AggregateFunction, Elements, Folding, FunctionError, KeyStates, KeyedState, SideOutput,
-    Stamped, StateRegistry, TaskContext, TimeWindow, keyed_state::Keep,
+    AggregateFunction, Elements, Folding, FunctionError, KeyStates, KeyedState, RuntimeContext,
+    SideOutput, Stamped, StateRegistry, TaskContext, TimeWindow, keyed_state::Keep,
 };
 
 /// A function over the elements of a window, called when it fires.
@@ -73,9 +73,18 @@ pub trait ProcessWindowFunction<K: Key, In: Record>: Clone + Send + 'static {
     /// What is put aside; `()` if nothing is.
     type Side: Record;
 
-    /// Registers the states. Called once, before the first record.
+    /// Registers the states. Called once, before the first record. [`WindowStates::runtime`] has the metrics.
     fn open(&mut self, states: &mut WindowStates) {
         let _ = states;
+    }
+
+    /// Called once when the task ends, as [`ProcessFunction::close`](crate::ProcessFunction::close) says.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    fn close(&mut self) -> Result<(), FunctionError> {
+        Ok(())
     }
 
     /// A window has fired.
@@ -113,13 +122,19 @@ pub struct WindowStates {
     pub(crate) of_key: StateRegistry,
 }
 
-impl Default for WindowStates {
-    fn default() -> Self {
-        Self { of_window: StateRegistry::of_windows(), of_key: StateRegistry::default() }
-    }
-}
-
 impl WindowStates {
+    pub(crate) fn new(operator: &TaskContext) -> Self {
+        Self {
+            of_window: StateRegistry::of_windows(operator),
+            of_key: StateRegistry::new(operator),
+        }
+    }
+
+    /// Where the function runs: its subtask, its metrics.
+    pub fn runtime(&self) -> &RuntimeContext {
+        self.of_key.runtime()
+    }
+
     /// Makes `state` a part of what is kept for each key and window, until the window is over. Sessions have none: a job
     /// that asks for it fails when it starts.
     pub fn register_window<S: KeyedState>(&mut self, state: &mut S) {

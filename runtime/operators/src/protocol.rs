@@ -174,6 +174,9 @@ pub trait Control: 'static {
     /// If what the link needs from outside is not to be had.
     fn open(&mut self) -> Result<(), TaskFailure>;
 
+    /// The task ends: functions of the program are closed, front to back. What goes wrong fails the task.
+    fn close(&mut self);
+
     /// No record at or below `watermark` will arrive on time.
     fn watermark(&mut self, watermark: Timestamp) -> Progress;
 
@@ -224,6 +227,9 @@ pub trait Head {
     ///
     /// If what an operator needs from outside is not to be had.
     fn open(&mut self) -> Result<(), TaskFailure>;
+
+    /// The task ends, as [`Control::close`] says. The last call, if there is one.
+    fn close(&mut self);
 
     /// Takes records `*cursor..` of `frame` from input `input`, and moves the cursor past those taken.
     fn frame(

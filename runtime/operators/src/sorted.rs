@@ -230,6 +230,10 @@ impl<H: BatchHead> Head for SortedHead<H> {
         self.head.open()
     }
 
+    fn close(&mut self) {
+        self.head.close();
+    }
+
     fn frame(
         &mut self,
         input: usize,

@@ -109,6 +109,10 @@ impl<T: Record, H: Head> Head for SpooledHead<T, H> {
         self.head.open()
     }
 
+    fn close(&mut self) {
+        self.head.close();
+    }
+
     fn frame(
         &mut self,
         input: usize,

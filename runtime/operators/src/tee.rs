@@ -46,6 +46,11 @@ impl<T: Record, A: Link<T>, B: Link<T>> Control for Tee<T, A, B> {
         self.first.open()
     }
 
+    fn close(&mut self) {
+        self.first.close();
+        self.second.close();
+    }
+
     fn watermark(&mut self, watermark: Timestamp) -> Progress {
         self.both(|first| first.watermark(watermark), |second| second.watermark(watermark))
     }

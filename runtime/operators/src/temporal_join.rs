@@ -198,7 +198,7 @@ where
             arrived: ValueState::new("arrived"),
             timer: ValueState::new("timer"),
         };
-        let mut registry = StateRegistry::default();
+        let mut registry = StateRegistry::new(context);
         registry.register(&mut states.left);
         registry.register(&mut states.versions);
         registry.register(&mut states.arrived);

@@ -404,6 +404,10 @@ where
         progress
     }
 
+    fn close(&mut self) {
+        self.contents.close();
+    }
+
     fn ports(&mut self, visit: &mut dyn FnMut(&mut dyn OutputPort)) {
         self.late.ports(visit);
         self.contents.ports(visit);

@@ -15,7 +15,7 @@
 //! 1. At most one frame and one watermark are at hand; each is finished before the next is taken.
 //! 2. A stopped call is made again with the same argument, in a later turn.
 //! 3. A watermark waits while records are parked, for rows that are not resident or for a file.
-//! 4. After a failure the chain is never called again.
+//! 4. After a failure the chain is never called again, except to close its functions.
 //! 5. While a link of the chain wants no records, barriers go by, and nothing else that could make one.
 //!
 //! What a barrier does is in `barriers`, what the end of the input does in `ending`.
@@ -81,6 +81,8 @@ pub struct Task {
     is_midway: bool,
     /// A link of the chain wants no records, as of the beginning of the turn.
     is_full: bool,
+    /// Its functions were opened, and are to be closed.
+    is_open: bool,
     /// To be told after the watermark at hand.
     status: Option<WatermarkStatus>,
     /// The source has been told that a split is on its way.
@@ -122,6 +124,7 @@ impl Task {
             watermark: None,
             is_midway: false,
             is_full: false,
+            is_open: false,
             status: None,
             asked_for_split: false,
             blocked_since: None,
@@ -136,7 +139,9 @@ impl Task {
     ///
     /// If an operator cannot get what it needs from outside.
     pub fn open(&mut self) -> Result<(), TaskFailure> {
-        self.head.open().map_err(|failure| self.name(failure))
+        self.is_open = true;
+        self.head.open().map_err(|failure| self.name(failure))?;
+        self.take_failure().map_or(Ok(()), Err)
     }
 
     /// The context of the task.

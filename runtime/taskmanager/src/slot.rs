@@ -30,6 +30,8 @@ pub(crate) struct Slot {
     /// Where its state is.
     pub(crate) files: StateFiles,
     pub(crate) is_started: bool,
+    /// Nothing of it is called any more.
+    has_panicked: bool,
 }
 
 impl Slot {
@@ -40,7 +42,7 @@ impl Slot {
         task: Task,
     ) -> Self {
         let files = StateFiles::default();
-        Self { attempt, metrics, task, operators, files, is_started: false }
+        Self { attempt, metrics, task, operators, files, is_started: false, has_panicked: false }
     }
 
     /// Whether it reads no other task's output.
@@ -138,16 +140,29 @@ impl Slot {
         }
     }
 
+    /// Closes the functions of the program, if their task has not come to its end: it failed, or is cancelled. What goes
+    /// wrong is only said.
+    pub(crate) fn close(&mut self) {
+        if self.has_panicked {
+            return;
+        }
+        if let Err(failure) = self.guarded(Task::close).flatten() {
+            tracing::warn!("{failure}: {}", failure.source);
+        }
+    }
+
     /// Gives everything back. A panic on the way is part of what is being cleaned up.
-    pub(crate) fn dispose(self) {
+    pub(crate) fn dispose(mut self) {
+        self.close();
         let task = self.task;
         drop(catch_unwind(AssertUnwindSafe(|| drop(task))));
     }
 
     /// Runs code of the task; a panic becomes a failure and the task must not be called again.
     fn guarded<R>(&mut self, run: impl FnOnce(&mut Task) -> R) -> Result<R, TaskFailure> {
-        let task = &mut self.task;
+        let Self { task, has_panicked, .. } = self;
         unpanicked("run a task", || run(task)).map_err(|failure| {
+            *has_panicked = true;
             // The position is read from what the panic left behind: guarded as well.
             let unnamed = TaskFailure::new(Blame::Job, "run a task", "panicked");
             catch_unwind(AssertUnwindSafe(|| task.name(failure))).unwrap_or(unnamed)

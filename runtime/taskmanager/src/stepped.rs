@@ -186,3 +186,10 @@ impl SteppedTasks {
         state
     }
 }
+
+/// Tasks that have not come to their end are cancelled.
+impl Drop for SteppedTasks {
+    fn drop(&mut self) {
+        self.tasks.drain(..).for_each(|(_, slot, _)| slot.dispose());
+    }
+}

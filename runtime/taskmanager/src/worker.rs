@@ -248,9 +248,10 @@ impl Worker {
         (worked, until)
     }
 
-    /// Ends a task: last figures, then the report, then everything goes back.
+    /// Ends a task: its functions are closed, then last figures, then the report, then everything goes back.
     fn end(&mut self, at: usize, failure: Option<&TaskFailure>, state: TaskState) {
-        let slot = self.slots.remove(at);
+        let mut slot = self.slots.remove(at);
+        slot.close();
         self.writes.abandon(|(attempt, _)| attempt == slot.attempt);
         let report = TaskMetricsReport::read(slot.attempt, &slot.metrics);
         self.reports.push_back(ToJobMaster::Heartbeat(self.spec.task_manager, vec![report]));

@@ -6,7 +6,7 @@ use wiesel_rpc::control::{Answer, JobReport};
 
 use crate::{
     figures::{grouped, per_second},
-    table::{kib, row},
+    table::{kib, metrics, row},
 };
 
 /// The answer, in lines. That to `savepoint` and `stop` is a path and nothing else, for scripts.
@@ -38,6 +38,7 @@ fn status(job: &str, report: &JobReport) -> String {
         }
         row(&mut text, "restarts", &grouped(checkpoints.restarts));
     }
+    metrics(&mut text, &report.metrics);
     text
 }
 
@@ -45,9 +46,18 @@ fn status(job: &str, report: &JobReport) -> String {
 mod tests {
     use std::time::Duration;
 
-    use wiesel_rpc::control::CheckpointReport;
+    use wiesel_rpc::{MetricValue, OperatorMetric, control::CheckpointReport};
 
     use super::*;
+
+    fn of_words((name, counts): (&str, Vec<u64>)) -> OperatorMetric {
+        OperatorMetric {
+            operator: "words".to_owned(),
+            operator_name: "Process".to_owned(),
+            name: name.to_owned(),
+            subtasks: (0..).zip(counts.into_iter().map(MetricValue::Counter)).collect(),
+        }
+    }
 
     #[test]
     fn the_status_is_a_table_and_a_savepoint_a_path() {
@@ -66,6 +76,7 @@ mod tests {
             records_read: 3_000_000,
             records_written: 7,
             checkpoints: Some(checkpoints),
+            metrics: [("long", vec![3, 4]), ("rare", vec![1])].map(of_words).into(),
         };
         let shown = text("trends", &Answer::Status(report));
         assert!(
@@ -75,6 +86,8 @@ mod tests {
         for figure in ["1,500,000", "last checkpoint              13", "3 KiB", "2.5 ms"] {
             assert!(shown.contains(figure), "no {figure} in {shown}");
         }
+        let end = "  metrics of words (Process)\n    long                        7    by subtask: 3, 4\n    rare                        1\n";
+        assert!(shown.ends_with(end), "{shown}");
         let path = "/data/savepoint-1".into();
         assert_eq!(text("trends", &Answer::Savepoint { path }), "/data/savepoint-1\n");
     }

@@ -70,7 +70,9 @@ pub use wiesel_datastream::{
 pub use wiesel_graph::{GraphError, ResourceProfile, SlotSharingGroup};
 pub use wiesel_jobmanager::{CheckpointStats, JobStatus, Pauses};
 pub use wiesel_record::{FnView, Item, Key, List, Out, Owned, Record, Viewed};
-pub use wiesel_rpc::{FailureReport, StageReport, TaskMetricsReport};
+pub use wiesel_rpc::{
+    FailureReport, HistogramReport, MetricValue, OperatorMetric, StageReport, TaskMetricsReport,
+};
 
 /// What happens to records: for functions with names and operators of one's own.
 pub mod operators {
@@ -100,17 +102,17 @@ pub mod prelude {
         AggregateFunction, Aggregated, AggregatedView, AggregatingState, AsyncAnswer,
         AsyncFunction, AsyncOptions, AsyncRetry, BroadcastProcessFunction, BroadcastState,
         BroadcastStates, CoProcessFunction, ContinuousEventTimeTrigger,
-        ContinuousProcessingTimeTrigger, CountEvictor, CountTrigger, Counted, CountedView,
+        ContinuousProcessingTimeTrigger, CountEvictor, CountTrigger, Counted, CountedView, Counter,
         Cumulative, DeltaEvictor, DeltaTrigger, Elements, EventTimeTrigger, Evictor, FunctionError,
-        Global, KeyedBroadcastContext, KeyedBroadcastProcessFunction, KeyedCoProcessFunction,
-        KeyedContext, KeyedProcessFunction, ListState, MapState, OperatorListState,
-        OperatorStateRegistry, ProcessContext, ProcessFunction, ProcessJoinContext,
-        ProcessJoinFunction, ProcessWindowFunction, ProcessingTimeTrigger, PurgingTrigger, Ranked,
-        RankedView, ReducingState, Session, Sliding, StateRegistry, StateTtl, TimeDomain,
-        TimeEvictor, TimeWindow, Trigger, TriggerContext, TriggerResult, TtlUpdate, TtlVisibility,
-        Tumbling, ValueState, WatermarkStrategy, WindowContext, WindowElements, WindowStates,
-        after, before, bounded_out_of_orderness, by_count, monotonous_timestamps, no_watermarks,
-        punctuated,
+        Gauge, Global, Histogram, KeyedBroadcastContext, KeyedBroadcastProcessFunction,
+        KeyedCoProcessFunction, KeyedContext, KeyedProcessFunction, ListState, MapState,
+        OperatorListState, OperatorStateRegistry, ProcessContext, ProcessFunction,
+        ProcessJoinContext, ProcessJoinFunction, ProcessWindowFunction, ProcessingTimeTrigger,
+        PurgingTrigger, Ranked, RankedView, ReducingState, RuntimeContext, Session, Sliding,
+        StateRegistry, StateTtl, TimeDomain, TimeEvictor, TimeWindow, Trigger, TriggerContext,
+        TriggerResult, TtlUpdate, TtlVisibility, Tumbling, ValueState, WatermarkStrategy,
+        WindowContext, WindowElements, WindowStates, after, before, bounded_out_of_orderness,
+        by_count, monotonous_timestamps, no_watermarks, punctuated,
     };
 }
 

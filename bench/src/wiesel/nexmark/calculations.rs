@@ -54,7 +54,7 @@ impl ProcessFunction<Event> for SideInput {
     type Out = Enriched;
     type Side = ();
 
-    fn open(&mut self) -> Result<(), FunctionError> {
+    fn open(&mut self, _: &RuntimeContext) -> Result<(), FunctionError> {
         self.values = (0..SIDE_ROWS).map(side_value).collect();
         Ok(())
     }

@@ -398,7 +398,8 @@ fn metrics_are_those_of_the_last_heartbeat() {
     for (task, count) in [("0/0", 3), ("0/0", 4), ("1/0", 5)] {
         cells.records_in.add(count);
         let report = TaskMetricsReport::read(attempt(task), &cells);
-        let old = TaskMetricsReport { attempt: Attempt { number: 9, ..attempt("0/1") }, ..report };
+        let other = Attempt { number: 9, ..attempt("0/1") };
+        let old = TaskMetricsReport { attempt: other, ..report.clone() };
         let message = ToJobMaster::Heartbeat(TaskManagerId(0), vec![report, old]);
         assert!(master.handle(Nanos(0), Event::Message(Envelope { job: JOB, message })).is_empty());
     }

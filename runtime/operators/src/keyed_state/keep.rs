@@ -83,7 +83,7 @@ impl Keep {
         registry: StateRegistry,
         task: &TaskContext,
     ) -> Result<Self, TaskFailure> {
-        let StateRegistry { states: declared, of } = registry;
+        let StateRegistry { states: declared, of, .. } = registry;
         let layout: Arc<RowLayout> = keyed_table::layout::<K>(|layout| {
             declared.iter().fold(layout, |layout, state| {
                 (state.declare)(layout, state.name, state.ttl.is_some())

@@ -59,7 +59,7 @@ impl<K: Key, In: Record, P: ProcessWindowFunction<K, In>> Calls<K, In, P> {
         merges: bool,
         context: &TaskContext,
     ) -> Result<Self, TaskFailure> {
-        let mut states = WindowStates::default();
+        let mut states = WindowStates::new(context);
         function.open(&mut states);
         if merges && !states.of_window.is_empty() {
             let cause =
@@ -155,6 +155,12 @@ impl<K: Key, In: Record, P: ProcessWindowFunction<K, In>> Calls<K, In, P> {
     pub(super) fn sweep(&mut self, now: Timestamp, pace: &mut Pace) {
         let context = self.context.clone();
         self.keeps_mut().for_each(|keep| keep.sweep(now, &context, pace));
+    }
+
+    /// The task ends.
+    pub(super) fn close(&mut self) {
+        let Self { function, context, .. } = self;
+        context.close_function(|| function.close());
     }
 
     pub(super) fn ports(&mut self, visit: &mut dyn FnMut(&mut dyn OutputPort)) {

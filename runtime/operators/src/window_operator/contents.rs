@@ -74,6 +74,9 @@ pub trait WindowContents<K: Key, T: Record>: 'static {
     /// Looks for it.
     fn sweep(&mut self, now: Timestamp, pace: &mut Pace);
 
+    /// Closes the function.
+    fn close(&mut self);
+
     /// Shows the side output.
     fn ports(&mut self, visit: &mut dyn FnMut(&mut dyn OutputPort));
 
@@ -144,6 +147,9 @@ macro_rules! forward_to_calls {
         }
         fn sweep(&mut self, now: Timestamp, pace: &mut Pace) {
             self.calls.sweep(now, pace);
+        }
+        fn close(&mut self) {
+            self.calls.close();
         }
         fn ports(&mut self, visit: &mut dyn FnMut(&mut dyn OutputPort)) {
             self.calls.ports(visit);

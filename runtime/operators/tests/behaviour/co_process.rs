@@ -7,7 +7,7 @@ use wiesel_core::{Timestamp, millis};
 use wiesel_operators::{
     CoFlatMap, CoMap, CoProcessFunction, CoStart, FunctionError, Head, KeyedCoHeadStart,
     KeyedCoProcessFunction, KeyedCoProcessStart, KeyedContext, Nothing, ProcessContext,
-    StateRegistry, TaskContext, TimeDomain, ValueState, side_output,
+    RuntimeContext, StateRegistry, TaskContext, TimeDomain, ValueState, side_output,
 };
 use wiesel_record::Out;
 
@@ -187,7 +187,7 @@ impl CoProcessFunction<Word, Word> for Scale {
     type Out = i64;
     type Side = String;
 
-    fn open(&mut self) -> Result<(), FunctionError> {
+    fn open(&mut self, _: &RuntimeContext) -> Result<(), FunctionError> {
         self.0 += 1;
         Ok(())
     }

@@ -6,7 +6,8 @@ use wiesel_core::{Meta, Nanos, TaskFailure, Timestamp};
 use wiesel_operators::{
     Chain, Control, End, FanOut, FilterBy, FlatMapTo, FrameStart, FunctionError, Head, KeyByTo,
     Link, MapTo, Nothing, OutputPort, ProcessContext, ProcessFunction, ProcessTo, Progress,
-    ProjectTo, Snapshot, Start, Status, Tee, TryFilterBy, TryFlatMapTo, TryMapTo, side_output,
+    ProjectTo, RuntimeContext, Snapshot, Start, Status, Tee, TryFilterBy, TryFlatMapTo, TryMapTo,
+    side_output,
 };
 use wiesel_record::{Item, Key, Out, Record};
 
@@ -128,7 +129,7 @@ impl ProcessFunction<Word> for Sort {
     type Out = String;
     type Side = i64;
 
-    fn open(&mut self) -> Result<(), FunctionError> {
+    fn open(&mut self, _: &RuntimeContext) -> Result<(), FunctionError> {
         self.is_open = true;
         Ok(())
     }
@@ -240,6 +241,9 @@ impl<D> Stubborn<D> {
 impl<D: Control> Control for Stubborn<D> {
     fn open(&mut self) -> Result<(), TaskFailure> {
         self.next.open()
+    }
+    fn close(&mut self) {
+        self.next.close();
     }
     fn watermark(&mut self, watermark: Timestamp) -> Progress {
         if self.stops() { Progress::Stopped } else { self.next.watermark(watermark) }

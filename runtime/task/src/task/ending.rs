@@ -1,8 +1,8 @@
 //! How a task comes to its end.
 //!
 //! ```text
-//!   inputs ended ──▶ watermark +inf ──▶ last answers ──▶ finish, end of outputs ──▶ last checkpoint ──▶ frames go home
-//!                    Finishing          Settling         Finishing                  Ended               Draining
+//!   inputs ended ──▶ watermark +inf ──▶ last answers ──▶ finish, close, end of outputs ──▶ last checkpoint ──▶ frames go home
+//!                    Finishing          Settling         Finishing                         Ended               Draining
 //! ```
 //!
 //! # What is always true
@@ -10,8 +10,9 @@
 //! 1. Results of the last watermark are pushed before the chain is told to finish, and answers that links wait for have
 //!    come by then.
 //! 2. Only waiting may take long, and barriers go by while a task waits.
+//! 3. What was opened is closed once, however the task ends, unless it panicked.
 
-use wiesel_core::{Mutant, Timestamp};
+use wiesel_core::{Mutant, TaskFailure, Timestamp};
 use wiesel_operators::{Pace, Progress};
 
 use super::{Phase, Step, Task};
@@ -33,6 +34,10 @@ impl Task {
             return Step::Nothing(None); // What a head in batch mode has sorted is more than a link may hold.
         }
         if self.head.finish(pace) == Progress::Done && !self.context.has_failed() {
+            self.close_functions();
+            if self.context.has_failed() {
+                return Step::Progressed;
+            }
             self.head.ports(&mut |port| {
                 port.flush();
                 port.end();
@@ -43,6 +48,22 @@ impl Task {
             };
         }
         Step::Progressed
+    }
+
+    /// Closes the functions of the program, if they were opened and are not closed yet: the task has failed, or is cancelled.
+    ///
+    /// # Errors
+    ///
+    /// What the first of them failed with.
+    pub fn close(&mut self) -> Result<(), TaskFailure> {
+        self.close_functions();
+        self.context.take_failure().map_or(Ok(()), |failure| Err(self.name(failure)))
+    }
+
+    fn close_functions(&mut self) {
+        if std::mem::take(&mut self.is_open) {
+            self.head.close();
+        }
     }
 
     /// Waits for the last answers. Checkpoints go on: that may take as long as a time-out.

@@ -325,6 +325,7 @@ mod tests {
         fn open(&mut self) -> Result<(), TaskFailure> {
             Ok(())
         }
+        fn close(&mut self) {}
         fn frame(&mut self, _: usize, _: &Frame, _: &mut usize, _: &mut Pace) -> Progress {
             Progress::Done
         }
