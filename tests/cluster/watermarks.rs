@@ -11,6 +11,7 @@ use std::{
 use wiesel_connectors::{DataGen, Partitions};
 use wiesel_core::{Timestamp, hours, millis, minutes, seconds};
 use wiesel_datastream::Environment;
+use wiesel_graph::GraphDefaults;
 use wiesel_operators::{Tumbling, bounded_out_of_orderness, monotonous_timestamps, punctuated};
 
 use crate::{assert_sound, config, run, watched};
@@ -162,11 +163,16 @@ fn ingestion_time_counts_every_record_once() {
 }
 
 #[test]
-#[should_panic(expected = "watermark alignment needs the vertex of a source")]
 fn alignment_behind_an_exchange_is_refused() {
     let strategy = bounded_out_of_orderness(seconds(1));
     let strategy = strategy.with_watermark_alignment("all", seconds(5), seconds(1));
     let environment = Environment::new();
     let numbers = environment.from_collection([1_i64]).rebalance();
-    let _ = numbers.watermarks(strategy, Timestamp::from_millis);
+    numbers.watermarks(strategy, Timestamp::from_millis).print();
+    let graph = environment.job_graph("numbers", &GraphDefaults::from_config(&config(&[]), 1));
+    let error = graph.map(|graph| graph.explain()).expect_err("it is no source's");
+    assert!(
+        error.to_string().contains("watermark alignment needs the vertex of a source"),
+        "{error}"
+    );
 }

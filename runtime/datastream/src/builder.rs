@@ -6,7 +6,7 @@
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
 
 use wiesel_core::{Blame, TaskFailure};
-use wiesel_graph::SlotSharingGroup;
+use wiesel_graph::{GraphError, SlotSharingGroup};
 use wiesel_operators::{Head, side_output};
 use wiesel_record::Record;
 use wiesel_task::{BuildContext, TaskFactory};
@@ -26,6 +26,8 @@ pub struct GraphParts {
     pub edges: Vec<EdgeParts>,
     /// Slot sharing groups, as often as one was named.
     pub groups: Vec<SlotSharingGroup>,
+    /// What was said that cannot be, first.
+    pub(crate) mistake: Option<GraphError>,
 }
 
 /// One operator of a chain, for names, uids and plans.
@@ -196,6 +198,26 @@ impl GraphBuilder {
             let operators = vec![OperatorParts::new(name)];
             graph.vertices.push(VertexParts { operators, ..VertexParts::default() });
             graph.vertices.len() - 1
+        })
+    }
+
+    /// Keeps what cannot be, for whoever asks for the graph: a method of a stream returns no error. The first is kept.
+    pub(crate) fn mistake(&self, operator: impl Into<String>, what: impl Into<String>) {
+        let mistake = GraphError::Mistake { operator: operator.into(), what: what.into() };
+        self.with(|graph| graph.mistake.get_or_insert(mistake).clone());
+    }
+
+    /// The same, if there is anything to say.
+    pub(crate) fn mistake_of(&self, operator: impl Into<String>, what: Option<String>) {
+        if let Some(what) = what {
+            self.mistake(operator, what);
+        }
+    }
+
+    /// What the operator that was chained last to `vertex` is.
+    pub(crate) fn last_name(&self, vertex: usize) -> String {
+        self.vertex(vertex, |vertex| {
+            vertex.operators.last().map_or("", |last| &last.name).to_owned()
         })
     }
 

@@ -175,13 +175,17 @@ impl Environment {
     ///
     /// # Errors
     ///
-    /// If a stream does not end in a sink, or the graph cannot be run as it is.
+    /// If a stream does not end in a sink, or the graph cannot be run as it is: also the first of the mistakes that methods of
+    /// streams could not return, such as a window of no length.
     pub fn job_graph(
         &self,
         name: &str,
         defaults: &GraphDefaults,
     ) -> Result<JobGraph<VertexCode>, GraphError> {
         let graph = self.builder.with(|parts| -> Result<_, GraphError> {
+            if let Some(mistake) = &parts.mistake {
+                return Err(mistake.clone());
+            }
             check_folders(&parts.vertices)?;
             let mut graph = StreamGraph::new();
             let mut ids = Vec::with_capacity(parts.vertices.len());
@@ -280,5 +284,104 @@ fn stream_edge(edge: &EdgeParts, ids: &[VertexId]) -> StreamEdge {
         needs_hash: edge.needs_hash,
         record: edge.type_name.clone(),
         schema_hash: edge.schema_hash,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wiesel_core::{Timestamp, config::Configuration, millis, seconds};
+    use wiesel_operators::{
+        Cumulative, Sliding, TimeEvictor, Tumbling, after, before, bounded_out_of_orderness,
+    };
+
+    use super::*;
+    use crate::OutputTag;
+
+    type Numbers = SourceStream<Collection<u64>>;
+
+    /// What is said of the graph of a program with these numbers.
+    #[track_caller]
+    fn check(program: impl FnOnce(Numbers), expected: &str) {
+        let env = Environment::new();
+        program(env.from_collection([1_u64]).uid("numbers"));
+        let graph = env.job_graph("job", &GraphDefaults::from_config(&Configuration::new(), 2));
+        let said = graph.map_or_else(|error| error.to_string(), |_| "a graph".to_owned());
+        assert_eq!(said, expected);
+    }
+
+    #[test]
+    fn what_cannot_be_is_said_of_the_graph_with_its_operator() {
+        let none = millis(0);
+        check(|n| n.window_all(Tumbling::event_time(seconds(1))).count().print(), "a graph");
+        check(
+            |n| n.window_all(Tumbling::event_time(none)).count().print(),
+            "`Tumbling(0 ms)`: a window covers at least one millisecond",
+        );
+        check(
+            |n| {
+                n.key_by::<u64>(|n| n).window(Sliding::event_time(seconds(1), none)).count().print()
+            },
+            "`Sliding(1000 ms, 0 ms)`: windows slide by at least one millisecond",
+        );
+        check(
+            |n| {
+                let windows = Cumulative::event_time(millis(30), millis(7));
+                n.key_by::<u64>(|n| n).window(windows).count().print();
+            },
+            "`Cumulative(30 ms, 7 ms)`: windows that grow by 7 ms never cover 30 ms",
+        );
+        check(
+            |n| {
+                let keyed = n.key_by::<u64>(|n| n).window(Tumbling::processing_time(none));
+                keyed.evictor(TimeEvictor::of(seconds(1))).count().print();
+            },
+            "`ProcessingTimeTumbling(0 ms)`: a window covers at least one millisecond",
+        );
+        check(
+            |n| n.window_all(Tumbling::event_time(seconds(1))).top_n(0, |n| n).print(),
+            "`TopN`: the best 0 records of a window are none: ask for 1 at least",
+        );
+    }
+
+    #[test]
+    fn so_is_what_cannot_be_wired() {
+        check(
+            |n| {
+                let (first, second) = n.split(|n| n.rebalance(), |n| n.map(|n| n));
+                first.print();
+                second.print();
+            },
+            "`Source: collection`: a branch of `split` breaks the chain behind it: break it after the split",
+        );
+        check(
+            |n| {
+                let counts = n.map(|n| n + 1);
+                counts.get_side_output(&OutputTag::<String>::new("late")).print();
+                counts.print();
+            },
+            "`Map`: no operator of its chain has a side output `late` of String; it has `bad-lines`",
+        );
+        check(
+            |n| {
+                let strategy = bounded_out_of_orderness(seconds(1));
+                let aligned = strategy.with_watermark_alignment("all", seconds(5), seconds(1));
+                let time_of = |n| Timestamp::from_millis(n as i64);
+                n.rebalance().watermarks(aligned, time_of).print();
+            },
+            "`Rebalance`: watermark alignment needs the vertex of a source: call `watermarks` before the chain is broken",
+        );
+    }
+
+    #[test]
+    fn the_first_mistake_is_said_and_bounds_are_in_order() {
+        let env = Environment::new();
+        let numbers = || env.from_collection([1_u64]).key_by::<u64>(|n| n);
+        let pairs =
+            numbers().interval_join(numbers()).between(after(seconds(2)), before(seconds(1)));
+        pairs.apply::<u64>(|n, _, out| out.emit(n)).print();
+        env.from_collection([1_u64]).window_all(Tumbling::event_time(millis(0))).count().print();
+        let graph = env.job_graph("job", &GraphDefaults::from_config(&Configuration::new(), 2));
+        let error = graph.map(|graph| graph.name).expect_err("nothing is between them").to_string();
+        assert!(error.starts_with("`IntervalJoin`: no time is from "), "{error}");
     }
 }

@@ -77,15 +77,18 @@ impl<T1: Record, T2: Record, K: Key, F1, F2> KeyedIntervalJoin<T1, T2, K, F1, F2
     /// pairs.apply::<(u64, u64)>(|(_, price, _), (_, paid, _), out| out.emit((price, paid))).print();
     /// ```
     ///
-    /// # Panics
-    ///
-    /// If `lower` is above `upper`: the program is wrong, whatever the data.
+    /// If `lower` is above `upper`, the graph of the job is an error.
     pub fn between(
         self,
         lower: TimeBound,
         upper: TimeBound,
     ) -> KeyedIntervalJoin<T1, T2, K, F1, F2, IntervalOptions> {
-        assert!(lower <= upper, "no time is from {lower:?} to {upper:?} after another");
+        if lower > upper {
+            let what = format!(
+                "no time is from {lower:?} to {upper:?} after another: name the smaller bound first"
+            );
+            self.streams.builder.mistake("IntervalJoin", what);
+        }
         KeyedIntervalJoin { streams: self.streams, options: IntervalOptions::between(lower, upper) }
     }
 }

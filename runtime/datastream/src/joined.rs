@@ -263,6 +263,7 @@ where
         self,
         windows: W,
     ) -> JoinedInWindows<T1, T2, K, F1, F2, P, W> {
+        self.streams.builder.mistake_of(WindowAssigner::name(windows), windows.mistake());
         let (streams, options) = (self.streams, WindowOptions::new(windows));
         JoinedInWindows { streams, options, late_slot_right: None, types: PhantomData }
     }

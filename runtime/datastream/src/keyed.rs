@@ -464,6 +464,7 @@ where
     ///     .print();
     /// ```
     pub fn window<W: Windowing<T>>(self, windows: W) -> WindowedStream<T, K, F, S, C, W> {
+        self.builder().mistake_of(windows.name(), windows.mistake());
         WindowedStream::new(self, windows)
     }
 

@@ -357,9 +357,8 @@ impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
     /// odd.map(|n| n + 1).print();
     /// ```
     ///
-    /// # Panics
-    ///
-    /// If a branch breaks the chain (`rebalance`, `start_new_chain`, …): do that with what `split` returns.
+    /// A branch cannot break the chain (`rebalance`, `start_new_chain`, …): do that with what `split` returns. Else the graph of
+    /// the job is an error.
     pub fn split<A: Record, CA: Chain<T, Out = A>, B: Record, CB: Chain<T, Out = B>>(
         self,
         first: impl FnOnce(FrameStream<T>) -> DataStream<A, FrameStart<T>, CA>,
@@ -368,10 +367,10 @@ impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
         let Self { builder, vertex, start, chain, has_time, .. } = self;
         let branch = || frame_stream::<T>(builder.clone(), vertex, has_time);
         let (first, second) = (first(branch()), second(branch()));
-        assert!(
-            first.vertex == vertex && second.vertex == vertex,
-            "a branch of `split` breaks the chain: break it after the split"
-        );
+        if first.vertex != vertex || second.vertex != vertex {
+            let what = "a branch of `split` breaks the chain behind it: break it after the split";
+            builder.mistake(builder.last_name(vertex), what);
+        }
         let (target_a, target_b) = (builder.open_vertex("Split"), builder.open_vertex("Split"));
         let edge_a = builder.edge(forward_edge::<A>(vertex, target_a));
         let edge_b = builder.edge(forward_edge::<B>(vertex, target_b));
@@ -407,19 +406,18 @@ impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
     /// counts.print();
     /// ```
     ///
-    /// # Panics
-    ///
-    /// If no operator of this chain declared `tag` with this type: the program is wrong, whatever the data.
+    /// If no operator of this chain declared `tag` with this type, the graph of the job is an error.
     pub fn get_side_output<O: Record>(&self, tag: &OutputTag<O>) -> FrameStream<O> {
-        let Some(slot) = self.builder.side_slot::<O>(self.vertex, tag.id()) else {
-            let known = self.builder.side_names(self.vertex).join(", ");
-            panic!(
-                "no operator of this chain has a side output `{}` of {}; it has: {}",
-                tag.id(),
-                short_type_name::<O>(),
-                if known.is_empty() { "none" } else { &known },
+        let slot = self.builder.side_slot::<O>(self.vertex, tag.id()).unwrap_or_else(|| {
+            let known = self.builder.side_names(self.vertex).join("`, `");
+            let known = if known.is_empty() { "none".to_owned() } else { format!("`{known}`") };
+            let (id, of) = (tag.id(), short_type_name::<O>());
+            let what = format!(
+                "no operator of its chain has a side output `{id}` of {of}; it has {known}"
             );
-        };
+            self.builder.mistake(self.builder.last_name(self.vertex), what);
+            usize::MAX
+        });
         let target = self.builder.open_vertex(format!("SideOutput: {}", tag.id()));
         self.builder.connect_side::<O>(self.vertex, slot, tag.id(), target);
         frame_stream(self.builder.clone(), target, self.has_time)

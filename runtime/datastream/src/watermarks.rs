@@ -38,10 +38,10 @@ impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
         F: for<'a> Fn(T::View<'a>) -> Timestamp + Clone + Send + 'static,
     {
         let is_source = self.builder.vertex(self.vertex, |vertex| vertex.enumerator.is_some());
-        assert!(
-            is_source || !strategy.is_aligned(),
-            "watermark alignment needs the vertex of a source: call `watermarks` before the chain is broken"
-        );
+        if strategy.is_aligned() && !is_source {
+            let what = "watermark alignment needs the vertex of a source: call `watermarks` before the chain is broken";
+            self.builder.mistake(self.builder.last_name(self.vertex), what);
+        }
         let stream =
             self.chained("Watermarks", |chain| AssignWatermarksTo::new(chain, strategy, time_of));
         DataStream { has_time: true, ..stream }

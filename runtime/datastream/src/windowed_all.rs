@@ -41,6 +41,7 @@ impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
     pub fn window_all<W: Windowing<T>>(self, windows: W) -> AllWindowedStream<T, S, C, W> {
         let vertex = self.builder.open_vertex("WindowAll");
         self.builder.vertex(vertex, |vertex| vertex.single = true);
+        self.builder.mistake_of(windows.name(), windows.mistake());
         let options = WindowOptions::new(windows);
         AllWindowedStream { producer: self, vertex, options, pre_aggregates: true }
     }
@@ -416,6 +417,10 @@ where
     where
         O: for<'a, 'b> Fn(T::View<'a>, T::View<'b>) -> Ordering + Clone + Send + 'static,
     {
+        if n == 0 {
+            let what = "the best 0 records of a window are none: ask for 1 at least";
+            self.producer.builder.mistake("TopN", what);
+        }
         self.windowed("TopN", TopN::new(n, order))
     }
 }

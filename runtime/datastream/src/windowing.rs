@@ -58,6 +58,11 @@ pub trait Windowing<T: Record>: Clone + Send + 'static {
 
     /// As plans name them.
     fn name(&self) -> String;
+
+    /// What is wrong with them, whatever the data.
+    fn mistake(&self) -> Option<String> {
+        None
+    }
 }
 
 /// Windows that a record is in by its time alone: [`Tumbling`] or [`Sliding`].
@@ -159,6 +164,10 @@ impl<T: Record, W: WindowAssigner> Windowing<T> for W {
 
     fn name(&self) -> String {
         WindowAssigner::name(*self)
+    }
+
+    fn mistake(&self) -> Option<String> {
+        EventTimeWindows::mistake(*self)
     }
 }
 

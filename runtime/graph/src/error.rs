@@ -137,6 +137,14 @@ pub enum GraphError {
         /// How many edges end there.
         edges: usize,
     },
+    /// What the program asks of an operator cannot be.
+    #[error("`{operator}`: {what}")]
+    Mistake {
+        /// The operator.
+        operator: String,
+        /// What is wrong, and what to write instead.
+        what: String,
+    },
     /// Records could come back to where they were.
     #[error("`{operator}` is part of a cycle: a stream cannot flow back into itself")]
     Cycle {

@@ -130,10 +130,6 @@ pub struct ProcessingTime<W> {
 
 impl Tumbling {
     /// Windows of `size` of the time of day.
-    ///
-    /// # Panics
-    ///
-    /// As [`event_time`](Self::event_time).
     pub fn processing_time(size: Duration) -> ProcessingTime<Self> {
         ProcessingTime { windows: Self::event_time(size) }
     }
@@ -141,10 +137,6 @@ impl Tumbling {
 
 impl Sliding {
     /// Windows of `size` of the time of day, of which one begins every `slide`.
-    ///
-    /// # Panics
-    ///
-    /// As [`event_time`](Self::event_time).
     pub fn processing_time(size: Duration, slide: Duration) -> ProcessingTime<Self> {
         ProcessingTime { windows: Self::event_time(size, slide) }
     }

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use wiesel_core::Timestamp;
 
-use crate::{EventTimeWindows, Sliding, TimeWindow};
+use crate::{
+    EventTimeWindows, Sliding, TimeWindow,
+    window::{NO_LENGTH, whole_ms},
+};
 
 /// Windows that begin every `max` and end a step later each: a record is in all that end after it. Flink's `CUMULATE`.
 ///
@@ -35,31 +38,16 @@ pub struct Cumulative {
 }
 
 impl Cumulative {
-    /// Windows of up to `max`, aligned to the epoch, that grow by `step`.
-    ///
-    /// # Panics
-    ///
-    /// If one of both is under a millisecond, `max` is no multiple of `step`, or more than [`Sliding::OVERLAP_MAX`]: the
-    /// program is wrong, whatever the data.
+    /// Windows of up to `max`, aligned to the epoch, that grow by `step`. If one of both is under a millisecond, or `max` is no
+    /// multiple of `step`, or more than [`Sliding::OVERLAP_MAX`], the graph of the job is an error.
     pub fn event_time(max: Duration, step: Duration) -> Self {
-        let ms = |span: Duration| i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
-        let (max_ms, step_ms) = (ms(max), ms(step));
-        assert!(max_ms > 0, "a window covers at least one millisecond, this one {max:?}");
-        assert!(step_ms > 0, "windows grow by at least one millisecond, these by {step:?}");
-        assert!(max_ms % step_ms == 0, "windows that grow by {step:?} never cover {max:?}");
-        assert!(
-            max_ms / step_ms <= Sliding::OVERLAP_MAX,
-            "windows of up to {max:?} that grow by {step:?} put a record into {} of them: at most {} may be",
-            max_ms / step_ms,
-            Sliding::OVERLAP_MAX
-        );
-        Self { max_ms, step_ms, offset_ms: 0 }
+        Self { max_ms: whole_ms(max), step_ms: whole_ms(step), offset_ms: 0 }
     }
 
     /// The same windows, moved by `offset`.
     #[must_use]
     pub fn with_offset(self, offset: Duration) -> Self {
-        let offset_ms = i64::try_from(offset.as_millis()).unwrap_or(i64::MAX) % self.max_ms;
+        let offset_ms = i64::try_from(offset.as_millis()).unwrap_or(i64::MAX) % self.max_ms.max(1);
         Self { offset_ms, ..self }
     }
 
@@ -94,6 +82,23 @@ impl Cumulative {
 impl EventTimeWindows for Cumulative {
     fn assign(self, time: Timestamp) -> impl Iterator<Item = TimeWindow> {
         self.windows_of(time)
+    }
+
+    fn mistake(self) -> Option<String> {
+        let Self { max_ms, step_ms, .. } = self;
+        if max_ms == 0 {
+            return Some(NO_LENGTH.to_owned());
+        }
+        if step_ms == 0 {
+            return Some("windows grow by at least one millisecond".to_owned());
+        }
+        if max_ms % step_ms != 0 {
+            return Some(format!("windows that grow by {step_ms} ms never cover {max_ms} ms"));
+        }
+        let (windows, max) = (max_ms / step_ms, Sliding::OVERLAP_MAX);
+        (windows > max).then(|| {
+            format!("a record would be in {windows} of these windows: at most {max} may be")
+        })
     }
 }
 
@@ -133,8 +138,19 @@ mod tests {
     }
 
     #[test]
-    #[should_panic = "windows that grow by 7ms never cover 30ms"]
-    fn what_does_not_divide_is_refused() {
-        let _ = Cumulative::event_time(millis(30), millis(7));
+    fn windows_that_cannot_be_say_why() {
+        let check = |max_ms, step_ms, expected: Option<&str>| {
+            let windows = Cumulative::event_time(millis(max_ms), millis(step_ms));
+            assert_eq!(windows.with_offset(millis(1)).mistake().as_deref(), expected);
+        };
+        check(30, 10, None);
+        check(0, 10, Some(NO_LENGTH));
+        check(30, 0, Some("windows grow by at least one millisecond"));
+        check(30, 7, Some("windows that grow by 7 ms never cover 30 ms"));
+        check(
+            100_000,
+            1,
+            Some("a record would be in 100000 of these windows: at most 65536 may be"),
+        );
     }
 }

@@ -40,10 +40,23 @@ impl TimeWindow {
     }
 }
 
+/// What is wrong with a window of less than a millisecond.
+pub(crate) const NO_LENGTH: &str = "a window covers at least one millisecond";
+
+/// A length in whole milliseconds: 0 if there is none.
+pub(crate) fn whole_ms(length: Duration) -> i64 {
+    i64::try_from(length.as_millis()).unwrap_or(i64::MAX)
+}
+
 /// Which windows of event time a record is in.
 pub trait EventTimeWindows: Copy + Send + 'static {
     /// The windows over `time`, in the order in which they fire; none in a gap between them.
     fn assign(self, time: Timestamp) -> impl Iterator<Item = TimeWindow>;
+
+    /// What is wrong with them, whatever the data: a job with such windows is refused.
+    fn mistake(self) -> Option<String> {
+        None
+    }
 }
 
 /// Windows of one size, one after the other.
@@ -65,15 +78,9 @@ pub struct Tumbling {
 }
 
 impl Tumbling {
-    /// Windows of `size` of event time, aligned to the epoch.
-    ///
-    /// # Panics
-    ///
-    /// If `size` is under a millisecond: the program is wrong, whatever the data.
+    /// Windows of `size` of event time, aligned to the epoch. Under a millisecond, the graph of the job is an error.
     pub fn event_time(size: Duration) -> Self {
-        let size_ms = i64::try_from(size.as_millis()).unwrap_or(i64::MAX);
-        assert!(size_ms > 0, "a window covers at least one millisecond, this one {size:?}");
-        Self { size_ms, offset_ms: 0 }
+        Self { size_ms: whole_ms(size), offset_ms: 0 }
     }
 
     /// The same windows, moved later by `offset`: for days that do not begin at midnight UTC.
@@ -91,7 +98,7 @@ impl Tumbling {
     /// ```
     #[must_use]
     pub fn with_offset(self, offset: Duration) -> Self {
-        let offset_ms = i64::try_from(offset.as_millis()).unwrap_or(i64::MAX) % self.size_ms;
+        let offset_ms = i64::try_from(offset.as_millis()).unwrap_or(i64::MAX) % self.size_ms.max(1);
         Self { offset_ms, ..self }
     }
 
@@ -101,6 +108,10 @@ impl Tumbling {
     }
 
     /// The window that holds `time`. At the ends of time it is cut off there.
+    ///
+    /// # Panics
+    ///
+    /// If windows have no length: a job with such is refused.
     #[inline]
     pub fn window_of(self, time: Timestamp) -> TimeWindow {
         let at = time.as_millis();
@@ -116,12 +127,30 @@ impl EventTimeWindows for Tumbling {
     fn assign(self, time: Timestamp) -> impl Iterator<Item = TimeWindow> {
         iter::once(self.window_of(time))
     }
+
+    fn mistake(self) -> Option<String> {
+        (self.size_ms == 0).then(|| NO_LENGTH.to_owned())
+    }
 }
 
 impl EventTimeWindows for Sliding {
     #[inline]
     fn assign(self, time: Timestamp) -> impl Iterator<Item = TimeWindow> {
         self.windows_of(time)
+    }
+
+    fn mistake(self) -> Option<String> {
+        let Self { size_ms, slide_ms, .. } = self;
+        if size_ms == 0 {
+            return Some(NO_LENGTH.to_owned());
+        }
+        if slide_ms == 0 {
+            return Some("windows slide by at least one millisecond".to_owned());
+        }
+        let (overlap, max) = ((size_ms - 1) / slide_ms + 1, Self::OVERLAP_MAX);
+        (overlap > max).then(|| {
+            format!("a record would be in {overlap} of these windows: at most {max} may be")
+        })
     }
 }
 
@@ -154,30 +183,17 @@ impl Sliding {
     pub const OVERLAP_MAX: i64 = 1 << 16;
 
     /// Windows of `size`, of which one begins every `slide`, aligned to the epoch. A slide longer than the size leaves
-    /// gaps: records in them are in no window.
-    ///
-    /// # Panics
-    ///
-    /// If one of both is under a millisecond, or a time would be in more than [`Self::OVERLAP_MAX`] windows: the program
-    /// is wrong, whatever the data.
+    /// gaps: records in them are in no window. If one of both is under a millisecond, or a time would be in more than
+    /// [`Self::OVERLAP_MAX`] windows, the graph of the job is an error.
     pub fn event_time(size: Duration, slide: Duration) -> Self {
-        let ms = |span: Duration| i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
-        let (size_ms, slide_ms) = (ms(size), ms(slide));
-        assert!(size_ms > 0, "a window covers at least one millisecond, this one {size:?}");
-        assert!(slide_ms > 0, "windows slide by at least one millisecond, these by {slide:?}");
-        let overlap = (size_ms - 1) / slide_ms + 1;
-        assert!(
-            overlap <= Self::OVERLAP_MAX,
-            "windows of {size:?} that slide by {slide:?} put a record into {overlap} of them: at most {} may be",
-            Self::OVERLAP_MAX
-        );
-        Self { size_ms, slide_ms, offset_ms: 0 }
+        Self { size_ms: whole_ms(size), slide_ms: whole_ms(slide), offset_ms: 0 }
     }
 
     /// The same windows, moved by `offset`.
     #[must_use]
     pub fn with_offset(self, offset: Duration) -> Self {
-        let offset_ms = i64::try_from(offset.as_millis()).unwrap_or(i64::MAX) % self.slide_ms;
+        let offset_ms =
+            i64::try_from(offset.as_millis()).unwrap_or(i64::MAX) % self.slide_ms.max(1);
         Self { offset_ms, ..self }
     }
 
@@ -212,6 +228,7 @@ impl Sliding {
         while b != 0 {
             (a, b) = (b, a % b);
         }
+        let a = a.max(1);
         Tumbling { size_ms: a, offset_ms: self.offset_ms % a }
     }
 
@@ -302,9 +319,31 @@ mod tests {
     }
 
     #[test]
-    #[should_panic = "put a record into 3600000 of them: at most 65536 may be"]
-    fn too_many_windows_over_a_time_are_refused() {
-        let _ = Sliding::event_time(seconds(3_600), millis(1));
+    fn windows_that_cannot_be_say_why() {
+        let sliding =
+            |size, slide| Sliding::event_time(size, slide).with_offset(seconds(1)).mistake();
+        let table = [
+            (Tumbling::event_time(seconds(1)).mistake(), None),
+            (
+                Tumbling::event_time(Duration::ZERO).with_offset(seconds(1)).mistake(),
+                Some(NO_LENGTH),
+            ),
+            (sliding(seconds(2), seconds(1)), None),
+            (sliding(Duration::from_micros(999), seconds(1)), Some(NO_LENGTH)),
+            (
+                sliding(seconds(1), Duration::ZERO),
+                Some("windows slide by at least one millisecond"),
+            ),
+            (
+                sliding(seconds(3_600), millis(1)),
+                Some("a record would be in 3600000 of these windows: at most 65536 may be"),
+            ),
+        ];
+        for (found, expected) in table {
+            assert_eq!(found.as_deref(), expected);
+        }
+        // What a graph is made of is asked for slices before anybody says that they are wrong.
+        assert_eq!(Sliding::event_time(Duration::ZERO, Duration::ZERO).slices().size_ms(), 1);
     }
 
     #[test]

@@ -105,7 +105,8 @@ macro_rules! by_the_general_operator {
     (
         [$($generics:tt)*] $type:ty where [$($bounds:tt)*],
         <$windows:ty, $trigger:ty> $contents:ty = |$self:ident, $folding:ident| $parts:expr,
-        $name:expr
+        $name:expr,
+        $mistake:expr
     ) => {
         impl<T: Record, $($generics)*> Windowing<T> for $type
         where
@@ -160,6 +161,11 @@ macro_rules! by_the_general_operator {
                 let name: fn(&Self) -> String = $name;
                 name(self)
             }
+
+            fn mistake(&self) -> Option<String> {
+                let mistake: fn(&Self) -> Option<String> = $mistake;
+                mistake(self)
+            }
         }
     };
 }
@@ -168,7 +174,8 @@ by_the_general_operator! {
     [] Global where [],
     <Global, NeverTrigger> AggregatingStart<A, PassOn> =
         |windows, folding| (AggregatingStart::new(folding, PassOn, None), windows, NeverTrigger),
-    |_| "Global".to_owned()
+    |_| "Global".to_owned(),
+    |_| None
 }
 
 by_the_general_operator! {
@@ -176,7 +183,8 @@ by_the_general_operator! {
     <ProcessingTime<W>, ProcessingTimeTrigger> AggregatingStart<A, PassOn> = |windows, folding| {
         (AggregatingStart::new(folding, PassOn, None), windows, ProcessingTimeTrigger)
     },
-    |this| format!("ProcessingTime{}", this.windows.name())
+    |this| format!("ProcessingTime{}", this.windows.name()),
+    |this| this.windows.mistake()
 }
 
 by_the_general_operator! {
@@ -184,7 +192,8 @@ by_the_general_operator! {
     <W, R> AggregatingStart<A, PassOn> = |this, folding| {
         (AggregatingStart::new(folding, PassOn, None), this.windows, this.trigger)
     },
-    |this| format!("{}.{}", this.windows.name(), type_word::<R>())
+    |this| format!("{}.{}", this.windows.name(), type_word::<R>()),
+    |this| this.windows.mistake()
 }
 
 by_the_general_operator! {
@@ -197,7 +206,8 @@ by_the_general_operator! {
         let contents = ListingStart::new(this.evictor, FoldElements::new(folding), None);
         (contents, this.windows, this.trigger)
     },
-    |this| format!("{}.{}.{}", this.windows.name(), type_word::<R>(), type_word::<E>())
+    |this| format!("{}.{}.{}", this.windows.name(), type_word::<R>(), type_word::<E>()),
+    |this| this.windows.mistake()
 }
 
 /// A type's name without its parameters, which may be closures.
