@@ -19,7 +19,7 @@ use wiesel_core::{
     JobId, Nanos, ShardId, TaskFailure, TaskId, VertexId,
     config::{Configuration, options},
 };
-use wiesel_datastream::{SinkPreparation, VertexCode};
+use wiesel_datastream::VertexCode;
 use wiesel_graph::{EdgeId, ExecutionGraph, JobGraph, JobVertex};
 use wiesel_jobmanager::{JobMaster, SourceEnumerator};
 use wiesel_operators::RowSources;
@@ -35,6 +35,7 @@ use crate::{
     checkpoints::JobCheckpoints,
     client::Shared,
     job_master_program::{JobMasterProgram, Observer, Peer},
+    recovery::of_sinks,
     resources::{self, Machine},
 };
 
@@ -243,8 +244,9 @@ pub fn assemble(
     let (checkpoints, plan) = opened.transpose()?.unzip();
     if checkpoints.is_none() {
         // All agree before one of them replaces anything.
-        of_sinks(&graph, |sink| sink.check(&MachineDiscovery))?;
-        of_sinks(&graph, |sink| sink.prepare(&MachineDiscovery))?;
+        let sinks = || graph.vertices.iter().map(|v| (v.uid(), v.factory.sink.as_deref()));
+        of_sinks(sinks(), |sink| sink.check(&MachineDiscovery))?;
+        of_sinks(sinks(), |sink| sink.prepare(&MachineDiscovery))?;
     }
     if let Some(plan) = plan.or_else(|| cluster.checkpoints.restarts_only()) {
         brain = brain.with_checkpoints(plan).map_err(ClusterError::Prepare)?;
@@ -306,19 +308,6 @@ pub fn assemble(
     };
     launch.control(move |_shard| Box::new(program));
     Ok(Assembly { job, launch, shared, folder })
-}
-
-/// Asks every sink; a failure is the operator's.
-fn of_sinks(
-    graph: &JobGraph<VertexCode>,
-    ask: impl Fn(&dyn SinkPreparation) -> Result<(), TaskFailure>,
-) -> Result<(), ClusterError> {
-    graph.vertices.iter().try_for_each(|vertex| match &vertex.factory.sink {
-        Some(sink) => {
-            ask(sink.as_ref()).map_err(|failure| ClusterError::Prepare(failure.uid(vertex.uid())))
-        }
-        None => Ok(()),
-    })
 }
 
 /// The helper's thread: not pinned, and asleep unless a future wants to be polled. It is counted as a shard is, in figures of

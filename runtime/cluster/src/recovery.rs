@@ -28,19 +28,24 @@ use crate::{
     claims::{self, Claims},
 };
 
+/// Asks every sink of these vertices; a failure is that of the vertex with this uid.
+pub(crate) fn of_sinks<'v, T>(
+    vertices: impl Iterator<Item = (&'v str, Option<&'v dyn SinkPreparation>)>,
+    ask: impl Fn(&dyn SinkPreparation) -> Result<T, TaskFailure>,
+) -> Result<Vec<T>, ClusterError> {
+    let sinks = vertices.filter_map(|(uid, sink)| Some((uid, sink?)));
+    let asked = |(uid, sink)| ask(sink).map_err(|failure| ClusterError::Prepare(failure.uid(uid)));
+    sinks.map(asked).collect()
+}
+
 impl JobCheckpoints {
     /// Asks every sink; a failure is the operator's.
     pub(crate) fn of_sinks<T>(
         &self,
         ask: impl Fn(&dyn SinkPreparation) -> Result<T, TaskFailure>,
     ) -> Result<Vec<T>, ClusterError> {
-        let sinks = self.vertices.iter().filter_map(|vertex| Some((vertex, vertex.sink.as_ref()?)));
-        sinks
-            .map(|(vertex, sink)| {
-                ask(sink.as_ref())
-                    .map_err(|failure| ClusterError::Prepare(failure.uid(&vertex.uid)))
-            })
-            .collect()
+        let sinks = self.vertices.iter().map(|vertex| (&*vertex.uid, vertex.sink.as_deref()));
+        of_sinks(sinks, ask)
     }
 
     /// What the job continues from; a savepoint gets a number of at least `above_visible`.

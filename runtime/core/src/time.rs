@@ -88,6 +88,19 @@ impl fmt::Display for Timestamp {
 pub struct Nanos(pub u64);
 
 impl Nanos {
+    /// The earlier of two times that there may be.
+    ///
+    /// ```
+    /// use wiesel_core::Nanos;
+    ///
+    /// let [one, two] = [Nanos(1), Nanos(2)].map(Some);
+    /// assert_eq!([Nanos::earlier(two, one), Nanos::earlier(None, two)], [one, two]);
+    /// assert_eq!(Nanos::earlier(None, None), None);
+    /// ```
+    pub fn earlier(one: Option<Self>, other: Option<Self>) -> Option<Self> {
+        one.into_iter().chain(other).min()
+    }
+
     /// The time from `earlier` to this reading; zero if `earlier` is later.
     #[inline]
     pub fn since(self, earlier: Self) -> Duration {

@@ -1,7 +1,6 @@
 //! Where a stream leaves the job: sinks as the last link of a chain.
 
 use std::{
-    fmt::Write as _,
     marker::PhantomData,
     path::{Path, PathBuf},
     time::Duration,
@@ -316,18 +315,7 @@ pub struct Printed;
 
 impl<T: Record> Encode<T> for Printed {
     fn encode<I: Item<T>>(&mut self, item: I, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-        let mut text = String::new();
-        // The view of a `String` is a `&str`, whose `Debug` has quotes: those are not wanted here.
-        if T::SCHEMA.hash == String::SCHEMA.hash && T::SCHEMA.name == String::SCHEMA.name {
-            let owned: Box<dyn std::any::Any> = Box::new(item.into_owned());
-            if let Ok(owned) = owned.downcast::<String>() {
-                text = *owned;
-            }
-        } else {
-            let written = write!(text, "{:?}", item.view());
-            debug_assert!(written.is_ok(), "a string takes everything");
-        }
-        out.extend_from_slice(text.as_bytes());
+        T::print(item.view(), out);
         out.push(b'\n');
         Ok(())
     }

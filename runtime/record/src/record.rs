@@ -12,7 +12,7 @@
 //! 2. `PACKED` means that the root is the whole region: no strings, no lists.
 //! 3. `ALIGN` is the largest alignment of the root and of all that it points to.
 
-use std::fmt;
+use std::{fmt, io::Write as _};
 
 use rkyv::{Place, Portable, bytecheck::CheckBytes};
 
@@ -85,6 +85,13 @@ pub trait Record: Sized + Send + 'static {
     /// The same view for a shorter life. (A view is covariant, but the compiler cannot know it of
     /// a generic associated type.)
     fn shrink<'l: 's, 's>(view: Self::View<'l>) -> Self::View<'s>;
+
+    /// Appends what `print` shows of a view: a text as it is, anything else as its `Debug`.
+    #[doc(hidden)]
+    fn print(view: Self::View<'_>, out: &mut Vec<u8>) {
+        let written = write!(out, "{view:?}");
+        debug_assert!(written.is_ok(), "a vector takes everything");
+    }
 
     /// First phase of writing: what lies out of line.
     #[doc(hidden)]

@@ -205,6 +205,10 @@ impl Record for String {
         view.to_owned()
     }
 
+    fn print(view: &str, out: &mut Vec<u8>) {
+        out.extend_from_slice(view.as_bytes());
+    }
+
     #[inline]
     fn shrink<'l: 's, 's>(view: &'l str) -> &'s str {
         view

@@ -24,7 +24,7 @@ mod barriers;
 mod ending;
 mod walks;
 
-use std::time::Duration;
+use std::{ops::ControlFlow, time::Duration};
 
 use wiesel_core::{Blame, Mutant, Nanos, TaskFailure, Timestamp};
 use wiesel_exchange::{
@@ -235,7 +235,7 @@ impl Task {
                     self.context.metrics().idle_ns.add(idle.as_nanos() as u64);
                 }
                 let wake = self.context.take_wake();
-                if moved { Turn::Worked } else { Turn::Idle(earliest(until, wake)) }
+                if moved { Turn::Worked } else { Turn::Idle(Nanos::earlier(until, wake)) }
             }
             turn => {
                 if polls_behind {
@@ -303,8 +303,8 @@ impl Task {
     /// The next thing to do while inputs are open.
     fn step(&mut self, pace: &mut Pace) -> Step {
         let timer = match self.fire_timers(pace) {
-            Ok(next) => next,
-            Err(step) => return step,
+            ControlFlow::Continue(next) => next,
+            ControlFlow::Break(step) => return step,
         };
         if self.head.has_parked() && self.head.unpark(pace) {
             return Step::Progressed;
@@ -357,20 +357,21 @@ impl Task {
         }
     }
 
-    /// Fires processing-time timers that are due; gives the time of the next one.
-    fn fire_timers(&mut self, pace: &mut Pace) -> Result<Option<Nanos>, Step> {
-        let Some(due) = self.head.next_timer() else { return Ok(None) };
+    /// Fires processing-time timers that are due, which is a step; else gives the time of the next one.
+    fn fire_timers(&mut self, pace: &mut Pace) -> ControlFlow<Step, Option<Nanos>> {
+        let Some(due) = self.head.next_timer() else { return ControlFlow::Continue(None) };
         let shard = self.context.shard();
         let wall = shard.wall_time();
         if due <= wall {
             if self.is_full {
-                return Ok(None);
+                return ControlFlow::Continue(None);
             }
+            // Stopped or done: what is still due is asked for again by the next step.
             let _ = self.head.advance_time(wall, pace);
-            return Err(Step::Progressed);
+            return ControlFlow::Break(Step::Progressed);
         }
         let wait_ms = due.as_millis().saturating_sub(wall.as_millis()).max(1) as u64;
-        Ok(Some(shard.now() + Duration::from_millis(wait_ms)))
+        ControlFlow::Continue(Some(shard.now() + Duration::from_millis(wait_ms)))
     }
 
     /// Goes on with the frame at hand.
@@ -439,7 +440,7 @@ impl Task {
     fn poll_source(&mut self, timer: Option<Nanos>, pace: &mut Pace) -> Step {
         match self.head.poll(pace) {
             Polled::Again => Step::Progressed,
-            Polled::Waiting(until) => Step::Nothing(earliest(until, timer)),
+            Polled::Waiting(until) => Step::Nothing(Nanos::earlier(until, timer)),
             Polled::NeedsSplit if self.asked_for_split => Step::Nothing(timer),
             Polled::NeedsSplit => {
                 self.asked_for_split = true;
@@ -484,12 +485,5 @@ impl Drop for Task {
         if let Some(AtHand { input, element, .. }) = self.at_hand.take() {
             self.gates[input].done_with(element);
         }
-    }
-}
-
-fn earliest(a: Option<Nanos>, b: Option<Nanos>) -> Option<Nanos> {
-    match (a, b) {
-        (Some(a), Some(b)) => Some(a.min(b)),
-        (a, b) => a.or(b),
     }
 }

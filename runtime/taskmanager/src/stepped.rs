@@ -149,7 +149,7 @@ impl SteppedTasks {
             for (_, slot, is_finished) in self.tasks.iter_mut().filter(|task| !task.2) {
                 match slot.turn() {
                     Turn::Worked => has_worked = true,
-                    Turn::Idle(at) => until = [until, at].into_iter().flatten().min(),
+                    Turn::Idle(at) => until = Nanos::earlier(until, at),
                     Turn::NeedsSplit => {
                         slot.mail(Mail::NoMoreSplits)?;
                         has_worked = true;

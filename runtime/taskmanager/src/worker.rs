@@ -203,7 +203,7 @@ impl Worker {
         }
         // Nobody was behind after all: before the shard may sleep every task is asked.
         let (worked, of_sources) = self.run_those(Slot::is_source);
-        (worked, earlier(until, of_sources))
+        (worked, Nanos::earlier(until, of_sources))
     }
 
     fn run_those(&mut self, are_asked: impl Fn(&Slot) -> bool) -> (bool, Option<Nanos>) {
@@ -223,7 +223,7 @@ impl Worker {
             }
             match turn {
                 Turn::Worked => worked = true,
-                Turn::Idle(time) => until = earlier(until, time),
+                Turn::Idle(time) => until = Nanos::earlier(until, time),
                 Turn::NeedsSplit => {
                     worked = true;
                     self.reports.push_back(ToJobMaster::RequestSplit(attempt));
@@ -358,12 +358,5 @@ impl Drop for Worker {
     fn drop(&mut self) {
         self.drop_tasks();
         self.spec.pool.note(self.regions.values().map(|region| &region.pool));
-    }
-}
-
-fn earlier(a: Option<Nanos>, b: Option<Nanos>) -> Option<Nanos> {
-    match (a, b) {
-        (Some(a), Some(b)) => Some(a.min(b)),
-        (a, b) => a.or(b),
     }
 }

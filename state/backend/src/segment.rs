@@ -58,6 +58,10 @@ pub(crate) struct Shape {
 impl Shape {
     pub(crate) fn of(layout: &RowLayout) -> Self {
         let group_bytes = AREAS + ROWS * layout.stride();
+        assert!(
+            group_bytes.is_multiple_of(32),
+            "the words of a group are loaded 32 bytes at a time"
+        );
         let fit = |bytes: usize| (bytes / group_bytes).max(1).ilog2();
         Self {
             stride: layout.stride(),

@@ -142,7 +142,11 @@ impl Worker {
         let overdraft = Overdraft::new(self.spec.options.overdraft_bytes_max);
         let mut plans = Vec::with_capacity(deployment.partitions.len());
         for partition in &deployment.partitions {
-            let edge = &self.spec.graph.edges[partition.edge as usize];
+            // A number out of a message, which may come from elsewhere one day.
+            let edge = self.spec.graph.edges.get(partition.edge as usize).ok_or_else(|| {
+                let edges = self.spec.graph.edges.len();
+                named(format!("an output of edge {} of a graph with {edges}", partition.edge))
+            })?;
             let max_parallelism = self.spec.graph.vertex(edge.target).max_parallelism;
             let partitioner = partitioner_of(&edge.partitioning, max_parallelism);
             let senders = partition.channels.iter().map(|channel| {
