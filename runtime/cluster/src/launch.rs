@@ -16,7 +16,7 @@ use std::{
 
 use wiesel_connectors::MachineDiscovery;
 use wiesel_core::{
-    JobId, Nanos, ShardId, TaskFailure, TaskId, VertexId,
+    JobId, Nanos, ShardId, TaskId, VertexId,
     config::{Configuration, options},
 };
 use wiesel_datastream::VertexCode;
@@ -24,7 +24,9 @@ use wiesel_graph::{EdgeId, ExecutionGraph, JobGraph, JobVertex};
 use wiesel_jobmanager::{JobMaster, SourceEnumerator};
 use wiesel_operators::RowSources;
 use wiesel_rpc::{Location, TaskManagerId};
-use wiesel_shard::{Door, Helper, Launch, ShardSpec, available_cores, probe, ring::ring};
+use wiesel_shard::{
+    Door, Helper, HelperSeat, Launch, ShardSpec, available_cores, probe, ring::ring,
+};
 use wiesel_task::{TaskFactory, TaskOptions};
 use wiesel_taskmanager::{
     ChannelEnds, ChannelId, LocalChannels, PoolMetrics, Worker, WorkerOptions, WorkerSpec,
@@ -41,6 +43,9 @@ use crate::{
 
 /// Messages of one shard that may wait for the other side: a deployment, a start and a split per task, with room.
 const MAILBOX_SLOTS: usize = 256;
+
+/// Figures twice a second, as often as a person reads them: some hundred bytes of each task, which no shard notices.
+const HEARTBEAT_EVERY: Duration = Duration::from_millis(500);
 
 /// How a job is watched.
 pub struct SubmitOptions {
@@ -137,7 +142,7 @@ impl ClusterOptions {
             },
             overdraft_bytes_max: config.get(&options::MAX_OVERDRAFT_SIZE).bytes() as usize,
             record_bytes_max: config.get(&options::RECORD_BYTES_MAX).bytes() as usize,
-            heartbeat_every: Duration::from_millis(500),
+            heartbeat_every: HEARTBEAT_EVERY,
             sort_bytes_max: config.get(&options::SORTED_INPUTS_MEMORY).bytes() as usize,
             tmp_folders: config
                 .get(&options::TMP_DIRS)
@@ -205,93 +210,24 @@ pub fn assemble(
     let execution = ExecutionGraph::expand(&graph);
     let shard_of = |slot: u32| Location { task_manager: TaskManagerId(0), shard: ShardId(slot) };
     let locations: Vec<_> = (0..cluster.shards.len() as u32).map(shard_of).collect();
-    let mut enumerators = Vec::new();
-    for vertex in &graph.vertices {
-        let named = |failure: TaskFailure| ClusterError::Prepare(failure.uid(vertex.uid()));
-        if let Some(source) = &vertex.factory.source {
-            if cluster.checkpoints.folder.is_some() && !source.can_rewind() {
-                let name = vertex.name();
-                tracing::warn!(
-                    "{name} cannot be read again: what it read since a checkpoint is lost if the job fails"
-                );
-            }
-            let enumerator =
-                source.enumerator(vertex.parallelism, &MachineDiscovery).map_err(named)?;
-            enumerators.push(SourceEnumerator { vertex: vertex.id, enumerator });
-        }
-    }
+    let enumerators = enumerators(&graph, cluster)?;
     let job = JobId(execution.fingerprint().0);
     let sinks = graph.vertices.iter().map(|vertex| vertex.is_sink).collect();
-    let needs_helper = graph.vertices.iter().any(|vertex| vertex.factory.needs_helper);
-    let mut specs = cluster.shards.clone();
-    specs.extend(needs_helper.then(|| helper_spec(specs.len())));
-    let mut launch = Launch::new(specs).map_err(ClusterError::Doors)?;
-    let shards: Vec<_> = cluster.shards.iter().map(|shard| shard.id).collect();
-    let doors: Vec<_> = shards.iter().map(|id| launch.door(*id)).collect();
-    let mut seats = Vec::new();
-    if needs_helper {
-        let id = ShardId(shards.len() as u32);
-        let (helper, its_seats) = Helper::new(&launch.door(id), doors.clone());
-        launch.program(id, move |_shard| Box::new(helper));
-        seats = its_seats;
-    }
-    let mut seats = seats.into_iter();
-    let mut brain = JobMaster::new(job, execution, locations.clone(), enumerators)?;
+    let (mut launch, seats) = launch_of(&graph, cluster)?;
+    let brain = JobMaster::new(job, execution, locations.clone(), enumerators)?;
     // What is refused until here has changed nothing: neither output nor checkpoints.
-    let folder = cluster.checkpoints.folder.as_ref();
-    let opened =
-        folder.map(|folder| JobCheckpoints::open(&cluster.checkpoints, folder, job, &graph));
-    let (checkpoints, plan) = opened.transpose()?.unzip();
-    if checkpoints.is_none() {
-        // All agree before one of them replaces anything.
-        let sinks = || graph.vertices.iter().map(|v| (v.uid(), v.factory.sink.as_deref()));
-        of_sinks(sinks(), |sink| sink.check(&MachineDiscovery))?;
-        of_sinks(sinks(), |sink| sink.prepare(&MachineDiscovery))?;
-    }
-    if let Some(plan) = plan.or_else(|| cluster.checkpoints.restarts_only()) {
-        brain = brain.with_checkpoints(plan).map_err(ClusterError::Prepare)?;
-    }
+    let (brain, checkpoints) = with_checkpoints(brain, job, &graph, cluster)?;
+    let folder = checkpoints.as_ref().map(|checkpoints| checkpoints.folder().to_owned());
+    let doors: Vec<_> = cluster.shards.iter().map(|shard| launch.door(shard.id)).collect();
     let (edges, credits) =
         (graph.edges.iter().map(|edge| edge.source).collect::<Vec<_>>(), cluster.credits);
     let connect = move |execution: &ExecutionGraph, tasks: &[TaskId]| {
         connect(execution, tasks, &edges, credits, &doors)
     };
-    let tasks: Vec<_> = brain.graph().subtasks().iter().map(|subtask| subtask.task).collect();
-    let channels = connect(brain.graph(), &tasks);
-    // Each is rewired at most once before its tasks are deployed, and then the ring is empty.
-    let regions = brain.graph().subtasks().iter().map(|subtask| subtask.region as usize + 1);
-    let regions = regions.max().unwrap_or(1);
-    let frames = frames_by_shard(brain.graph(), &graph, cluster);
-    let graph = tasks_only(graph);
     let pools: Vec<_> = cluster.shards.iter().map(|_| Arc::new(PoolMetrics::default())).collect();
     let shared = Arc::new(Shared::new(pools.clone()));
-    let mut peers = Vec::with_capacity(cluster.shards.len());
-    let ends = channels.into_iter().zip(frames).zip(pools);
-    for (id, ((channels, frames), pool)) in shards.into_iter().zip(ends) {
-        let (to, mailbox) = ring(MAILBOX_SLOTS);
-        let (outbox, from) = ring(MAILBOX_SLOTS);
-        let (rewires, rewired) = ring(regions);
-        let spec = WorkerSpec {
-            task_manager: TaskManagerId(0),
-            job,
-            graph: graph.clone(),
-            channels,
-            rewired,
-            checkpoints: checkpoints.as_ref().map(|c: &JobCheckpoints| c.folder().to_owned()),
-            frames,
-            mailbox,
-            outbox,
-            job_master: launch.control_door(),
-            options: cluster.worker.clone(),
-            row_sources: cluster.row_sources,
-            helper: seats.next(),
-            pool,
-        };
-        let (door, waiting) = (launch.door(id), VecDeque::new());
-        peers.push(Peer { door, to, rewired: rewires, from, waiting });
-        launch.program(id, move |shard| Box::new(Worker::new(spec, shard)));
-    }
-    let folder = checkpoints.as_ref().map(|checkpoints| checkpoints.folder().to_owned());
+    let wiring = Wiring { job, graph, cluster, folder: folder.as_ref(), pools, seats };
+    let peers = wiring.workers(brain.graph(), &connect, &mut launch);
     let program = JobMasterProgram {
         brain,
         locations,
@@ -308,6 +244,130 @@ pub fn assemble(
     };
     launch.control(move |_shard| Box::new(program));
     Ok(Assembly { job, launch, shared, folder })
+}
+
+/// What hands out the splits of each source.
+fn enumerators(
+    graph: &JobGraph<VertexCode>,
+    cluster: &ClusterOptions,
+) -> Result<Vec<SourceEnumerator>, ClusterError> {
+    let mut enumerators = Vec::new();
+    for vertex in &graph.vertices {
+        let Some(source) = &vertex.factory.source else { continue };
+        if cluster.checkpoints.folder.is_some() && !source.can_rewind() {
+            let name = vertex.name();
+            tracing::warn!(
+                "{name} cannot be read again: what it read since a checkpoint is lost if the job fails"
+            );
+        }
+        let enumerator = source
+            .enumerator(vertex.parallelism, &MachineDiscovery)
+            .map_err(|failure| ClusterError::Prepare(failure.uid(vertex.uid())))?;
+        enumerators.push(SourceEnumerator { vertex: vertex.id, enumerator });
+    }
+    Ok(enumerators)
+}
+
+/// The shards, with the helper's place and program if tasks start futures, and a seat there for each shard then.
+fn launch_of(
+    graph: &JobGraph<VertexCode>,
+    cluster: &ClusterOptions,
+) -> Result<(Launch, Vec<HelperSeat>), ClusterError> {
+    let needs_helper = graph.vertices.iter().any(|vertex| vertex.factory.needs_helper);
+    let mut specs = cluster.shards.clone();
+    specs.extend(needs_helper.then(|| helper_spec(specs.len())));
+    let mut launch = Launch::new(specs).map_err(ClusterError::Doors)?;
+    if !needs_helper {
+        return Ok((launch, Vec::new()));
+    }
+    let doors = cluster.shards.iter().map(|shard| launch.door(shard.id)).collect();
+    let id = ShardId(cluster.shards.len() as u32);
+    let (helper, seats) = Helper::new(&launch.door(id), doors);
+    launch.program(id, move |_shard| Box::new(helper));
+    Ok((launch, seats))
+}
+
+/// Opens the folder of the job's checkpoints, if it takes any, and prepares its sinks.
+fn with_checkpoints(
+    brain: JobMaster,
+    job: JobId,
+    graph: &JobGraph<VertexCode>,
+    cluster: &ClusterOptions,
+) -> Result<(JobMaster, Option<JobCheckpoints>), ClusterError> {
+    let folder = cluster.checkpoints.folder.as_ref();
+    let opened =
+        folder.map(|folder| JobCheckpoints::open(&cluster.checkpoints, folder, job, graph));
+    let (checkpoints, plan) = opened.transpose()?.unzip();
+    if checkpoints.is_none() {
+        // All agree before one of them replaces anything.
+        let sinks = || graph.vertices.iter().map(|v| (v.uid(), v.factory.sink.as_deref()));
+        of_sinks(sinks(), |sink| sink.check(&MachineDiscovery))?;
+        of_sinks(sinks(), |sink| sink.prepare(&MachineDiscovery))?;
+    }
+    let brain = match plan.or_else(|| cluster.checkpoints.restarts_only()) {
+        Some(plan) => brain.with_checkpoints(plan).map_err(ClusterError::Prepare)?,
+        None => brain,
+    };
+    Ok((brain, checkpoints))
+}
+
+/// What the workers of a job have in common, and what each gets.
+struct Wiring<'c> {
+    job: JobId,
+    graph: JobGraph<VertexCode>,
+    cluster: &'c ClusterOptions,
+    folder: Option<&'c PathBuf>,
+    pools: Vec<Arc<PoolMetrics>>,
+    seats: Vec<HelperSeat>,
+}
+
+impl Wiring<'_> {
+    /// Puts a worker on each shard, with its channels, its frames and its mailbox; gives the JobMaster's ends.
+    fn workers(
+        self,
+        execution: &ExecutionGraph,
+        connect: &dyn Fn(&ExecutionGraph, &[TaskId]) -> Vec<ChannelEnds>,
+        launch: &mut Launch,
+    ) -> Vec<Peer> {
+        let Self { job, graph, cluster, folder, pools, seats } = self;
+        let tasks: Vec<_> = execution.subtasks().iter().map(|subtask| subtask.task).collect();
+        let channels = connect(execution, &tasks);
+        // Each is rewired at most once before its tasks are deployed, and then the ring is empty.
+        let regions = execution.subtasks().iter().map(|subtask| subtask.region as usize + 1);
+        let regions = regions.max().unwrap_or(1);
+        let frames = frames_by_shard(execution, &graph, cluster);
+        let graph = tasks_only(graph);
+        let mut seats = seats.into_iter();
+        let mut peers = Vec::with_capacity(cluster.shards.len());
+        let ends = channels.into_iter().zip(frames).zip(pools);
+        for (id, ((channels, frames), pool)) in
+            cluster.shards.iter().map(|shard| shard.id).zip(ends)
+        {
+            let (to, mailbox) = ring(MAILBOX_SLOTS);
+            let (outbox, from) = ring(MAILBOX_SLOTS);
+            let (rewires, rewired) = ring(regions);
+            let spec = WorkerSpec {
+                task_manager: TaskManagerId(0),
+                job,
+                graph: graph.clone(),
+                channels,
+                rewired,
+                checkpoints: folder.cloned(),
+                frames,
+                mailbox,
+                outbox,
+                job_master: launch.control_door(),
+                options: cluster.worker.clone(),
+                row_sources: cluster.row_sources,
+                helper: seats.next(),
+                pool,
+            };
+            let (door, waiting) = (launch.door(id), VecDeque::new());
+            peers.push(Peer { door, to, rewired: rewires, from, waiting });
+            launch.program(id, move |shard| Box::new(Worker::new(spec, shard)));
+        }
+        peers
+    }
 }
 
 /// The helper's thread: not pinned, and asleep unless a future wants to be polled. It is counted as a shard is, in figures of

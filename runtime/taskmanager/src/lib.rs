@@ -13,6 +13,7 @@
 //! 2. A panic in a task fails that task, with its uid, subtask and source position; the others go on.
 //! 3. A task that is over, however, has given back its gates, its partitions and its frames.
 
+mod build;
 mod channels;
 mod operators;
 mod pool_metrics;

@@ -15,16 +15,14 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use wiesel_core::{Blame, Nanos, TaskFailure, VertexId, metrics::TaskMetrics};
-use wiesel_exchange::{
-    ChannelReceiver, ChannelSender, InputGate, Overdraft, PartitionOptions, channel,
-};
-use wiesel_graph::{EdgeId, ExecutionGraph, JobGraph};
+use wiesel_exchange::{ChannelReceiver, ChannelSender, InputGate, channel};
+use wiesel_graph::{ExecutionGraph, JobGraph};
 use wiesel_operators::{Mail, Snapshot, TaskContext};
 use wiesel_shard::{Shard, at_once};
-use wiesel_task::{BuildContext, Checkpoints, PartitionPlan, Task, TaskFactory, TaskOptions, Turn};
+use wiesel_task::{Checkpoints, TaskFactory, TaskOptions, Turn};
 use wiesel_wire::FramePool;
 
-use crate::{operators::Operators, slot::Slot, worker::partitioner_of};
+use crate::{build::Builder, operators::Operators, slot::Slot};
 
 /// Frames in flight per channel: few, so that what leads to backpressure in a job does so in a test.
 const CREDITS: usize = 4;
@@ -65,6 +63,18 @@ impl SteppedTasks {
         }
         // What partitions reserve, and a frame for every credit.
         let pool = FramePool::new(channels.len() * (CREDITS + 2), RECORD_BYTES_MAX);
+        let builder = Builder {
+            graph,
+            pool: &pool,
+            record_bytes_max: RECORD_BYTES_MAX,
+            overdraft_bytes_max: OVERDRAFT_BYTES_MAX,
+            options: TaskOptions {
+                quantum: Duration::from_millis(1),
+                frame_age_max: Duration::ZERO,
+                checkpoints: Checkpoints::Off,
+                is_incremental: false,
+            },
+        };
         let lost = |what: &str| TaskFailure::new(Blame::Runtime, "deploy a task", what.to_owned());
         let mut tasks = Vec::new();
         for subtask in execution.subtasks() {
@@ -86,42 +96,16 @@ impl SteppedTasks {
                 });
                 gates.push(InputGate::new(receivers.collect::<Result<_, _>>()?));
             }
-            let overdraft = Overdraft::new(OVERDRAFT_BYTES_MAX);
-            let mut plans = Vec::new();
-            for edge in execution.outputs(task.vertex) {
-                let EdgeId(number) = edge;
-                let job_edge = &graph.edges[number as usize];
-                let max_parallelism = graph.vertex(job_edge.target).max_parallelism;
-                let partitioner = partitioner_of(&job_edge.partitioning, max_parallelism);
+            let outputs = execution.outputs(task.vertex).into_iter().map(|edge| {
                 let senders = execution.channels_from(edge, task).map(|one| {
-                    let ends = ends.get_mut(&(number, one.producer, one.consumer));
+                    let ends = ends.get_mut(&(edge.0, one.producer, one.consumer));
                     ends.and_then(|ends| ends.0.take()).ok_or_else(|| lost("a channel is missing"))
                 });
-                let channels = senders.collect::<Result<Vec<_>, _>>()?;
-                let frames = PartitionOptions::frames_reserved(&partitioner, channels.len());
-                let frames = pool.reserve(frames).map_err(|error| {
-                    TaskFailure::new(Blame::Runtime, "reserve the frames of a partition", error)
-                })?;
-                plans.push(PartitionPlan {
-                    partitioner,
-                    has_time: job_edge.has_time,
-                    has_hash: job_edge.has_hash,
-                    record_bytes_max: RECORD_BYTES_MAX,
-                    channels,
-                    frames,
-                    overdraft: overdraft.clone(),
-                });
-            }
-            let mut build = BuildContext::new(context.clone(), plans);
+                Ok((edge.0, senders.collect::<Result<_, _>>()?))
+            });
+            let outputs = outputs.collect::<Result<_, TaskFailure>>()?;
             let named = |failure: TaskFailure| failure.uid(vertex.uid()).subtask(task.subtask);
-            let head = vertex.factory.build(&mut build).map_err(named)?;
-            let options = TaskOptions {
-                quantum: Duration::from_millis(1),
-                frame_age_max: Duration::ZERO,
-                checkpoints: Checkpoints::Off,
-                is_incremental: false,
-            };
-            let mut made = Task::new(context, head, gates, options);
+            let mut made = builder.build(context, gates, outputs).map_err(named)?;
             if let Some(state) = state.and_then(|state| state.get(&task.vertex)) {
                 at_once(made.restore(state))?;
             }

@@ -32,7 +32,6 @@ use wiesel_shard::{
 use wiesel_task::{TaskFactory, TaskOptions, Turn};
 
 use deploy::Region;
-pub(crate) use deploy::partitioner_of;
 
 use crate::{
     ChannelEnds, PoolMetrics, precedence::Precedence, restores::Restores, slot::Slot,

@@ -13,17 +13,17 @@
 use std::sync::Arc;
 
 use wiesel_core::{Blame, TaskFailure, metrics::TaskMetrics};
-use wiesel_exchange::{InputGate, Overdraft, PartitionOptions, Partitioner};
-use wiesel_graph::Partitioning;
+use wiesel_exchange::InputGate;
 use wiesel_operators::{BatchOptions, TaskContext};
 use wiesel_rpc::{Attempt, TaskDeployment, ToJobMaster};
 use wiesel_shard::Stepped;
-use wiesel_task::{BuildContext, PartitionPlan, Task};
+use wiesel_task::Task;
 use wiesel_wire::FramePool;
 
 use super::Worker;
 use crate::{
     ChannelId,
+    build::Builder,
     operators::Operators,
     restores::{Restore, Restoring},
     slot::{Slot, unpanicked},
@@ -139,39 +139,24 @@ impl Worker {
             });
             gates.push(InputGate::new(receivers.collect::<Result<_, _>>()?));
         }
-        let overdraft = Overdraft::new(self.spec.options.overdraft_bytes_max);
-        let mut plans = Vec::with_capacity(deployment.partitions.len());
-        for partition in &deployment.partitions {
-            // A number out of a message, which may come from elsewhere one day.
-            let edge = self.spec.graph.edges.get(partition.edge as usize).ok_or_else(|| {
-                let edges = self.spec.graph.edges.len();
-                named(format!("an output of edge {} of a graph with {edges}", partition.edge))
-            })?;
-            let max_parallelism = self.spec.graph.vertex(edge.target).max_parallelism;
-            let partitioner = partitioner_of(&edge.partitioning, max_parallelism);
+        let outputs = deployment.partitions.iter().map(|partition| {
             let senders = partition.channels.iter().map(|channel| {
                 let (producer, consumer) = (attempt.task, channel.peer.task);
                 let id = ChannelId { edge: partition.edge, producer, consumer };
                 self.spec.channels.sender(id).ok_or_else(missing)
             });
-            let channels: Vec<_> = senders.collect::<Result<_, _>>()?;
-            let frames = PartitionOptions::frames_reserved(&partitioner, channels.len());
-            let frames = pool.reserve(frames).map_err(|error| {
-                TaskFailure::new(Blame::Job, "reserve the frames of a partition", error)
-            })?;
-            plans.push(PartitionPlan {
-                partitioner,
-                has_time: edge.has_time,
-                has_hash: edge.has_hash,
-                record_bytes_max: self.spec.options.record_bytes_max,
-                channels,
-                frames,
-                overdraft: overdraft.clone(),
-            });
-        }
-        let mut build = BuildContext::new(context.clone(), plans);
-        let head = vertex.factory.build(&mut build)?;
-        Ok((Task::new(context, head, gates, self.spec.options.task), metrics))
+            Ok((partition.edge, senders.collect::<Result<_, _>>()?))
+        });
+        let outputs = outputs.collect::<Result<_, TaskFailure>>()?;
+        let options = &self.spec.options;
+        let builder = Builder {
+            graph: &self.spec.graph,
+            pool: &pool,
+            record_bytes_max: options.record_bytes_max,
+            overdraft_bytes_max: options.overdraft_bytes_max,
+            options: options.task,
+        };
+        Ok((builder.build(context, gates, outputs)?, metrics))
     }
 
     /// Makes room for the tasks of another attempt of a region, and gives the region's frames. Invariant 4.
@@ -193,19 +178,5 @@ impl Worker {
         let pool = region_of.pool.clone();
         self.regions.insert(region, region_of);
         pool
-    }
-}
-
-/// The exchange's word for the graph's.
-pub(crate) fn partitioner_of(partitioning: &Partitioning, max_parallelism: u32) -> Partitioner {
-    match partitioning {
-        Partitioning::Forward => Partitioner::Forward,
-        Partitioning::Hash => Partitioner::Hash { max_parallelism },
-        Partitioning::Rebalance => Partitioner::Rebalance,
-        Partitioning::Rescale => Partitioner::Rescale,
-        Partitioning::Shuffle => Partitioner::Shuffle,
-        Partitioning::Broadcast => Partitioner::Broadcast,
-        Partitioning::Global => Partitioner::Global,
-        Partitioning::Custom(choose) => Partitioner::Custom(choose.clone()),
     }
 }
