@@ -351,7 +351,7 @@ mod tests {
                 first.print();
                 second.print();
             },
-            "`Source: collection`: a branch of `split` breaks the chain behind it: break it after the split",
+            "`Source: collection of 1 records`: a branch of `split` breaks the chain behind it: break it after the split",
         );
         check(
             |n| {

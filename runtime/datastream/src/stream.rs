@@ -366,10 +366,11 @@ impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
     ) -> (FrameStream<A>, FrameStream<B>) {
         let Self { builder, vertex, start, chain, has_time, .. } = self;
         let branch = || frame_stream::<T>(builder.clone(), vertex, has_time);
+        let name = builder.last_name(vertex);
         let (first, second) = (first(branch()), second(branch()));
         if first.vertex != vertex || second.vertex != vertex {
             let what = "a branch of `split` breaks the chain behind it: break it after the split";
-            builder.mistake(builder.last_name(vertex), what);
+            builder.mistake(name, what);
         }
         let (target_a, target_b) = (builder.open_vertex("Split"), builder.open_vertex("Split"));
         let edge_a = builder.edge(forward_edge::<A>(vertex, target_a));

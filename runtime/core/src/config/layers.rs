@@ -44,9 +44,10 @@ pub fn misspelled_variable(name: &str, known: &[&str]) -> Option<Option<String>>
     Some(nearest(&plain(name), all.map(|variable| (plain(&variable), variable))))
 }
 
-/// A variable without what is often got wrong in it.
+/// A variable without what is often got wrong in it, and without what all begin with.
 fn plain(variable: &str) -> String {
-    options::normal_form(variable).replace('.', "")
+    let plain = options::normal_form(variable);
+    plain.strip_prefix("wiesel").map(str::to_owned).unwrap_or(plain)
 }
 
 impl Configuration {
@@ -263,8 +264,8 @@ mod tests {
         );
         file(
             "# Ours.\n[shard]\nspin = 1\n\nquantum = [\n  2,\n]\n",
-            "`shard.spin` is `1` (from the file config.toml, line 3): must be a whole number with a unit (ns, us, ms, s, min, h, d) \
-             or `auto`, for example `50 us`",
+            "`shard.quantum` is `[2]` (from the file config.toml, line 5): must be a whole number with a unit (ns, us, ms, s, \
+             min, h, d), for example `50 us`",
         );
         let error = Configuration::new().load_toml("config.toml", "a = 1\nb = = 2").unwrap_err();
         assert!(matches!(&error, ConfigError::Syntax { line: 2, column: 5, .. }), "{error:?}");
