@@ -56,6 +56,7 @@ mod keyed_process;
 mod keyed_state;
 mod keyed_table;
 mod late;
+mod lists;
 mod map;
 mod operator_state;
 mod partial;
@@ -82,6 +83,7 @@ mod temporal_join;
 mod top_n;
 mod trigger;
 mod tumbling;
+mod undo;
 mod watermarks;
 mod window;
 mod window_join;
@@ -130,6 +132,7 @@ pub use keyed_state::{
     AggregatingState, AppendingState, KeyList, KeyMap, KeyedState, ListState, MapState,
     ReadableState, ReducingState, StateRegistry, StateTtl, TtlUpdate, TtlVisibility, ValueState,
 };
+pub use lists::{ListPart, ListPiece, VisitList, WalkedList};
 pub use map::{Map, MapTo, Project, ProjectTo, TryMap, TryMapTo};
 pub use operator_state::{
     BroadcastMap, BroadcastState, BroadcastStates, OperatorList, OperatorListState, OperatorState,

@@ -6,7 +6,8 @@ use wiesel_core::{Meta, Nanos, TaskFailure, Timestamp};
 use wiesel_operators::{
     Chain, Control, End, FanOut, FilterBy, FlatMapTo, FrameStart, FunctionError, Head, KeyByTo,
     Link, MapTo, Nothing, OutputPort, ProcessContext, ProcessFunction, ProcessTo, Progress,
-    ProjectTo, Snapshot, Start, Status, Tee, TryFilterBy, TryFlatMapTo, TryMapTo, side_output,
+    ProjectTo, Snapshot, Start, Status, Tee, TryFilterBy, TryFlatMapTo, TryMapTo, VisitList,
+    side_output,
 };
 use wiesel_record::{Item, Key, Out, Record};
 
@@ -258,6 +259,9 @@ impl<D: Control> Control for Stubborn<D> {
     }
     fn snapshot(&mut self, snapshot: &mut Snapshot) {
         self.next.snapshot(snapshot);
+    }
+    fn lists(&mut self, visit: &mut VisitList<'_>) {
+        self.next.lists(visit);
     }
     async fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {
         self.next.restore(snapshot).await
