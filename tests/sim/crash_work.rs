@@ -6,8 +6,9 @@ use wiesel_connectors::FileSink;
 use wiesel_core::Timestamp;
 use wiesel_datastream::DataStream;
 use wiesel_operators::{
-    Chain, FunctionError, KeyedContext, KeyedProcessFunction, ListState, MapState, Sliding, Start,
-    StateRegistry, TimeDomain, Tumbling, ValueState,
+    BroadcastProcessFunction, BroadcastState, BroadcastStates, Chain, FunctionError, KeyedContext,
+    KeyedProcessFunction, ListState, MapState, ProcessContext, Sliding, Start, StateRegistry,
+    TimeDomain, Tumbling, ValueState,
 };
 use wiesel_record::Out;
 
@@ -26,15 +27,18 @@ pub(crate) enum Work {
     Sliding(i64, i64),
     /// As in tumbling windows, by a function with timers.
     Timers(i64),
+    /// They are counted as in `Count`, but all by every subtask, in broadcast state.
+    Everywhere,
 }
 
 impl Work {
     pub(crate) fn of(draw: &mut Draw) -> Self {
-        match draw.within(0, 7) {
+        match draw.within(0, 9) {
             0 => Self::Count,
             1 | 2 => Self::Remember,
             3 => Self::Tumbling(draw.of(&[10, 100])),
             4 | 5 => Self::Timers(draw.of(&[10, 100])),
+            6 | 7 => Self::Everywhere,
             _ => Self::Sliding(draw.of(&[30, 100]), draw.of(&[10, 50])),
         }
     }
@@ -42,7 +46,7 @@ impl Work {
     /// The windows of a time, by their start; of no window if there are none.
     fn windows(self, at_ms: i64) -> Vec<i64> {
         match self {
-            Self::Count | Self::Remember => vec![0],
+            Self::Count | Self::Remember | Self::Everywhere => vec![0],
             Self::Tumbling(size_ms) | Self::Timers(size_ms) => vec![at_ms.div_euclid(size_ms)],
             Self::Sliding(size_ms, slide_ms) => {
                 let last = at_ms.div_euclid(slide_ms) * slide_ms;
@@ -56,7 +60,7 @@ impl Work {
     pub(crate) fn expected(self, input: &[(u64, i64)]) -> Vec<String> {
         let mut counts = BTreeMap::<(u64, i64), u64>::new();
         let mut lines = Vec::new();
-        let is_running = matches!(self, Self::Count | Self::Remember);
+        let is_running = matches!(self, Self::Count | Self::Remember | Self::Everywhere);
         for (key, at_ms) in input {
             for window in self.windows(*at_ms) {
                 let count = counts.entry((*key, window)).or_default();
@@ -80,10 +84,18 @@ impl Work {
         S: Start,
         C: Chain<S::Out, Out = (u64, i64)>,
     {
-        let keyed = records.key_by::<u64>(|record| record.0);
         let millis = |ms: i64| Duration::from_millis(ms.unsigned_abs());
         let sink = FileSink::lines(folder);
+        if let Self::Everywhere = self {
+            let records = records.share();
+            let all = records.stream().broadcast_state(&COUNTS);
+            let counts = records.stream().connect_broadcast(all).process(CountEverywhere);
+            counts.uid("everywhere").sink_to(sink);
+            return;
+        }
+        let keyed = records.key_by::<u64>(|record| record.0);
         match self {
+            Self::Everywhere => unreachable!("it has no keys"),
             Self::Count => keyed
                 .count()
                 .uid("counts")
@@ -229,6 +241,44 @@ impl KeyedProcessFunction<u64, (u64, i64)> for CountByTimers {
         context.with_key(|key| out.emit(&format!("{key} {text}")));
         context.remove(&self.counts, last_ms);
         context.delete_event_timer(Timestamp::from_millis(last_ms + BEHIND_MS));
+        Ok(())
+    }
+}
+
+/// By key.
+const COUNTS: BroadcastState<u64, u64> = BroadcastState::new("counts");
+
+/// Counts all records in every subtask. The subtask whose turn it is by the key says so: after a restore at another parallelism
+/// with what another one has counted.
+#[derive(Clone)]
+struct CountEverywhere;
+
+impl BroadcastProcessFunction<(u64, i64), (u64, i64)> for CountEverywhere {
+    type Out = String;
+    type Side = ();
+
+    fn process(
+        &mut self,
+        _record: (u64, i64),
+        _states: &BroadcastStates,
+        _context: &mut ProcessContext<'_, ()>,
+        _out: &mut dyn Out<String>,
+    ) -> Result<(), FunctionError> {
+        Ok(())
+    }
+
+    fn process_broadcast(
+        &mut self,
+        (key, _): (u64, i64),
+        states: &mut BroadcastStates,
+        context: &mut ProcessContext<'_, ()>,
+        out: &mut dyn Out<String>,
+    ) -> Result<(), FunctionError> {
+        let count = states.map(&COUNTS).get(key).unwrap_or(0) + 1;
+        states.put(&COUNTS, key, count);
+        if key % u64::from(context.parallelism()) == u64::from(context.subtask()) {
+            out.emit(&format!("{key} {count}"));
+        }
         Ok(())
     }
 }

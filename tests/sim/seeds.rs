@@ -125,6 +125,9 @@ fn can_meet(seed: u64, mutant: Mutant) -> bool {
         Mutant::FiredTimerLost => {
             run::is_crash(seed) && matches!(Crash::of(seed).work, Work::Timers(_))
         }
+        Mutant::OldEntryLost => {
+            run::is_crash(seed) && matches!(Crash::of(seed).work, Work::Everywhere)
+        }
         _ => run::is_crash(seed),
     }
 }

@@ -23,6 +23,8 @@ pub enum Mutant {
     NewRowGiven,
     /// A timer that fires before the walk of a snapshot comes by is not in it.
     FiredTimerLost,
+    /// An entry of a broadcast map that is replaced before the walk of a snapshot comes by is not kept as it was.
+    OldEntryLost,
     /// A row that was written during a walk is not in the next increment.
     MarkWiped,
     /// A key that was removed is not in the next increment.
@@ -49,7 +51,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::UnreadyTurn,
         Self::FrameKept,
         Self::WatermarkFirst,
@@ -59,6 +61,7 @@ impl Mutant {
         Self::OldRowLost,
         Self::NewRowGiven,
         Self::FiredTimerLost,
+        Self::OldEntryLost,
         Self::MarkWiped,
         Self::TombstoneLost,
         Self::IncrementOfNothing,

@@ -15,7 +15,7 @@ use wiesel_connectors::{Assignment, Discovery, SplitEnumerator};
 use wiesel_core::{Blame, Meta, Nanos, SubtaskIndex, TaskFailure, Timestamp};
 use wiesel_operators::{
     Head, Link, Mail, OutputPort, Pace, Polled, Progress, Restoring, Snapshot, Start, Status,
-    TaskContext,
+    TaskContext, VisitList,
 };
 use wiesel_record::{Owned, Record};
 use wiesel_wire::Frame;
@@ -258,6 +258,10 @@ impl<T: Record, D: Link<T>> Head for HandFedHead<T, D> {
 
     fn snapshot(&mut self, snapshot: &mut Snapshot) {
         self.next.snapshot(snapshot);
+    }
+
+    fn lists(&mut self, visit: &mut VisitList<'_>) {
+        self.next.lists(visit);
     }
 
     fn restore<'r>(&'r mut self, snapshot: &'r Snapshot) -> Restoring<'r> {

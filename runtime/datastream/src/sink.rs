@@ -13,6 +13,7 @@ use wiesel_connectors::{
 use wiesel_core::{Blame, CheckpointId, Meta, Nanos, SubtaskIndex, TaskFailure, Timestamp};
 use wiesel_operators::{
     COMMITTABLES, Chain, Control, Link, OutputPort, Progress, Snapshot, Start, Status, TaskContext,
+    VisitList,
 };
 use wiesel_record::{Item, Record};
 use wiesel_task::BuildContext;
@@ -292,6 +293,8 @@ impl<T: Record, W: SinkWriter<T>> Control for SinkEnd<T, W> {
             own.put(COMMITTABLES, None, committable);
         }
     }
+
+    fn lists(&mut self, _visit: &mut VisitList<'_>) {}
 
     async fn restore(&mut self, _snapshot: &Snapshot) -> Result<(), TaskFailure> {
         Ok(())

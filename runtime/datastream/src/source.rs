@@ -10,6 +10,7 @@ use wiesel_core::{Blame, Meta, Nanos, TaskFailure, Timestamp};
 use wiesel_operators::{
     Head, Link, Mail, OutputPort, Pace, Polled, Progress, Restoring, SAMPLED_RECORD, SideOutput,
     Snapshot, SplitAlignment, SplitChange, SplitId, Stage, Start, Status, Stopwatch, TaskContext,
+    VisitList,
 };
 use wiesel_record::{Item, Record};
 use wiesel_wire::Frame;
@@ -258,6 +259,10 @@ impl<T: Record, R: SourceReader<T>, D: Link<T>> Head for SourceHead<T, R, D> {
             snapshot.put(SPLITS, None, split.0);
         }
         self.next.snapshot(snapshot);
+    }
+
+    fn lists(&mut self, visit: &mut VisitList<'_>) {
+        self.next.lists(visit);
     }
 
     /// Splits are dealt out round robin, in order: which reader had them does not matter, but each has to read them in

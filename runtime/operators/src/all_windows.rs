@@ -4,29 +4,23 @@
 //!
 //! The rules of `tumbling` hold, and of `sliding` where windows overlap, with one accumulator in the place of a table.
 
+mod slices;
+
 use std::marker::PhantomData;
 
-use wiesel_core::{Blame, Meta, Nanos, TaskFailure, Timestamp};
-use wiesel_record::{Record, RegionBuf};
+use wiesel_core::{Meta, Nanos, TaskFailure, Timestamp};
+use wiesel_record::Record;
 use wiesel_wire::{Frame, FrameView};
 
 use crate::{
-    EventTimeWindows, Folding, Head, Link, OutputPort, Pace, Polled, Progress, Restoring, Snapshot,
-    Start, Status, TaskContext, TimeWindow, WindowOptions, descriptors, flat_map::Emit,
-    late::LateRecords, state_cell::decode,
+    EventTimeWindows, Folding, Head, Link, ListPart, OutputPort, Pace, Polled, Progress, Restoring,
+    Snapshot, Start, Status, TaskContext, TimeWindow, VisitList, WindowOptions, descriptors,
+    flat_map::Emit, late::LateRecords,
 };
+use slices::{Slice, Slices, is_due};
 
 /// The name of the accumulators in snapshots.
 const STATE: &str = "window_all";
-
-/// The longest accumulator that a snapshot takes.
-const ACC_BYTES_MAX: usize = 1 << 30;
-
-struct Slice<Acc> {
-    window: TimeWindow,
-    acc: Acc,
-    fired: bool,
-}
 
 /// Aggregates all records of a window.
 pub struct AllWindows<A, T: Record, W, D>
@@ -35,8 +29,7 @@ where
 {
     folding: A,
     options: WindowOptions<W>,
-    /// In order of their windows.
-    slices: Vec<Slice<A::Acc>>,
+    slices: Slices<A::Acc>,
     watermark: Timestamp,
     late: LateRecords<T>,
     context: TaskContext,
@@ -77,7 +70,7 @@ impl<A: Folding<(), T>, T: Record, W: EventTimeWindows> Start for AllWindowsStar
         Ok(AllWindows {
             folding: self.folding,
             options: self.options,
-            slices: Vec::new(),
+            slices: Slices::new(),
             watermark: Timestamp::MIN,
             late,
             context: context.clone(),
@@ -114,23 +107,25 @@ where
 
     /// Takes a record into one of its windows.
     fn take_into(&mut self, window: TimeWindow, value: T::View<'_>) {
-        let at = self.slices.partition_point(|slice| slice.window < window);
-        let folded = match self.slices.get_mut(at) {
-            Some(slice) if slice.window == window => self.folding.add(&mut slice.acc, value),
+        let at = self.slices.place_of(window);
+        let folded = match self.slices.all().get(at) {
+            Some(slice) if slice.window == window => {
+                self.folding.add(&mut self.slices.change(at).acc, value)
+            }
             _ => self.folding.first(value).map(|acc| {
                 let fired = window.max_timestamp() <= self.watermark;
-                self.slices.insert(at, Slice { window, acc, fired });
+                self.slices.insert(at, window, acc, fired);
             }),
         };
         match folded {
-            Ok(()) if self.slices[at].fired => self.fire(at),
+            Ok(()) if self.slices.all()[at].fired => self.fire(at),
             Ok(()) => {}
             Err(error) => self.context.fail_user("aggregate a record", error),
         }
     }
 
     fn fire(&mut self, at: usize) {
-        let Slice { window, acc, .. } = &self.slices[at];
+        let Slice { window, acc, .. } = &self.slices.all()[at];
         let meta = Meta::at(window.max_timestamp());
         self.folding.emit((), *window, acc.view(), &mut Emit { next: &mut self.next, meta });
     }
@@ -173,17 +168,17 @@ where
     fn watermark(&mut self, watermark: Timestamp, pace: &mut Pace) -> Progress {
         assert!(watermark >= self.watermark, "watermark moved backwards");
         self.watermark = watermark;
-        for at in 0..self.slices.len() {
-            if !self.slices[at].fired && self.slices[at].window.max_timestamp() <= watermark {
+        for at in 0..self.slices.all().len() {
+            if is_due(&self.slices.all()[at], watermark) {
                 self.fire(at);
-                self.slices[at].fired = true;
+                self.slices.change(at).fired = true;
                 if pace.is_over() {
                     return Progress::Stopped;
                 }
             }
         }
         let options = &self.options;
-        self.slices.retain(|slice| options.over_at(slice.window) > watermark);
+        self.slices.retain(|window| options.over_at(window) > watermark);
         self.late.watermark(watermark);
         self.next.watermark(watermark)
     }
@@ -218,29 +213,26 @@ where
         self.late.ports(visit);
     }
 
-    /// A part per window: start, end, fired, and the accumulator's region.
     fn snapshot(&mut self, snapshot: &mut Snapshot) {
-        if !self.slices.is_empty() {
+        if !self.slices.all().is_empty() {
             descriptors::snapshot::<()>(
                 &self.context,
                 vec![descriptors::accumulator::<A::Acc>(STATE)],
                 snapshot,
             );
         }
-        let mut region = RegionBuf::new();
-        for slice in &self.slices {
-            let written = region.write::<A::Acc>(slice.acc.view(), ACC_BYTES_MAX);
-            if let Err(error) = written {
-                self.context.fail_runtime("snapshot a window", error);
-                return;
-            }
-            let mut bytes = Vec::new();
-            bytes.extend(slice.window.header());
-            bytes.extend(u64::from(slice.fired).to_le_bytes());
-            bytes.extend(region.as_bytes());
-            snapshot.put(STATE, None, bytes);
+        if snapshot.takes_lists()
+            && let Err(failure) = self.slices.export(&mut |part| snapshot.put(STATE, None, part))
+        {
+            return self.context.fail(failure);
         }
         self.next.snapshot(snapshot);
+    }
+
+    fn lists(&mut self, visit: &mut VisitList<'_>) {
+        let (position, name) = (self.context.position(), STATE);
+        visit(ListPart { position, name, list: &mut self.slices });
+        self.next.lists(visit);
     }
 
     fn restore<'r>(&'r mut self, snapshot: &'r Snapshot) -> Restoring<'r> {
@@ -250,27 +242,13 @@ where
                 vec![descriptors::accumulator::<A::Acc>(STATE)],
                 snapshot,
             )?;
+            let windows = self.options.windows;
             for part in snapshot.operator(STATE) {
-                let header = TimeWindow::split_from(part);
-                let header =
-                    header.and_then(|(window, rest)| Some((window, rest.split_first_chunk()?)));
-                let Some((window, (fired, acc))) = header else {
-                    return Err(damaged("it ends within its header"));
-                };
-                if !self.options.windows.assign(window.start).any(|ours| ours == window) {
-                    let cause = "its windows have another size or slide: the program has changed";
-                    return Err(damaged(cause));
-                }
-                let acc = decode::<A::Acc>(acc)?;
-                let at = self.slices.partition_point(|slice| slice.window < window);
-                self.slices
-                    .insert(at, Slice { window, acc, fired: u64::from_le_bytes(*fired) != 0 });
+                let is_ours =
+                    |window: TimeWindow| windows.assign(window.start).any(|ours| ours == window);
+                self.slices.import(part, is_ours)?;
             }
             self.next.restore(snapshot).await
         })
     }
-}
-
-fn damaged(what: &str) -> TaskFailure {
-    TaskFailure::new(Blame::Environment, "restore window state", what.to_owned())
 }

@@ -20,7 +20,8 @@ use wiesel_record::{Item, Record};
 
 use crate::{
     Chain, Control, Link, OutputPort, Progress, Snapshot, SplitChange, Status, TaskContext,
-    WatermarkGenerator, WatermarkStrategy, chain::clone_builder, split_watermarks::Splits,
+    VisitList, WatermarkGenerator, WatermarkStrategy, chain::clone_builder,
+    split_watermarks::Splits,
 };
 
 /// How often a busy task emits watermarks; an idle one does so at once. A watermark closes the frames that it
@@ -168,6 +169,10 @@ impl<T: Record, F: 'static, G: WatermarkGenerator<T>, D: Link<T>> Control
 
     fn snapshot(&mut self, snapshot: &mut Snapshot) {
         self.next.snapshot(snapshot);
+    }
+
+    fn lists(&mut self, visit: &mut VisitList<'_>) {
+        self.next.lists(visit);
     }
 
     async fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {

@@ -26,7 +26,7 @@ use wiesel_shard::Futures;
 
 use crate::{
     AsyncFunction, AsyncOptions, Chain, Control, FunctionError, Link, OutputPort, Progress,
-    RuntimeContext, Snapshot, Status, TaskContext,
+    RuntimeContext, Snapshot, Status, TaskContext, VisitList,
     async_queue::{AsyncQueue, Passing, Ready},
     chain::clone_builder,
 };
@@ -307,6 +307,10 @@ impl<T: Record, F: AsyncFunction<T>, D: Link<F::Out>> Control for AsyncWait<T, F
             own.put(STATE, None, bytes);
         }
         self.next.snapshot(snapshot);
+    }
+
+    fn lists(&mut self, visit: &mut VisitList<'_>) {
+        self.next.lists(visit);
     }
 
     /// Elements are dealt out round robin: which subtask had them does not matter.

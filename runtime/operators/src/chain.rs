@@ -110,6 +110,9 @@ macro_rules! forward_control {
             fn snapshot(&mut self, snapshot: &mut $crate::Snapshot) {
                 self.next.snapshot(snapshot);
             }
+            fn lists(&mut self, visit: &mut $crate::VisitList<'_>) {
+                self.next.lists(visit);
+            }
             async fn restore(&mut self, snapshot: &$crate::Snapshot) -> Result<(), wiesel_core::TaskFailure> {
                 self.next.restore(snapshot).await
             }

@@ -20,7 +20,7 @@ use wiesel_wire::Frame;
 use crate::{
     FunctionError, Head, Link, OperatorStateRegistry, OutputPort, Pace, Polled, ProcessContext,
     Progress, Restoring, RuntimeContext, SideOutput, Snapshot, Start, Status, TaskContext,
-    flat_map::Emit, frame_head::FrameLoop, keyed_co_head::no_such_input,
+    VisitList, flat_map::Emit, frame_head::FrameLoop, keyed_co_head::no_such_input,
     operator_state::OperatorStates,
 };
 
@@ -429,6 +429,11 @@ where
     fn snapshot(&mut self, snapshot: &mut Snapshot) {
         self.states.snapshot(&self.context, snapshot);
         self.next.snapshot(snapshot);
+    }
+
+    fn lists(&mut self, visit: &mut VisitList<'_>) {
+        self.states.lists(visit);
+        self.next.lists(visit);
     }
 
     fn restore<'r>(&'r mut self, snapshot: &'r Snapshot) -> Restoring<'r> {

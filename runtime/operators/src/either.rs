@@ -10,7 +10,7 @@ use wiesel_wire::Frame;
 
 use crate::{
     Head, Link, Mail, OutputPort, Pace, Polled, Progress, Restoring, Snapshot, Start, Status,
-    TaskContext, VisitTable,
+    TaskContext, VisitList, VisitTable,
 };
 
 /// One of two starts, or of two heads.
@@ -121,6 +121,10 @@ impl<A: Head, B: Head> Head for Either<A, B> {
 
     fn tables(&mut self, visit: &mut VisitTable<'_>) {
         of_chosen!(self, head => head.tables(visit));
+    }
+
+    fn lists(&mut self, visit: &mut VisitList<'_>) {
+        of_chosen!(self, head => head.lists(visit));
     }
 
     fn restore<'r>(&'r mut self, snapshot: &'r Snapshot) -> Restoring<'r> {

@@ -7,7 +7,7 @@ use wiesel_record::{Item, Record};
 
 use crate::{
     Control, Link, Output, OutputPort, Progress, SAMPLED_RECORD, Snapshot, Stage, Status,
-    TaskContext,
+    TaskContext, VisitList,
 };
 
 /// The last link of a chain that ends in one output.
@@ -60,6 +60,8 @@ impl<T: Record, O: Output<T>> Control for End<T, O> {
     }
 
     fn snapshot(&mut self, _snapshot: &mut Snapshot) {}
+
+    fn lists(&mut self, _visit: &mut VisitList<'_>) {}
 
     async fn restore(&mut self, _snapshot: &Snapshot) -> Result<(), TaskFailure> {
         Ok(())
@@ -121,6 +123,8 @@ impl<T: Record, O: Output<T>> Control for FanOut<T, O> {
     }
 
     fn snapshot(&mut self, _snapshot: &mut Snapshot) {}
+
+    fn lists(&mut self, _visit: &mut VisitList<'_>) {}
 
     async fn restore(&mut self, _snapshot: &Snapshot) -> Result<(), TaskFailure> {
         Ok(())

@@ -8,7 +8,7 @@ use wiesel_wire::{Frame, FrameView};
 
 use crate::{
     Head, Link, OutputPort, Pace, Polled, Progress, Restoring, Snapshot, Stage, Start, Status,
-    TaskContext,
+    TaskContext, VisitList,
 };
 
 /// Pushes the records of each frame. With several inputs it is the union of them.
@@ -171,6 +171,10 @@ impl<T: Record, D: Link<T>> Head for FrameHead<T, D> {
 
     fn snapshot(&mut self, snapshot: &mut Snapshot) {
         self.next.snapshot(snapshot);
+    }
+
+    fn lists(&mut self, visit: &mut VisitList<'_>) {
+        self.next.lists(visit);
     }
 
     fn restore<'r>(&'r mut self, snapshot: &'r Snapshot) -> Restoring<'r> {

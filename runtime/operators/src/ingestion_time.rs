@@ -12,7 +12,7 @@ use wiesel_core::{Meta, Nanos, TaskFailure, Timestamp};
 use wiesel_record::{Item, Record};
 
 use crate::{
-    Chain, Control, Link, OutputPort, Progress, Snapshot, Status, TaskContext,
+    Chain, Control, Link, OutputPort, Progress, Snapshot, Status, TaskContext, VisitList,
     assign_watermarks::EMIT_EVERY, chain::clone_builder,
 };
 
@@ -108,6 +108,10 @@ impl<T: Record, D: Link<T>> Control for IngestionTime<T, D> {
 
     fn snapshot(&mut self, snapshot: &mut Snapshot) {
         self.next.snapshot(snapshot);
+    }
+
+    fn lists(&mut self, visit: &mut VisitList<'_>) {
+        self.next.lists(visit);
     }
 
     async fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {

@@ -18,7 +18,7 @@ use crate::{
     AlignedBytes, BatchHead, BroadcastStates, Either, Head, KeyedBroadcastContext,
     KeyedBroadcastProcessFunction, Link, Located, OperatorStateRegistry, OutputPort, Pace, Polled,
     Progress, Restoring, Snapshot, SortedHead, SortedRecord, Sorter, Start, StateRegistry, Status,
-    TaskContext, TimeDomain, VisitTable,
+    TaskContext, TimeDomain, VisitList, VisitTable,
     flat_map::Emit,
     frame_head::FrameLoop,
     keyed_co_head::no_such_input,
@@ -390,6 +390,11 @@ where
 
     fn tables(&mut self, visit: &mut VisitTable<'_>) {
         self.core.tables(visit);
+    }
+
+    fn lists(&mut self, visit: &mut VisitList<'_>) {
+        self.states.states.lists(visit);
+        self.next.lists(visit);
     }
 
     fn restore<'r>(&'r mut self, snapshot: &'r Snapshot) -> Restoring<'r> {

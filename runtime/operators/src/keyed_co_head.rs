@@ -16,7 +16,7 @@ use wiesel_wire::Frame;
 use crate::{
     AlignedBytes, BatchHead, Either, Head, KeyedCoOperator, KeyedCoStart, Link, Located,
     OutputPort, Pace, Polled, Progress, Restoring, Snapshot, SortedHead, SortedRecord, Sorter,
-    Start, Status, TaskContext, VisitTable, descriptors,
+    Start, Status, TaskContext, VisitList, VisitTable, descriptors,
     keyed_loop::{KeyedLoop, Parking},
     sorted::sort_frame,
 };
@@ -363,6 +363,10 @@ where
 
     fn tables(&mut self, visit: &mut VisitTable<'_>) {
         self.operator.tables(visit);
+    }
+
+    fn lists(&mut self, visit: &mut VisitList<'_>) {
+        self.next.lists(visit);
     }
 
     fn restore<'r>(&'r mut self, snapshot: &'r Snapshot) -> Restoring<'r> {

@@ -56,6 +56,7 @@ mod keyed_process;
 mod keyed_state;
 mod keyed_table;
 mod late;
+mod lists;
 mod map;
 mod metric_group;
 mod operator_state;
@@ -83,6 +84,7 @@ mod temporal_join;
 mod top_n;
 mod trigger;
 mod tumbling;
+mod undo;
 mod watermarks;
 mod window;
 mod window_join;
@@ -131,6 +133,7 @@ pub use keyed_state::{
     AggregatingState, AppendingState, KeyList, KeyMap, KeyedState, ListState, MapState,
     ReadableState, ReducingState, StateRegistry, StateTtl, TtlUpdate, TtlVisibility, ValueState,
 };
+pub use lists::{ListPart, ListPiece, VisitList, WalkedList};
 pub use map::{Map, MapTo, Project, ProjectTo, TryMap, TryMapTo};
 pub use metric_group::{Counter, Gauge, Histogram, MetricGroup, RuntimeContext};
 pub use operator_state::{

@@ -10,7 +10,7 @@
 //! ```
 //!
 //! As bytes: subtask u32, parallelism u32, number of elements u64, and per element its length u32 and its bytes (of a map:
-//! key and value one after the other). Little-endian.
+//! key and value one after the other). Little-endian. A walk gives the same bytes, in pieces: at a barrier the number is known.
 //!
 //! # What is always true
 //!
@@ -19,16 +19,22 @@
 //!    the subtasks, goes to subtask `i` mod parallelism.
 //! 3. A state that was not registered cannot be used: that is a mistake in the program and panics.
 //! 4. A restore compares what the states are before it reads an element; damaged bytes are an error.
+//! 5. A barrier costs as much for a million elements as for one: they are walked behind it (`undo`), and what is written or
+//!    removed meanwhile is kept as it was.
 
 mod broadcast;
 mod list;
 
-use std::any::Any;
+use std::{any::Any, rc::Rc};
 
 use wiesel_core::{Blame, TaskFailure};
-use wiesel_state::{OperatorStateSchema, StateDescriptor, StateKind, StateSchema};
+use wiesel_record::{Record, RegionBuf};
+use wiesel_state::{BLOCK_BYTES_MAX, OperatorStateSchema, StateDescriptor, StateKind, StateSchema};
 
-use crate::{Snapshot, TaskContext, keyed_table::table_failure};
+use crate::{
+    ListPart, ListPiece, Progress, Snapshot, TaskContext, VisitList, WalkedList,
+    keyed_table::table_failure,
+};
 
 pub use broadcast::{BroadcastMap, BroadcastState, BroadcastStates};
 pub use list::{OperatorList, OperatorListState};
@@ -37,10 +43,6 @@ const STATES: &str = "operator.states";
 
 /// Subtask, parallelism, number of elements.
 const HEADER_BYTES: usize = 16;
-
-fn part_of(state: &str) -> String {
-    format!("operator.state/{state}")
-}
 
 /// A state of a subtask: [`OperatorListState`] or [`BroadcastState`].
 pub trait OperatorState: sealed::Registered {}
@@ -72,6 +74,22 @@ pub trait Store: Any {
     /// If one is longer than it may be.
     fn write(&mut self, out: &mut Vec<u8>) -> Result<(), TaskFailure>;
 
+    /// As [`WalkedList::flip`].
+    fn flip(&mut self);
+
+    /// As [`WalkedList::is_walking`].
+    fn is_walking(&self) -> bool;
+
+    /// Appends elements of the last flip, in the order of [`write`](Self::write), until `budget_bytes` are counted.
+    ///
+    /// # Errors
+    ///
+    /// If one is longer than it may be. Then the rest is discarded.
+    fn walk(&mut self, budget_bytes: usize, out: &mut Vec<u8>) -> Result<Progress, TaskFailure>;
+
+    /// As [`WalkedList::discard_walk`].
+    fn discard_walk(&mut self);
+
     /// Takes an element off the front of bytes, and keeps it if that is wanted.
     ///
     /// # Errors
@@ -98,10 +116,65 @@ impl OperatorStateRegistry {
     }
 }
 
+/// A state of a subtask.
+struct Held {
+    declared: Declared,
+    /// The name of its parts.
+    part: Rc<str>,
+    /// Subtask and parallelism.
+    of: [u32; 2],
+    store: Box<dyn Store>,
+    /// What the part that is walked begins with, if it has not begun.
+    header: Option<[u8; HEADER_BYTES]>,
+}
+
+impl Held {
+    fn header(&self) -> [u8; HEADER_BYTES] {
+        let mut header = [0; HEADER_BYTES];
+        header[..4].copy_from_slice(&self.of[0].to_le_bytes());
+        header[4..8].copy_from_slice(&self.of[1].to_le_bytes());
+        header[8..].copy_from_slice(&(self.store.len() as u64).to_le_bytes());
+        header
+    }
+}
+
+impl WalkedList for Held {
+    fn flip(&mut self) {
+        self.header = Some(self.header());
+        self.store.flip();
+    }
+
+    fn is_walking(&self) -> bool {
+        self.store.is_walking()
+    }
+
+    fn walk(
+        &mut self,
+        budget_bytes: usize,
+        buffer: &mut Vec<u8>,
+        out: &mut dyn FnMut(ListPiece<'_>),
+    ) -> Result<Progress, TaskFailure> {
+        buffer.clear();
+        let header = self.header.take();
+        let begins = header.is_some();
+        buffer.extend(header.into_iter().flatten());
+        let progress = self.store.walk(budget_bytes, buffer)?;
+        if !buffer.is_empty() {
+            out(ListPiece { begins, bytes: buffer });
+        }
+        Ok(progress)
+    }
+
+    fn discard_walk(&mut self) {
+        self.header = None;
+        self.store.discard_walk();
+    }
+}
+
 /// The operator states of one function in one subtask.
 #[derive(Default)]
 pub(crate) struct OperatorStates {
-    states: Vec<(Declared, Box<dyn Store>)>,
+    states: Vec<Held>,
     /// None only of a default.
     task: Option<TaskContext>,
     failure: Option<Box<TaskFailure>>,
@@ -121,7 +194,11 @@ impl OperatorStates {
                 failure.get_or_insert_with(|| Box::new(twice.uid(task.uid())));
             }
         }
-        let states = registry.states.into_iter().map(|state| (state, (state.open)()));
+        let of = [task.id().subtask.0, task.parallelism()];
+        let states = registry.states.into_iter().map(|declared| {
+            let part = format!("operator.state/{}", declared.name).into();
+            Held { declared, part, of, store: (declared.open)(), header: None }
+        });
         Self { states: states.collect(), task: Some(task.clone()), failure }
     }
 
@@ -135,14 +212,14 @@ impl OperatorStates {
     }
 
     fn find<S: Store>(&self, name: &str) -> &S {
-        let state = self.states.iter().find(|(state, _)| state.name == name);
-        let store: Option<&dyn Any> = state.map(|(_, store)| store.as_ref() as &dyn Any);
+        let state = self.states.iter().find(|state| state.declared.name == name);
+        let store: Option<&dyn Any> = state.map(|state| state.store.as_ref() as &dyn Any);
         store.and_then(|store| store.downcast_ref()).unwrap_or_else(|| unregistered(name))
     }
 
     fn find_mut<S: Store>(&mut self, name: &str) -> &mut S {
-        let state = self.states.iter_mut().find(|(state, _)| state.name == name);
-        let store: Option<&mut dyn Any> = state.map(|(_, store)| store.as_mut() as &mut dyn Any);
+        let state = self.states.iter_mut().find(|state| state.declared.name == name);
+        let store: Option<&mut dyn Any> = state.map(|state| state.store.as_mut() as &mut dyn Any);
         store.and_then(|store| store.downcast_mut()).unwrap_or_else(|| unregistered(name))
     }
 
@@ -155,16 +232,25 @@ impl OperatorStates {
     }
 
     fn schema(&self, task: &TaskContext) -> Result<OperatorStateSchema, TaskFailure> {
-        let states = self.states.iter().map(|(state, _)| StateDescriptor {
-            name: state.name.to_owned(),
-            kind: state.kind,
+        let states = self.states.iter().map(|Held { declared, .. }| StateDescriptor {
+            name: declared.name.to_owned(),
+            kind: declared.kind,
             expires: false,
-            schema: (state.schema)(),
+            schema: (declared.schema)(),
         });
         OperatorStateSchema::new(task.uid(), states.collect()).map_err(table_failure)
     }
 
-    /// Adds all of them.
+    /// Shows all of them.
+    pub(crate) fn lists(&mut self, visit: &mut VisitList<'_>) {
+        let position = self.task.as_ref().map_or(0, TaskContext::position);
+        for state in &mut self.states {
+            let name = Rc::clone(&state.part);
+            visit(ListPart { position, name: &name, list: state });
+        }
+    }
+
+    /// Adds what they are, and all of them unless they are walked.
     pub(crate) fn snapshot(&mut self, task: &TaskContext, snapshot: &mut Snapshot) {
         if self.states.is_empty() {
             return;
@@ -179,19 +265,18 @@ impl OperatorStates {
         task: &TaskContext,
         snapshot: &mut Snapshot,
     ) -> Result<(), TaskFailure> {
-        let subtask = task.id().subtask.0;
-        if subtask == 0 {
+        if task.id().subtask.0 == 0 {
             let mut bytes = Vec::new();
             self.schema(task)?.write(&mut bytes);
             snapshot.put(STATES, None, bytes);
         }
-        for (state, store) in &mut self.states {
-            let mut bytes = Vec::new();
-            bytes.extend_from_slice(&subtask.to_le_bytes());
-            bytes.extend_from_slice(&task.parallelism().to_le_bytes());
-            bytes.extend_from_slice(&(store.len() as u64).to_le_bytes());
-            store.write(&mut bytes)?;
-            snapshot.put(&part_of(state.name), None, bytes);
+        if !snapshot.takes_lists() {
+            return Ok(());
+        }
+        for state in &mut self.states {
+            let mut bytes = state.header().to_vec();
+            state.store.write(&mut bytes)?;
+            snapshot.put(&state.part, None, bytes);
         }
         Ok(())
     }
@@ -214,12 +299,12 @@ impl OperatorStates {
             let old = OperatorStateSchema::read(task.uid(), bytes).map_err(table_failure)?;
             ours.check_restore(&old).map_err(table_failure)?;
         }
-        for (state, store) in &mut self.states {
+        for Held { declared, part, store, .. } in &mut self.states {
             let mut copies = Vec::new();
-            for bytes in snapshot.everyones(&part_of(state.name)) {
-                copies.push(Copy::read(state.name, bytes)?);
+            for bytes in snapshot.everyones(part) {
+                copies.push(Copy::read(declared.name, bytes)?);
             }
-            restore_state(state, store.as_mut(), copies, task)?;
+            restore_state(declared, store.as_mut(), copies, task)?;
         }
         Ok(())
     }
@@ -303,10 +388,48 @@ fn restore_state(
     }
 }
 
+/// The longest key of a map, and the longest element: as those of keyed state.
+const ELEMENT_BYTES_MAX: usize = BLOCK_BYTES_MAX;
+
+// A length has four bytes.
+const _: () = assert!(ELEMENT_BYTES_MAX <= u32::MAX as usize);
+
+/// Appends a record behind its length.
+///
+/// # Errors
+///
+/// If it is longer than it may be. Nothing is appended then.
+fn append_record<T: Record>(
+    view: T::View<'_>,
+    region: &mut RegionBuf,
+    out: &mut Vec<u8>,
+) -> Result<(), TaskFailure> {
+    region.write::<T>(view, ELEMENT_BYTES_MAX).map_err(too_long)?;
+    append(region.as_bytes(), out)
+}
+
 /// Appends bytes behind their length.
-fn append(bytes: &[u8], out: &mut Vec<u8>) {
-    out.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
+///
+/// # Errors
+///
+/// As [`append_record`].
+fn append(bytes: &[u8], out: &mut Vec<u8>) -> Result<(), TaskFailure> {
+    let len = checked_len(bytes)?;
+    out.extend_from_slice(&len.to_le_bytes());
     out.extend_from_slice(bytes);
+    Ok(())
+}
+
+/// A length that is not too long.
+fn checked_len(bytes: &[u8]) -> Result<u32, TaskFailure> {
+    match u32::try_from(bytes.len()) {
+        Ok(len) if bytes.len() <= ELEMENT_BYTES_MAX => Ok(len),
+        _ => {
+            let cause =
+                format!("it has {} bytes, of at most {ELEMENT_BYTES_MAX}: store less", bytes.len());
+            Err(too_long(cause))
+        }
+    }
 }
 
 /// The reverse of [`append`].

@@ -23,7 +23,8 @@ use wiesel_state::{RowLayout, Spots, Table};
 
 use crate::{
     Chain, Control, Folding, Link, Located, OutputPort, Partial, PartialView, Progress, Snapshot,
-    StateCell, Status, TaskContext, TimeWindow, Tumbling, chain::clone_builder, keyed_table,
+    StateCell, Status, TaskContext, TimeWindow, Tumbling, VisitList, chain::clone_builder,
+    keyed_table,
 };
 
 /// The name of the accumulators in rows and snapshots.
@@ -325,6 +326,10 @@ where
             }
         }
         self.next.snapshot(snapshot);
+    }
+
+    fn lists(&mut self, visit: &mut VisitList<'_>) {
+        self.next.lists(visit);
     }
 
     /// Parts are dealt out round robin: what is done with them is the same everywhere.

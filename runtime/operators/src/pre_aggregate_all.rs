@@ -12,7 +12,7 @@ use wiesel_record::{Item, Record, RegionBuf, Viewed};
 
 use crate::{
     Chain, Control, Folding, Link, OutputPort, Partial, PartialView, Progress, Snapshot, Status,
-    TaskContext, TimeWindow, Tumbling, chain::clone_builder, state_cell::decode,
+    TaskContext, TimeWindow, Tumbling, VisitList, chain::clone_builder, state_cell::decode,
 };
 
 /// The name of the accumulators in snapshots.
@@ -178,6 +178,10 @@ where
             own.put(STATE, None, bytes);
         }
         self.next.snapshot(snapshot);
+    }
+
+    fn lists(&mut self, visit: &mut VisitList<'_>) {
+        self.next.lists(visit);
     }
 
     /// Parts are dealt out round robin: what is done with them is the same everywhere.

@@ -8,7 +8,7 @@ use wiesel_record::{Item, Out, Record};
 use crate::{
     Chain, Control, FunctionError, Link, OperatorList, OperatorListState, OperatorStateRegistry,
     OutputPort, Progress, RuntimeContext, SideOutput, Snapshot, SplitChange, Status, TaskContext,
-    flat_map::Emit, operator_state::OperatorStates,
+    VisitList, flat_map::Emit, operator_state::OperatorStates,
 };
 
 /// A function over single records that may keep things of its own.
@@ -250,6 +250,11 @@ impl<T: Record, F: ProcessFunction<T>, D: Link<F::Out>> Control for Process<T, F
         let own = snapshot.of_operator_mut(self.context.position());
         self.states.snapshot(&self.context, own);
         self.next.snapshot(snapshot);
+    }
+
+    fn lists(&mut self, visit: &mut VisitList<'_>) {
+        self.states.lists(visit);
+        self.next.lists(visit);
     }
 
     async fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {

@@ -17,7 +17,7 @@ use wiesel_record::{Item, Record};
 use wiesel_shard::Quantum;
 use wiesel_wire::Frame;
 
-use crate::{Snapshot, VisitTable};
+use crate::{Snapshot, VisitList, VisitTable};
 
 /// Whether a call did all that it was asked to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -199,8 +199,11 @@ pub trait Control: 'static {
     /// Shows every output of the chain, in the order in which they were declared.
     fn ports(&mut self, visit: &mut dyn FnMut(&mut dyn OutputPort));
 
-    /// Adds the state of this link and of those after it to `snapshot`.
+    /// Adds the state of this link and of those after it to `snapshot`; lists only if it takes them.
     fn snapshot(&mut self, snapshot: &mut Snapshot);
+
+    /// Shows all lists of this link and of those after it, in the same order as long as they live.
+    fn lists(&mut self, visit: &mut VisitList<'_>);
 
     /// Continues from `snapshot`, in steps ([`pause`](wiesel_shard::pause)): others have turns meanwhile.
     ///
@@ -290,13 +293,17 @@ pub trait Head {
         false
     }
 
-    /// Appends all operator and keyed state to `snapshot`; but tables and timers only if it takes them.
+    /// Appends all operator and keyed state to `snapshot`; but tables, timers and lists only if it takes them.
     fn snapshot(&mut self, snapshot: &mut Snapshot);
 
     /// Shows all tables and timers that are in a snapshot, in the same order as long as they live.
     fn tables(&mut self, visit: &mut VisitTable<'_>) {
         let _ = visit;
     }
+
+    /// Shows all lists that are in a snapshot, those of the links as well, in the same order as long as they live. There is no
+    /// default: a head that forgets those behind it would lose them.
+    fn lists(&mut self, visit: &mut VisitList<'_>);
 
     /// Continues from `snapshot`, which may come from another parallelism, in steps.
     ///

@@ -61,13 +61,18 @@ impl PartialEq for Read {
 impl Eq for Read {}
 
 impl Snapshot {
-    /// One that tables and timers are not put into: they are walked.
+    /// One that tables, timers and lists are not put into: they are walked.
     pub fn without_tables() -> Self {
         Self { is_without_tables: true, ..Self::default() }
     }
 
     pub(crate) fn is_without_tables(&self) -> bool {
         self.is_without_tables
+    }
+
+    /// Whether [lists](crate::WalkedList) are put into it.
+    pub(crate) fn takes_lists(&self) -> bool {
+        !self.is_without_tables
     }
 
     /// One of a subtask alone, which goes on where it was while the others run on: nothing of it is dealt out.

@@ -25,7 +25,7 @@ use wiesel_record::{FnView, InFrame, Invalid, Key, Record, Region};
 use wiesel_wire::{Frame, FrameView};
 
 use crate::{
-    Head, OutputPort, Pace, Polled, Progress, Restoring, Snapshot, Status, TaskContext,
+    Head, OutputPort, Pace, Polled, Progress, Restoring, Snapshot, Status, TaskContext, VisitList,
     spill::FilePort,
 };
 
@@ -299,6 +299,10 @@ impl<H: BatchHead> Head for SortedHead<H> {
 
     fn snapshot(&mut self, _snapshot: &mut Snapshot) {
         self.context.fail_runtime("take a snapshot", "a job in batch mode takes none");
+    }
+
+    fn lists(&mut self, visit: &mut VisitList<'_>) {
+        self.head.lists(visit);
     }
 
     fn restore<'r>(&'r mut self, snapshot: &'r Snapshot) -> Restoring<'r> {

@@ -23,7 +23,7 @@ use wiesel_wire::Frame;
 
 use crate::{
     BatchOptions, Head, OutputPort, Pace, Polled, Progress, Restoring, Snapshot, Status,
-    TaskContext, spill::FilePort,
+    TaskContext, VisitList, spill::FilePort,
 };
 use spool::{Next, Spool};
 
@@ -186,6 +186,10 @@ impl<T: Record, H: Head> Head for SpooledHead<T, H> {
 
     fn snapshot(&mut self, _snapshot: &mut Snapshot) {
         self.context.fail_runtime("take a snapshot", "a job in batch mode takes none");
+    }
+
+    fn lists(&mut self, visit: &mut VisitList<'_>) {
+        self.head.lists(visit);
     }
 
     fn restore<'r>(&'r mut self, snapshot: &'r Snapshot) -> Restoring<'r> {

@@ -5,7 +5,9 @@ use std::marker::PhantomData;
 use wiesel_core::{Meta, Nanos, TaskFailure, Timestamp};
 use wiesel_record::{Item, Record};
 
-use crate::{Control, Link, OutputPort, Progress, Snapshot, SplitChange, Status, emit::Lent};
+use crate::{
+    Control, Link, OutputPort, Progress, Snapshot, SplitChange, Status, VisitList, emit::Lent,
+};
 
 /// Pushes into `first`, then into `second`.
 pub struct Tee<T, A, B> {
@@ -82,6 +84,11 @@ impl<T: Record, A: Link<T>, B: Link<T>> Control for Tee<T, A, B> {
     fn snapshot(&mut self, snapshot: &mut Snapshot) {
         self.first.snapshot(snapshot);
         self.second.snapshot(snapshot);
+    }
+
+    fn lists(&mut self, visit: &mut VisitList<'_>) {
+        self.first.lists(visit);
+        self.second.lists(visit);
     }
 
     async fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {

@@ -28,6 +28,11 @@ impl Operators {
         Self(vertex.operators.iter().map(|operator| operator.uid.clone()).collect())
     }
 
+    #[cfg(test)]
+    pub(crate) fn named(uids: &[&str]) -> Self {
+        Self(uids.iter().map(|uid| (*uid).to_owned()).collect())
+    }
+
     /// The uid under which a part is written.
     pub(crate) fn uid_of(&self, position: usize, part: &str) -> &str {
         match part {
@@ -77,7 +82,7 @@ mod tests {
     use super::*;
 
     fn operators() -> Operators {
-        Operators(["src", "map-1", "held"].map(str::to_owned).into())
+        Operators::named(&["src", "map-1", "held"])
     }
 
     #[test]

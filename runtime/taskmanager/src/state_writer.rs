@@ -13,6 +13,10 @@
 //! 2. After an error, or if the task is gone, there is no file.
 //! 3. A task that has nothing to say writes no file.
 //! 4. At most [`QUEUED_BYTES`] and what one step of a walk gives wait for the disk.
+//! 5. What cannot be written because it is too long declines the checkpoint as a disk does: the task runs on.
+
+#[cfg(test)]
+mod tests;
 
 use std::path::{Path, PathBuf};
 
@@ -70,6 +74,8 @@ pub(crate) struct StateWriter {
     /// As the cut says.
     pub(crate) has_ended: bool,
     is_abandoned: bool,
+    /// Why it is given up here.
+    declined: Option<Declined>,
 }
 
 /// How a write ended.
@@ -113,6 +119,7 @@ impl StateWriter {
             pause: Pause::default(),
             has_ended: false,
             is_abandoned: false,
+            declined: None,
         };
         for (position, own) in snapshot.operators() {
             let committables = own.operator(COMMITTABLES).map(<[u8]>::to_vec);
@@ -156,10 +163,22 @@ impl StateWriter {
                 }
                 self.append(piece.bytes);
             }
+            Walked::List { position, name, piece } => match piece.begins {
+                true => {
+                    let kind = kind_of(name, None);
+                    self.part(position, name, kind, PartOf::Checkpoint, piece.bytes);
+                }
+                false => self.append(piece.bytes),
+            },
+            Walked::Failed(failure) => {
+                self.abandon();
+                let cause = format!("{failure}: {}", failure.source);
+                self.declined = Some(Declined::Io(cause));
+            }
         }
     }
 
-    /// All tables are walked.
+    /// All is walked.
     pub(crate) fn has_all(&mut self) {
         if !matches!(self.step, Step::Taking) {
             return;
@@ -175,7 +194,7 @@ impl StateWriter {
 
     /// The task is gone. What is under way comes to its end, and then the file is removed.
     pub(crate) fn abandon(&mut self) {
-        self.is_abandoned = true;
+        (self.is_abandoned, self.declined) = (true, None);
         if matches!(self.step, Step::Taking) {
             self.step = Step::Writing;
             if let Some(file) = &mut self.file {
@@ -192,7 +211,7 @@ impl StateWriter {
             match file.poll(&self.io) {
                 Written::Pending => return None,
                 Written::Durable => self.is_durable(),
-                Written::Failed(_) if self.is_abandoned => return Some(End::Abandoned),
+                Written::Failed(_) if self.is_abandoned => return Some(self.given_up()),
                 Written::Failed(error) => {
                     return Some(End::Declined(Declined::Io(error.to_string())));
                 }
@@ -212,14 +231,19 @@ impl StateWriter {
                     self.step = Step::Removing(self.io.remove(file.path()));
                     None
                 }
-                None => Some(End::Abandoned),
+                None => Some(self.given_up()),
             },
             (Step::Removing(token), _) => {
                 // If it cannot be removed it is a leftover that no manifest names: it goes at the next start.
                 self.io.take(*token)?.ok();
-                Some(End::Abandoned)
+                Some(self.given_up())
             }
         }
+    }
+
+    /// The end of a write that nobody will refer to.
+    fn given_up(&mut self) -> End {
+        self.declined.take().map_or(End::Abandoned, End::Declined)
     }
 
     /// Whether the next poll goes on, without anything that would have to complete first.

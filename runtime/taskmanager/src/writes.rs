@@ -24,7 +24,7 @@ use crate::{
     state_writer::{End, StateWriter},
 };
 
-/// How long tables and timers are walked between two turns of tasks.
+/// How long tables, timers and lists are walked between two turns of tasks.
 const WALK_QUANTUM: Duration = Duration::from_micros(10);
 
 /// State on its way to the disk.

@@ -55,7 +55,7 @@ fn run(state_bytes: usize) -> (u64, u64, usize) {
             flip(&mut bytes, bit);
         }
     }
-    let mut bytes = manifest.encode();
+    let mut bytes = manifest.encode().expect("a small one");
     for bit in 0..bytes.len() as u64 * 8 {
         flip(&mut bytes, bit);
         see(Manifest::decode("_metadata", &bytes).err().map(|damage| damage.field));

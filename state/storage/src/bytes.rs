@@ -8,37 +8,45 @@ use crate::Damage;
 
 /// Writes the fields of a section.
 #[derive(Debug, Default)]
-pub(crate) struct Writer(pub(crate) Vec<u8>);
+pub(crate) struct Writer {
+    pub(crate) bytes: Vec<u8>,
+    /// The first count or length that has no room in its field. What was written is of no use then.
+    pub(crate) too_large: Option<usize>,
+}
 
 impl Writer {
     pub(crate) fn u8(&mut self, value: u8) {
-        self.0.push(value);
+        self.bytes.push(value);
     }
 
     pub(crate) fn u16(&mut self, value: u16) {
-        self.0.extend(value.to_le_bytes());
+        self.bytes.extend(value.to_le_bytes());
     }
 
     pub(crate) fn u32(&mut self, value: u32) {
-        self.0.extend(value.to_le_bytes());
+        self.bytes.extend(value.to_le_bytes());
     }
 
     pub(crate) fn u64(&mut self, value: u64) {
-        self.0.extend(value.to_le_bytes());
+        self.bytes.extend(value.to_le_bytes());
     }
 
-    /// A count or length of memory that exists. More than 4 Gi of anything is no checkpoint's.
+    /// A count or length.
     pub(crate) fn count(&mut self, count: usize) {
-        self.u32(u32::try_from(count).expect("fewer than 2^32 items"));
+        match u32::try_from(count) {
+            Ok(count) => self.u32(count),
+            Err(_) => self.too_large = self.too_large.or(Some(count)),
+        }
     }
 
-    pub(crate) fn bytes(&mut self, bytes: &[u8]) {
-        self.count(bytes.len());
-        self.0.extend_from_slice(bytes);
+    /// Bytes without their length: whoever reads them knows it.
+    pub(crate) fn raw(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
     }
 
     pub(crate) fn text(&mut self, text: &str) {
-        self.bytes(text.as_bytes());
+        self.count(text.len());
+        self.raw(text.as_bytes());
     }
 }
 

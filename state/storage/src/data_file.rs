@@ -112,6 +112,7 @@ impl DataFileWriter {
     pub fn append(&mut self, bytes: &[u8]) {
         for payload in bytes.chunks(BLOCK_BYTES) {
             let at = self.len();
+            // At most `BLOCK_BYTES`, however long the part is: that has eight bytes in the manifest.
             let len = (payload.len() as u32).to_le_bytes();
             self.bytes.extend(len);
             self.bytes.extend(block_sum(at, len, payload).to_le_bytes());

@@ -399,7 +399,7 @@ fn store(
     path: &str,
     manifest: &Manifest,
 ) -> Result<(), StorageError> {
-    let bytes = manifest.encode();
+    let bytes = manifest.encode()?;
     match storage.put(path, &bytes, PutMode::IfAbsent) {
         Err(StorageError::Ambiguous(_)) => match storage.put(path, &bytes, PutMode::Replace) {
             // The first try may be there; that the second surely is not does not change that.

@@ -97,6 +97,19 @@ pub enum StorageError {
     /// The disk failed, and what was written may be there or not.
     #[error("{0}; it may have been written all the same")]
     Ambiguous(#[source] io::Error),
+    /// State that the format has no room for; nothing was written.
+    #[error(
+        "{what} is {size} long, and a checkpoint has room for {max}: give the job less state, or more subtasks to \
+         divide it among"
+    )]
+    TooLarge {
+        /// Of what: `the enumerator of vertex `posts``.
+        what: String,
+        /// How much there is, in bytes or items.
+        size: u64,
+        /// How much there may be.
+        max: u64,
+    },
     /// A name that could lead out of the folder.
     #[error("`{path}` is not the name of a checkpoint file")]
     Name {

@@ -4,17 +4,24 @@
 //!
 //! 1. Entries are in the order of their keys' bytes: copies that had the same writes are the same, byte by byte.
 //! 2. Who has `&BroadcastStates` reads, who has `&mut BroadcastStates` writes: only broadcast records have it.
+//! 3. What was put can be written to a snapshot: the lengths of key and value were looked at.
 
-use std::{cell::RefCell, collections::BTreeMap, marker::PhantomData};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, btree_map},
+    marker::PhantomData,
+    ops::Bound,
+};
 
-use wiesel_core::TaskFailure;
+use wiesel_core::{Mutant, TaskFailure};
 use wiesel_record::{Key, Record, RegionBuf};
-use wiesel_state::{BLOCK_BYTES_MAX, StateKind};
+use wiesel_state::StateKind;
 
 use super::{
-    Declared, OperatorState, OperatorStates, Store, append, damaged, sealed, take, too_long,
+    Declared, ELEMENT_BYTES_MAX, OperatorState, OperatorStates, Store, append, append_record,
+    checked_len, damaged, sealed, take, too_long,
 };
-use crate::{keyed_state::map_schema, state_cell::decode};
+use crate::{Progress, keyed_state::map_schema, state_cell::decode, undo::Undo};
 
 /// A map that every subtask has, by name. Flink's `MapStateDescriptor` of a broadcast stream; a constant suits it:
 ///
@@ -56,9 +63,17 @@ impl<K: Key, V: Record> sealed::Registered for BroadcastState<K, V> {
 
 impl<K: Key, V: Record> OperatorState for BroadcastState<K, V> {}
 
+struct Entry<K, V> {
+    key: K,
+    value: V,
+    /// Behind so many flips it was put.
+    made: u64,
+}
+
 struct MapStore<K, V> {
     /// By the canonical bytes of the key.
-    entries: BTreeMap<Vec<u8>, (K, V)>,
+    entries: BTreeMap<Vec<u8>, Entry<K, V>>,
+    undo: Undo<Vec<u8>, Entry<K, V>>,
     /// Of a key of several fields, for look-ups.
     scratch: RefCell<Vec<u8>>,
     region: RegionBuf,
@@ -66,8 +81,65 @@ struct MapStore<K, V> {
 
 impl<K, V> Default for MapStore<K, V> {
     fn default() -> Self {
-        Self { entries: BTreeMap::new(), scratch: RefCell::default(), region: RegionBuf::new() }
+        let (undo, scratch) = (Undo::default(), RefCell::default());
+        Self { entries: BTreeMap::new(), undo, scratch, region: RegionBuf::new() }
     }
+}
+
+impl<K: Key, V: Record> MapStore<K, V> {
+    /// Says whether there was none of this key.
+    fn put(&mut self, key: Vec<u8>, owned: K, value: V) -> bool {
+        let Self { entries, undo, .. } = self;
+        let entry = Entry { key: owned, value, made: undo.flips() };
+        match entries.entry(key) {
+            btree_map::Entry::Vacant(place) => {
+                place.insert(entry);
+                true
+            }
+            btree_map::Entry::Occupied(mut place) => {
+                let before = place.insert(entry);
+                if undo.wants(place.key(), before.made) {
+                    match Mutant::OldEntryLost.is_chosen() {
+                        true => place.get_mut().made = before.made,
+                        false => undo.keep(place.key().clone(), before),
+                    }
+                }
+                false
+            }
+        }
+    }
+
+    /// Says whether it was there.
+    fn remove(&mut self, key: K::View<'_>) -> bool {
+        let Self { entries, undo, scratch, .. } = self;
+        let removed = K::with_key_bytes(key, scratch.get_mut(), |key| entries.remove_entry(key));
+        let was_there = removed.is_some();
+        if let Some((key, entry)) = removed.filter(|(key, entry)| undo.wants(key, entry.made)) {
+            undo.keep(key, entry);
+        }
+        was_there
+    }
+
+    fn clear(&mut self) {
+        let entries = std::mem::take(&mut self.entries);
+        if self.undo.is_walking() {
+            for (key, entry) in entries {
+                if self.undo.wants(&key, entry.made) {
+                    self.undo.keep(key, entry);
+                }
+            }
+        }
+    }
+}
+
+/// Appends key and value.
+fn append_entry<V: Record>(
+    (key, value): (&[u8], V::View<'_>),
+    region: &mut RegionBuf,
+    out: &mut Vec<u8>,
+) -> Result<(), TaskFailure> {
+    append(key, out)?;
+    append_record::<V>(value, region, out)
 }
 
 impl<K: Key, V: Record> Store for MapStore<K, V> {
@@ -76,12 +148,37 @@ impl<K: Key, V: Record> Store for MapStore<K, V> {
     }
 
     fn write(&mut self, out: &mut Vec<u8>) -> Result<(), TaskFailure> {
-        for (key, (_, value)) in &self.entries {
-            append(key, out);
-            self.region.write::<V>(value.view(), BLOCK_BYTES_MAX).map_err(too_long)?;
-            append(self.region.as_bytes(), out);
-        }
-        Ok(())
+        let Self { entries, region, .. } = self;
+        let mut entries = entries.iter();
+        entries
+            .try_for_each(|(key, entry)| append_entry::<V>((key, entry.value.view()), region, out))
+    }
+
+    fn flip(&mut self) {
+        self.undo.flip();
+    }
+
+    fn is_walking(&self) -> bool {
+        self.undo.is_walking()
+    }
+
+    fn walk(&mut self, budget_bytes: usize, out: &mut Vec<u8>) -> Result<Progress, TaskFailure> {
+        let Self { entries, undo, region, .. } = self;
+        let flips = undo.flips();
+        let ahead = |passed: Option<&Vec<u8>>| {
+            let from = passed.map_or(Bound::Unbounded, |key| Bound::Excluded(key.as_slice()));
+            let ahead = entries.range::<[u8], _>((from, Bound::Unbounded));
+            ahead.map(move |(key, entry)| (key, entry, entry.made < flips))
+        };
+        undo.step(budget_bytes, ahead, |key, entry| {
+            let before = out.len();
+            let appended = append_entry::<V>((key, entry.value.view()), region, out);
+            appended.map(|()| out.len() - before)
+        })
+    }
+
+    fn discard_walk(&mut self) {
+        self.undo.discard();
     }
 
     fn read(&mut self, bytes: &mut &[u8], is_kept: bool) -> Result<(), TaskFailure> {
@@ -92,7 +189,7 @@ impl<K: Key, V: Record> Store for MapStore<K, V> {
         let Ok(owned) = K::try_with_key(key, K::from_view) else {
             return Err(damaged(V::SCHEMA.name, "a map key is not one of its type"));
         };
-        let is_new = !is_kept || self.entries.insert(key.to_vec(), (owned, value)).is_none();
+        let is_new = !is_kept || self.put(key.to_vec(), owned, value);
         if is_new { Ok(()) } else { Err(damaged(V::SCHEMA.name, "two entries of one map key")) }
     }
 }
@@ -106,7 +203,7 @@ impl<'s, K: Key, V: Record> BroadcastMap<'s, K, V> {
         let entries = &self.0.entries;
         let scratch = &mut self.0.scratch.borrow_mut();
         let entry = K::with_key_bytes(key, scratch, |key| entries.get(key));
-        entry.map(|(_, value)| value.view())
+        entry.map(|entry| entry.value.view())
     }
 
     /// Whether it has the key.
@@ -128,7 +225,7 @@ impl<'s, K: Key, V: Record> BroadcastMap<'s, K, V> {
     pub fn iter(
         &self,
     ) -> impl DoubleEndedIterator<Item = (K::View<'s>, V::View<'s>)> + use<'s, K, V> {
-        self.0.entries.values().map(|(key, value)| (key.view(), value.view()))
+        self.0.entries.values().map(|entry| (entry.key.view(), entry.value.view()))
     }
 }
 
@@ -150,8 +247,8 @@ impl BroadcastStates {
         BroadcastMap(self.states.find(state.name))
     }
 
-    /// Puts a value into the map of a state; what was there under this key is replaced. A value that cannot be stored
-    /// fails the task.
+    /// Puts a value into the map of a state; what was there under this key is replaced. A key or a value that cannot be
+    /// stored fails the task.
     ///
     /// # Panics
     ///
@@ -163,12 +260,16 @@ impl BroadcastStates {
         value: V::View<'_>,
     ) {
         let store = self.states.find_mut::<MapStore<K, V>>(state.name);
-        if let Err(error) = store.region.write::<V>(value, BLOCK_BYTES_MAX) {
+        if let Err(error) = store.region.write::<V>(value, ELEMENT_BYTES_MAX) {
             return self.states.fail(too_long(error));
         }
-        let owned = (K::from_view(key), V::from_view(value));
-        let key = K::with_key_bytes(key, store.scratch.get_mut(), <[u8]>::to_vec);
-        store.entries.insert(key, owned);
+        let bytes = K::with_key_bytes(key, store.scratch.get_mut(), <[u8]>::to_vec);
+        match checked_len(&bytes) {
+            Ok(_) => {
+                store.put(bytes, K::from_view(key), V::from_view(value));
+            }
+            Err(failure) => self.states.fail(failure),
+        }
     }
 
     /// Takes an entry out of the map of a state, and says whether it was there.
@@ -181,8 +282,7 @@ impl BroadcastStates {
         state: &BroadcastState<K, V>,
         key: K::View<'_>,
     ) -> bool {
-        let MapStore { entries, scratch, .. } = self.states.find_mut::<MapStore<K, V>>(state.name);
-        K::with_key_bytes(key, scratch.get_mut(), |key| entries.remove(key)).is_some()
+        self.states.find_mut::<MapStore<K, V>>(state.name).remove(key)
     }
 
     /// Takes all entries out of the map of a state.
@@ -191,6 +291,6 @@ impl BroadcastStates {
     ///
     /// If the state was not given to `broadcast_state`.
     pub fn clear<K: Key, V: Record>(&mut self, state: &BroadcastState<K, V>) {
-        self.states.find_mut::<MapStore<K, V>>(state.name).entries.clear();
+        self.states.find_mut::<MapStore<K, V>>(state.name).clear();
     }
 }

@@ -4,17 +4,19 @@
 //!
 //! 1. Elements are read in the order in which they were added.
 //! 2. What was added can be written to a snapshot: its length was looked at.
+//! 3. Elements have numbers, each a greater one than those before it. An element does not change.
 
 use std::marker::PhantomData;
 
 use wiesel_core::TaskFailure;
 use wiesel_record::{Record, RegionBuf};
-use wiesel_state::{BLOCK_BYTES_MAX, StateKind};
+use wiesel_state::StateKind;
 
 use super::{
-    Declared, OperatorState, OperatorStates, Store, append, damaged, sealed, take, too_long,
+    Declared, ELEMENT_BYTES_MAX, OperatorState, OperatorStates, Store, append_record, damaged,
+    sealed, take, too_long,
 };
-use crate::{keyed_state::schema_of, state_cell::decode};
+use crate::{Progress, keyed_state::schema_of, state_cell::decode, undo::Undo};
 
 /// A list that each subtask keeps, by name; used through [`ProcessContext`](crate::ProcessContext).
 ///
@@ -85,7 +87,7 @@ impl<T: Record> sealed::Registered for OperatorListState<T> {
             name: self.name,
             kind: if self.is_union { StateKind::UnionList } else { StateKind::OperatorList },
             schema: || schema_of(&T::SCHEMA),
-            open: || Box::new(ListStore::<T> { elements: Vec::new(), region: RegionBuf::new() }),
+            open: || Box::new(ListStore::<T>::new()),
         }
     }
 }
@@ -93,8 +95,39 @@ impl<T: Record> sealed::Registered for OperatorListState<T> {
 impl<T: Record> OperatorState for OperatorListState<T> {}
 
 struct ListStore<T> {
-    elements: Vec<T>,
+    /// With their numbers.
+    elements: Vec<(u64, T)>,
+    /// The number of the next one.
+    next: u64,
+    /// Below this number they are of the last flip.
+    flipped: u64,
+    undo: Undo<u64, T>,
     region: RegionBuf,
+}
+
+impl<T: Record> ListStore<T> {
+    fn new() -> Self {
+        let (undo, region) = (Undo::default(), RegionBuf::new());
+        Self { elements: Vec::new(), next: 0, flipped: 0, undo, region }
+    }
+
+    fn push(&mut self, element: T) {
+        self.elements.push((self.next, element));
+        self.next += 1;
+    }
+
+    fn retain(&mut self, mut keeps: impl FnMut(T::View<'_>) -> bool) {
+        let Self { elements, flipped, undo, .. } = self;
+        if !undo.is_walking() {
+            return elements.retain(|(_, element)| keeps(element.view()));
+        }
+        for (number, element) in elements.extract_if(.., |(_, element)| !keeps(element.view())) {
+            // No number is made behind a flip: those of it are below `flipped`.
+            if number < *flipped && undo.wants(&number, 0) {
+                undo.keep(number, element);
+            }
+        }
+    }
 }
 
 impl<T: Record> Store for ListStore<T> {
@@ -103,11 +136,35 @@ impl<T: Record> Store for ListStore<T> {
     }
 
     fn write(&mut self, out: &mut Vec<u8>) -> Result<(), TaskFailure> {
-        for element in &self.elements {
-            self.region.write::<T>(element.view(), BLOCK_BYTES_MAX).map_err(too_long)?;
-            append(self.region.as_bytes(), out);
-        }
-        Ok(())
+        let Self { elements, region, .. } = self;
+        elements.iter().try_for_each(|(_, element)| append_record::<T>(element.view(), region, out))
+    }
+
+    fn flip(&mut self) {
+        self.flipped = self.next;
+        self.undo.flip();
+    }
+
+    fn is_walking(&self) -> bool {
+        self.undo.is_walking()
+    }
+
+    fn walk(&mut self, budget_bytes: usize, out: &mut Vec<u8>) -> Result<Progress, TaskFailure> {
+        let Self { elements, flipped, undo, region, .. } = self;
+        let ahead = |passed: Option<&u64>| {
+            let is_passed = |passed: &u64| elements.partition_point(|(number, _)| number <= passed);
+            let ahead = elements[passed.map_or(0, is_passed)..].iter();
+            let of_flip = ahead.take_while(|(number, _)| *number < *flipped);
+            of_flip.map(|(number, element)| (number, element, true))
+        };
+        undo.step(budget_bytes, ahead, |_, element| {
+            let before = out.len();
+            append_record::<T>(element.view(), region, out).map(|()| out.len() - before)
+        })
+    }
+
+    fn discard_walk(&mut self) {
+        self.undo.discard();
     }
 
     fn read(&mut self, bytes: &mut &[u8], is_kept: bool) -> Result<(), TaskFailure> {
@@ -116,14 +173,14 @@ impl<T: Record> Store for ListStore<T> {
         };
         let element = decode::<T>(element)?;
         if is_kept {
-            self.elements.push(element);
+            self.push(element);
         }
         Ok(())
     }
 }
 
 /// The list of this subtask, to read; from [`ProcessContext::list`](crate::ProcessContext::list).
-pub struct OperatorList<'s, T>(&'s [T]);
+pub struct OperatorList<'s, T>(&'s [(u64, T)]);
 
 impl<'s, T: Record> OperatorList<'s, T> {
     /// How many elements it has.
@@ -138,7 +195,7 @@ impl<'s, T: Record> OperatorList<'s, T> {
 
     /// Its elements, in the order in which they were added.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = T::View<'s>> + use<'s, T> {
-        self.0.iter().map(Record::view)
+        self.0.iter().map(|(_, element)| element.view())
     }
 }
 
@@ -150,8 +207,8 @@ impl OperatorStates {
     /// A value that cannot be stored fails the task.
     pub(crate) fn add<T: Record>(&mut self, state: &OperatorListState<T>, value: T::View<'_>) {
         let store = self.find_mut::<ListStore<T>>(state.name);
-        match store.region.write::<T>(value, BLOCK_BYTES_MAX) {
-            Ok(()) => store.elements.push(T::from_view(value)),
+        match store.region.write::<T>(value, ELEMENT_BYTES_MAX) {
+            Ok(()) => store.push(T::from_view(value)),
             Err(error) => self.fail(too_long(error)),
         }
     }
@@ -159,9 +216,8 @@ impl OperatorStates {
     pub(crate) fn retain<T: Record>(
         &mut self,
         state: &OperatorListState<T>,
-        mut keeps: impl FnMut(T::View<'_>) -> bool,
+        keeps: impl FnMut(T::View<'_>) -> bool,
     ) {
-        let store = self.find_mut::<ListStore<T>>(state.name);
-        store.elements.retain(|element| keeps(element.view()));
+        self.find_mut::<ListStore<T>>(state.name).retain(keeps);
     }
 }

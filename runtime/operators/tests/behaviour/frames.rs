@@ -1,7 +1,7 @@
 //! What goes into a head and comes out of its snapshot, as bytes: frames of records, and the parts of key groups.
 
 use wiesel_core::{KeyGroupRange, Meta};
-use wiesel_operators::{Head, Snapshot};
+use wiesel_operators::{Head, Progress, Snapshot};
 use wiesel_record::{Record, Scratch};
 use wiesel_state::Scope;
 use wiesel_wire::{Frame, FramePool, FrameShape, FrameWriter, LocalPool};
@@ -38,7 +38,7 @@ impl<T: Record> Frames<T> {
     }
 }
 
-/// Adds what the walks of all tables and timers give, flipped one after the other.
+/// Adds what the walks of all tables, timers and lists give, flipped one after the other.
 pub fn walk(head: &mut dyn Head, scope: Scope, snapshot: &mut Snapshot) {
     let mut buffer = Vec::new();
     head.tables(&mut |part| {
@@ -52,6 +52,26 @@ pub fn walk(head: &mut dyn Head, scope: Scope, snapshot: &mut Snapshot) {
                 }
             });
         }
+    });
+    head.lists(&mut |part| part.list.flip());
+    walk_lists(head, snapshot);
+}
+
+/// Adds what the walks of all lists give, which were flipped.
+pub fn walk_lists(head: &mut dyn Head, snapshot: &mut Snapshot) {
+    let mut buffer = Vec::new();
+    head.lists(&mut |part| {
+        let mut parts: Vec<Vec<u8>> = Vec::new();
+        while part.list.is_walking() {
+            // An element or two.
+            let progress = part.list.walk(100, &mut buffer, &mut |piece| match piece.begins {
+                true => parts.push(piece.bytes.to_vec()),
+                false => parts.last_mut().unwrap().extend_from_slice(piece.bytes),
+            });
+            assert_eq!(progress.unwrap() == Progress::Stopped, part.list.is_walking());
+        }
+        let own = snapshot.of_operator_mut(part.position);
+        parts.into_iter().for_each(|bytes| own.put(part.name, None, bytes));
     });
 }
 
@@ -69,4 +89,14 @@ pub fn keyed_bytes(snapshot: &Snapshot) -> Vec<(&str, u16, Vec<u8>)> {
         }
     }
     parts
+}
+
+/// The parts without key groups, of all operators.
+pub fn lists_of(snapshot: &Snapshot) -> Vec<(usize, &str, &[u8])> {
+    let mut lists = Vec::new();
+    for (position, own) in snapshot.operators() {
+        let parts = own.parts().filter(|(_, group, _)| group.is_none());
+        lists.extend(parts.map(|(name, _, bytes)| (position, name, bytes)));
+    }
+    lists
 }

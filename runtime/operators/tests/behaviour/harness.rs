@@ -44,7 +44,7 @@ use wiesel_wire::Frame;
 
 use crate::words::parse_word;
 pub use crate::{
-    frames::{Frames, keyed_bytes, walk},
+    frames::{Frames, keyed_bytes, lists_of, walk},
     probe::{Event, Probe, Show},
     words::{Word, key, number, parse_time, show_time},
 };
@@ -302,12 +302,11 @@ impl<'b> Run<'b> {
     fn restore_at(&mut self, parallelism: u32) {
         let merged = self.snapshot();
         let mut walked = Snapshot::without_tables();
-        if self.mode == Mode::Rescaled {
-            for Subtask { head, .. } in &mut self.subtasks {
-                head.snapshot(&mut walked);
-                walk(head.as_mut(), Scope::Full, &mut walked);
-            }
+        for Subtask { head, .. } in &mut self.subtasks {
+            head.snapshot(&mut walked);
+            walk(head.as_mut(), Scope::Full, &mut walked);
         }
+        assert_eq!(lists_of(&walked), lists_of(&merged), "both ways give the same lists");
         let from = if self.mode == Mode::Rescaled { &walked } else { &merged };
         self.subtasks = self.deploy(parallelism, Some(from));
         let again = self.snapshot();

@@ -7,7 +7,7 @@ use wiesel_operators::{
     Chain, Control, End, FanOut, FilterBy, FlatMapTo, FrameStart, FunctionError, Head, KeyByTo,
     Link, MapTo, Nothing, OutputPort, ProcessContext, ProcessFunction, ProcessTo, Progress,
     ProjectTo, RuntimeContext, Snapshot, Start, Status, Tee, TryFilterBy, TryFlatMapTo, TryMapTo,
-    side_output,
+    VisitList, side_output,
 };
 use wiesel_record::{Item, Key, Out, Record};
 
@@ -262,6 +262,9 @@ impl<D: Control> Control for Stubborn<D> {
     }
     fn snapshot(&mut self, snapshot: &mut Snapshot) {
         self.next.snapshot(snapshot);
+    }
+    fn lists(&mut self, visit: &mut VisitList<'_>) {
+        self.next.lists(visit);
     }
     async fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {
         self.next.restore(snapshot).await

@@ -16,6 +16,7 @@ mod keyed;
 mod keyed_process;
 mod large;
 mod links;
+mod lists_model;
 mod operator_state;
 mod parking;
 mod pre_aggregate;

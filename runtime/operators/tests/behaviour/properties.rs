@@ -28,7 +28,7 @@ use std::{
 };
 
 use crate::{
-    async_model, broadcast, co_process, interval_join, joins, operator_state, parking,
+    async_model, broadcast, co_process, interval_join, joins, lists_model, operator_state, parking,
     pre_aggregate, random::seeds, session_model, split_watermarks, states_model, temporal_join,
     window_model,
 };
@@ -73,6 +73,7 @@ properties! {
     broadcast_state, 1_000,
         broadcast::functions_without_keys_and_with_broadcast_state_are_what_the_definition_says;
     operator_lists, 1_500, operator_state::lists_of_subtasks_are_what_the_definition_says;
+    walks_of_lists, 2_000, lists_model::a_walk_is_a_copy_at_the_flip;
     watermarks_by_split, 5_000, split_watermarks::splits_are_what_their_definition_says;
     async_io_in_order, 5_000, async_model::ordered_is_what_its_definition_says;
     async_io_out_of_order, 5_000, async_model::unordered_is_what_its_definition_says;

@@ -33,7 +33,7 @@ pub const WATERMARK: &str = "watermark";
 pub struct Cut {
     /// Which.
     pub checkpoint: CheckpointId,
-    /// The state that is in no table: tables and timers are to be walked. None if those of an earlier checkpoint still are, so
+    /// The rest of the state: tables, timers and lists are to be walked. None if those of an earlier checkpoint still are, so
     /// that the task cannot take part.
     pub snapshot: Option<Snapshot>,
     /// How long it took.

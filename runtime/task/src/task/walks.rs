@@ -1,11 +1,12 @@
-//! The tables and timers of a task in checkpoints: flipped at the cut, walked between turns, as an increment where that is possible.
+//! The tables, timers and lists of a task in checkpoints: flipped at the cut, walked between turns, as an increment where that is possible.
 //!
 //! ```text
 //!   flip(7) ─▶ each table: Base │ Increment ─▶ walk, walk, … ─▶ Done ─▶ completed(7) ─▶ flip(8): increments
 //!                                                 └─ abort(7): the rest is discarded ─▶ flip(8): bases
 //! ```
 //!
-//! Timers are tables here that do not track what changes: each of their walks gives them all.
+//! Timers are tables here that do not track what changes: each of their walks gives them all. So does each walk of a list (what
+//! an operator keeps without key groups); they come behind the tables.
 //!
 //! # What is always true
 //!
@@ -14,11 +15,17 @@
 //! 2. One walk at a time: a flip during another is refused.
 //! 3. The increments of a key group are never much more than its base: then the group becomes a base again, the groups
 //!    that need it most first, and no more of them at once than the last increment was long or a part of the base is.
+//! 4. What cannot be written fails its checkpoint, not the task.
+
+#[cfg(test)]
+mod tests;
 
 use std::cmp::Reverse;
 
-use wiesel_core::{CheckpointId, KeyGroup, KeyGroupRange, Mutant};
-use wiesel_operators::{Head, Progress, TablePart, TaskContext, VisitTable};
+use wiesel_core::{CheckpointId, KeyGroup, KeyGroupRange, Mutant, TaskFailure};
+use wiesel_operators::{
+    Head, ListPart, ListPiece, Progress, TablePart, TaskContext, VisitList, VisitTable,
+};
 use wiesel_state::{Piece, Scope};
 
 use super::Task;
@@ -48,6 +55,17 @@ pub enum Walked<'w> {
         /// The rows.
         piece: Piece<'w>,
     },
+    /// What an operator keeps without key groups: all of it, in pieces that follow one another.
+    List {
+        /// Of the operator in its chain.
+        position: usize,
+        /// Of its parts.
+        name: &'w str,
+        /// Of a part.
+        piece: ListPiece<'w>,
+    },
+    /// Something is longer than it may be: there can be no such checkpoint, and nothing more comes of it.
+    Failed(&'w TaskFailure),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,13 +149,14 @@ impl Walks {
             has_flipped &= table.flip(scope).is_ok();
             self.chains.push(chain);
         });
+        head.lists(&mut |part| part.list.flip());
         debug_assert!(has_flipped, "no table is walked, and an increment has its base");
         self.state = State::Walking(checkpoint);
         (self.last, self.is_complete) = (Some(checkpoint), false);
         true
     }
 
-    /// Gives the next part of the tables.
+    /// Gives the next part of the tables and lists.
     fn walk(
         &mut self,
         budget_bytes: usize,
@@ -176,6 +195,33 @@ impl Walks {
         };
         context.visit_retired(visit);
         head.tables(visit);
+        let mut failure = None;
+        let visit: &mut VisitList<'_> = &mut |ListPart { position, name, list }| {
+            if !list.is_walking() || failure.is_some() {
+                return;
+            }
+            if left == 0 {
+                is_over = false;
+                return;
+            }
+            let mut given = 0;
+            let progress = list.walk(left, buffer, &mut |piece| {
+                given += piece.bytes.len();
+                out(Walked::List { position, name, piece });
+            });
+            match progress {
+                Ok(Progress::Done) => left = left.saturating_sub(given + 1),
+                Ok(Progress::Stopped) => (left, is_over) = (0, false),
+                Err(error) => failure = Some(error),
+            }
+        };
+        // Behind the tables: when they are done, no piece of one comes between those of a list.
+        head.lists(visit);
+        if let (Some(failure), State::Walking(checkpoint)) = (failure, self.state) {
+            self.discard(checkpoint, (head, context));
+            out(Walked::Failed(&failure));
+            return Progress::Stopped;
+        }
         if !is_over {
             return Progress::Stopped;
         }
@@ -194,6 +240,7 @@ impl Walks {
             self.state = State::Discarding;
             context.visit_retired(&mut |part| part.table.discard_walk());
             head.tables(&mut |part| part.table.discard_walk());
+            head.lists(&mut |part| part.list.discard_walk());
         }
     }
 
@@ -268,7 +315,7 @@ impl Chain {
 }
 
 impl Task {
-    /// Whether tables are still walked, for a checkpoint that has been cut or for one that nobody wants any more.
+    /// Whether tables and lists are still walked, for a checkpoint that has been cut or for one that nobody wants any more.
     pub fn is_walking(&self) -> bool {
         self.walks.state != State::Idle
     }
@@ -278,7 +325,7 @@ impl Task {
         self.walks.state == State::Discarding
     }
 
-    /// Gives the next part of the tables of the last cut, until `budget_bytes` are passed.
+    /// Gives the next part of the tables and lists of the last cut, until `budget_bytes` are passed.
     pub fn walk(&mut self, budget_bytes: usize, out: &mut dyn FnMut(Walked<'_>)) -> Progress {
         let Self { walks, head, context, .. } = self;
         walks.walk(budget_bytes, (head.as_mut(), context), out)
@@ -287,170 +334,5 @@ impl Task {
     pub(super) fn discard_walk(&mut self, checkpoint: CheckpointId) {
         let Self { walks, head, context, .. } = self;
         walks.discard(checkpoint, (head.as_mut(), context));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use wiesel_core::{Nanos, SubtaskIndex, TaskFailure, TaskId, Timestamp, TriggerKind, VertexId};
-    use wiesel_operators::{OutputPort, Pace, Polled, Restoring, Snapshot, Status};
-    use wiesel_shard::Shard;
-    use wiesel_state::TimerQueue;
-    use wiesel_wire::Frame;
-
-    use super::*;
-    use crate::{Checkpoints, TaskOptions, Turn};
-
-    /// Registers one timer and lets another fire whenever it is polled.
-    struct Alarms {
-        timers: TimerQueue,
-        next: u64,
-    }
-
-    const GROUPS: u32 = 16;
-    const NAME: &str = "timers";
-
-    impl Alarms {
-        fn register(&mut self) {
-            let hash = self.next.wrapping_mul(0x9E37_79B9_7F4A_7C15);
-            let (time, key) = (self.next as i64, self.next.to_le_bytes());
-            self.timers.register(Timestamp::from_millis(time), hash, &key, &[]);
-            self.next += 1;
-        }
-    }
-
-    impl Head for Alarms {
-        fn open(&mut self) -> Result<(), TaskFailure> {
-            Ok(())
-        }
-        fn close(&mut self) {}
-        fn frame(&mut self, _: usize, _: &Frame, _: &mut usize, _: &mut Pace) -> Progress {
-            Progress::Done
-        }
-        fn watermark(&mut self, _: Timestamp, _: &mut Pace) -> Progress {
-            Progress::Done
-        }
-        fn status(&mut self, _: Status) {}
-        fn poll(&mut self, _: &mut Pace) -> Polled {
-            self.timers.pop(Timestamp::MAX).expect("a timer");
-            self.register();
-            Polled::Waiting(None)
-        }
-        fn next_timer(&self) -> Option<Timestamp> {
-            None
-        }
-        fn advance_time(&mut self, _: Timestamp, _: &mut Pace) -> Progress {
-            Progress::Done
-        }
-        fn tick(&mut self, _: Nanos, _: bool) {}
-        fn finish(&mut self, _: &mut Pace) -> Progress {
-            Progress::Done
-        }
-        fn ports(&mut self, _: &mut dyn FnMut(&mut dyn OutputPort)) {}
-        fn snapshot(&mut self, _: &mut Snapshot) {}
-        fn tables(&mut self, visit: &mut VisitTable<'_>) {
-            visit(TablePart { name: NAME, header: &[], table: &mut self.timers });
-        }
-        fn restore<'r>(&'r mut self, _: &'r Snapshot) -> Restoring<'r> {
-            Box::pin(async { Ok(()) })
-        }
-    }
-
-    /// A task with so many timers.
-    fn task(number: u64) -> Task {
-        let id = TaskId { vertex: VertexId(1), subtask: SubtaskIndex(0) };
-        let shard = Shard::detached();
-        let context = TaskContext::new(id, "alarms", 1, GROUPS, shard, Default::default());
-        let timers = TimerQueue::new(KeyGroupRange::all(GROUPS), GROUPS);
-        let mut alarms = Alarms { timers, next: 0 };
-        (0..number).for_each(|_| alarms.register());
-        let options = TaskOptions {
-            quantum: Duration::from_secs(3_600),
-            frame_age_max: Duration::ZERO,
-            checkpoints: Checkpoints::ExactlyOnce,
-            is_incremental: true,
-        };
-        Task::new(context, Box::new(alarms), Vec::new(), options)
-    }
-
-    fn turn(task: &mut Task) {
-        let turn = task.turn();
-        assert!(matches!(turn, Turn::Worked | Turn::Idle(_)), "{turn:?}");
-    }
-
-    /// The barrier of a checkpoint; bytes that were copied at it.
-    fn cut(task: &mut Task, checkpoint: u64) -> usize {
-        assert!(task.trigger(CheckpointId(checkpoint), TriggerKind::Continue));
-        turn(task);
-        let cut = task.take_cut().expect("a cut");
-        assert!(task.is_walking());
-        cut.snapshot.expect("it takes part").parts().map(|(_, _, bytes)| bytes.len()).sum()
-    }
-
-    /// Walks to the end, with a turn of the task between two slices: the timers that come, how many slices there were, and
-    /// the most bytes in one.
-    fn walk(task: &mut Task, budget: usize) -> (Vec<u64>, usize, usize) {
-        let mut found = TimerQueue::new(KeyGroupRange::all(GROUPS), GROUPS);
-        let (mut slices, mut most, mut begun) = (0, 0, 0);
-        loop {
-            let mut bytes = 0;
-            let progress = task.walk(budget, &mut |walked| {
-                if let Walked::Piece { name, header, piece } = walked {
-                    assert_eq!((name, header), (NAME, &[][..]));
-                    bytes += piece.bytes.len();
-                    begun += u32::from(piece.begins);
-                    found.import(piece.bytes).expect("bytes that were written just now");
-                }
-            });
-            (slices, most) = (slices + 1, most.max(bytes));
-            if progress == Progress::Done {
-                break;
-            }
-            turn(task);
-        }
-        assert!(!task.is_walking());
-        assert_eq!(begun, GROUPS, "what earlier checkpoints have of the timers is void");
-        let mut times: Vec<u64> =
-            found.iter().map(|timer| timer.time().as_millis() as u64).collect();
-        times.sort_unstable();
-        (times, slices, most)
-    }
-
-    #[test]
-    fn a_barrier_copies_no_timer_and_what_follows_comes_in_slices() {
-        const BUDGET: usize = 1 << 10;
-        for number in [1_000, 50_000] {
-            let mut task = task(number);
-            // Timers that fired and were registered meanwhile are in the next one.
-            let mut first = 0;
-            for checkpoint in 1..4 {
-                let copied = cut(&mut task, checkpoint);
-                assert_eq!(copied, 0, "{number} timers");
-                // The turn of the cut went on behind it: the source was polled, but that is no part of the snapshot.
-                let (times, slices, most) = walk(&mut task, BUDGET);
-                assert!(times.into_iter().eq(first..first + number), "checkpoint {checkpoint}");
-                let bytes = number as usize * 32;
-                assert!(slices > bytes / (2 * BUDGET), "{slices} slices of {bytes} bytes");
-                assert!(most < BUDGET + 500, "{most} bytes in a slice");
-                task.completed(CheckpointId(checkpoint));
-                first += slices as u64;
-            }
-        }
-    }
-
-    #[test]
-    fn timers_of_a_checkpoint_that_was_given_up_are_walked_no_further() {
-        let mut task = task(10_000);
-        cut(&mut task, 1);
-        assert_eq!(task.walk(1 << 10, &mut |_| {}), Progress::Stopped);
-        task.abort(CheckpointId(1)).expect("nothing waited");
-        assert!(task.is_walking() && task.is_discarding());
-        while task.walk(1 << 10, &mut |_| panic!("nobody wants it")) == Progress::Stopped {}
-        assert!(!task.is_walking());
-        // All of them are in the next one.
-        cut(&mut task, 2);
-        assert_eq!(walk(&mut task, 1 << 20).0.len(), 10_000);
     }
 }

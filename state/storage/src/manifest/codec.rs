@@ -12,6 +12,7 @@
 //! 1. `decode(encode(m)) == m`, and equal manifests have equal bytes.
 //! 2. A wrong bit is found by the checksum of its section, which names the section.
 //! 3. Bytes that have the right checksums and are not a manifest give an error too, never a panic.
+//! 4. What has no room in its field is an error that names the section: sizes come from what users keep.
 
 #[cfg(test)]
 mod tests;
@@ -25,7 +26,7 @@ use super::{
     Ending, FileEntry, Hash, Kind, Manifest, PartEntry, PartKind, SubtaskState, VertexState,
 };
 use crate::{
-    Damage,
+    Damage, StorageError,
     bytes::{Reader, Writer},
 };
 
@@ -36,6 +37,9 @@ const MAGIC: [u8; 8] = *b"WSLMETA1";
 const HEADER_BYTES: usize = 28;
 const SECTION_HEADER_BYTES: usize = 5;
 const HASH_BYTES: usize = 32;
+
+/// The most bytes of a section: its length has four.
+const SECTION_BYTES_MAX: usize = u32::MAX as usize;
 
 const JOB: u8 = 1;
 const VERTEX: u8 = 2;
@@ -51,20 +55,34 @@ const PART_BYTES: usize = 4 + 1 + 2 + 3 * 8;
 
 impl Manifest {
     /// As bytes.
-    pub fn encode(&self) -> Vec<u8> {
-        let mut out = Sections { bytes: vec![0; HEADER_BYTES], count: 0 };
-        out.section(JOB, |w| {
-            w.0.extend(self.job.0.to_le_bytes());
-            w.text(&self.job_name);
-            w.u64(self.checkpoint);
-            w.u8(u8::from(self.kind == Kind::Savepoint));
-            w.u64(self.triggered.as_millis() as u64);
-            w.u64(self.completed.as_millis() as u64);
-            w.u8(self.ending as u8);
-            w.count(self.vertices.len());
-        });
+    ///
+    /// # Errors
+    ///
+    /// [`StorageError::TooLarge`] if something has no room in its field.
+    pub fn encode(&self) -> Result<Vec<u8>, StorageError> {
+        self.encode_within(SECTION_BYTES_MAX)
+    }
+
+    /// With at most so many bytes in a section.
+    fn encode_within(&self, section_bytes_max: usize) -> Result<Vec<u8>, StorageError> {
+        let mut out = Sections { bytes: vec![0; HEADER_BYTES], count: 0, section_bytes_max };
+        out.section(
+            JOB,
+            || format!("job `{}`", self.job_name),
+            |w| {
+                w.raw(&self.job.0.to_le_bytes());
+                w.text(&self.job_name);
+                w.u64(self.checkpoint);
+                w.u8(u8::from(self.kind == Kind::Savepoint));
+                w.u64(self.triggered.as_millis() as u64);
+                w.u64(self.completed.as_millis() as u64);
+                w.u8(self.ending as u8);
+                w.count(self.vertices.len());
+            },
+        )?;
         for vertex in &self.vertices {
-            out.section(VERTEX, |w| {
+            let name = || format!("vertex `{}`", vertex.name);
+            out.section(VERTEX, name, |w| {
                 w.text(&vertex.uid);
                 w.text(&vertex.name);
                 w.count(vertex.operators.len());
@@ -73,17 +91,20 @@ impl Manifest {
                 w.u32(vertex.max_parallelism);
                 w.u8(u8::from(vertex.enumerator.is_some()));
                 w.count(vertex.subtasks.len());
-            });
+            })?;
             if let Some(enumerator) = &vertex.enumerator {
-                out.section(ENUMERATOR, |w| w.0.extend_from_slice(enumerator));
+                let what = || format!("the enumerator of {}", name());
+                out.section(ENUMERATOR, what, |w| w.raw(enumerator))?;
             }
-            for subtask in &vertex.subtasks {
-                out.section(SUBTASK, |w| {
-                    w.u8(u8::from(subtask.finished));
-                    w.count(subtask.files.len());
-                });
-                for file in &subtask.files {
-                    out.section(FILE, |w| write_file(w, file));
+            for (subtask, state) in vertex.subtasks.iter().enumerate() {
+                let what = || format!("subtask {subtask} of {}", name());
+                out.section(SUBTASK, what, |w| {
+                    w.u8(u8::from(state.finished));
+                    w.count(state.files.len());
+                })?;
+                for file in &state.files {
+                    let what = || format!("the list of parts of {}", file.path);
+                    out.section(FILE, what, |w| write_file(w, file))?;
                 }
             }
         }
@@ -122,12 +143,21 @@ impl Manifest {
 
 impl SubtaskState {
     /// As bytes, for the message that acknowledges. The message has a checksum of its own.
-    pub fn encode(&self) -> Vec<u8> {
+    ///
+    /// # Errors
+    ///
+    /// [`StorageError::TooLarge`] if something has no room in its field.
+    pub fn encode(&self) -> Result<Vec<u8>, StorageError> {
         let mut w = Writer::default();
         w.u8(u8::from(self.finished));
         w.count(self.files.len());
         self.files.iter().for_each(|file| write_file(&mut w, file));
-        w.0
+        match w.too_large {
+            Some(size) => {
+                Err(too_large("the list of files of a subtask".into(), size, u32::MAX as usize))
+            }
+            None => Ok(w.bytes),
+        }
     }
 
     /// From the bytes of a message.
@@ -191,7 +221,7 @@ fn read_vertex(sections: &mut Reading, index: usize) -> Result<VertexState, Dama
 fn write_file(w: &mut Writer, file: &FileEntry) {
     w.text(&file.path);
     w.u64(file.len);
-    w.0.extend(file.hash.0);
+    w.raw(&file.hash.0);
     let mut places = BTreeMap::new();
     let mut names = Vec::new();
     for part in &file.parts {
@@ -266,36 +296,56 @@ fn read_file(r: &mut Reader) -> Result<FileEntry, Damage> {
 struct Sections {
     bytes: Vec<u8>,
     count: u32,
+    section_bytes_max: usize,
+}
+
+fn too_large(what: String, size: usize, max: usize) -> StorageError {
+    StorageError::TooLarge { what, size: size as u64, max: max as u64 }
 }
 
 impl Sections {
-    fn section(&mut self, kind: u8, fields: impl FnOnce(&mut Writer)) {
+    /// Adds a section, about `what`.
+    fn section(
+        &mut self,
+        kind: u8,
+        what: impl Fn() -> String,
+        fields: impl FnOnce(&mut Writer),
+    ) -> Result<(), StorageError> {
         let at = self.bytes.len();
-        let mut writer = Writer(std::mem::take(&mut self.bytes));
+        let mut writer = Writer { bytes: std::mem::take(&mut self.bytes), too_large: None };
         writer.u8(kind);
         writer.u32(0);
         fields(&mut writer);
-        self.bytes = writer.0;
+        if let Some(size) = writer.too_large {
+            return Err(too_large(what(), size, u32::MAX as usize));
+        }
+        self.bytes = writer.bytes;
         let len = self.bytes.len() - at - SECTION_HEADER_BYTES;
-        let len = u32::try_from(len).expect("a section of less than 4 GiB");
-        self.bytes[at + 1..at + SECTION_HEADER_BYTES].copy_from_slice(&len.to_le_bytes());
+        let field = u32::try_from(len).ok().filter(|_| len <= self.section_bytes_max);
+        let Some(field) = field else { return Err(too_large(what(), len, self.section_bytes_max)) };
+        self.bytes[at + 1..at + SECTION_HEADER_BYTES].copy_from_slice(&field.to_le_bytes());
         let sum = section_sum(at, &self.bytes[at..]);
         self.bytes.extend(sum.to_le_bytes());
-        self.count += 1;
+        self.count = match self.count.checked_add(1) {
+            Some(count) => count,
+            None => return Err(too_large("the manifest".into(), 1 << 32, u32::MAX as usize)),
+        };
+        Ok(())
     }
 
-    fn finish(mut self) -> Vec<u8> {
+    fn finish(mut self) -> Result<Vec<u8>, StorageError> {
         let total = (self.bytes.len() + HASH_BYTES) as u64;
-        let mut header = Writer(MAGIC.to_vec());
+        let mut header = Writer::default();
+        header.raw(&MAGIC);
         header.u32(FORMAT_VERSION);
         header.u32(self.count);
         header.u64(total);
-        let sum = crc32c(0, &header.0);
+        let sum = crc32c(0, &header.bytes);
         header.u32(sum);
-        self.bytes[..HEADER_BYTES].copy_from_slice(&header.0);
+        self.bytes[..HEADER_BYTES].copy_from_slice(&header.bytes);
         let hash = Hash::of(&self.bytes);
         self.bytes.extend(hash.0);
-        self.bytes
+        Ok(self.bytes)
     }
 }
 

@@ -43,20 +43,24 @@ fn manifest() -> Manifest {
     }
 }
 
+fn encoded(manifest: &Manifest) -> Vec<u8> {
+    manifest.encode().expect("it fits")
+}
+
 #[test]
 fn what_is_read_is_what_was_written() {
     let manifest = manifest();
-    assert_eq!(Manifest::decode("m", &manifest.encode()), Ok(manifest.clone()));
+    assert_eq!(Manifest::decode("m", &encoded(&manifest)), Ok(manifest.clone()));
     let subtask = &manifest.vertices[0].subtasks[0];
-    assert_eq!(SubtaskState::decode(&subtask.encode()).as_ref(), Ok(subtask));
+    assert_eq!(SubtaskState::decode(&subtask.encode().expect("it fits")).as_ref(), Ok(subtask));
     let empty = Manifest { vertices: Vec::new(), ending: Ending::Drained, ..manifest };
-    assert_eq!(Manifest::decode("m", &empty.encode()), Ok(empty));
+    assert_eq!(Manifest::decode("m", &encoded(&empty)), Ok(empty));
 }
 
 #[test]
 fn the_bytes_are_pinned() {
     // Part of the format: a change here needs a new version; once one is released, also a reader of the old one.
-    let bytes = manifest().encode();
+    let bytes = encoded(&manifest());
     let hash = Hash::of(&bytes).to_string();
     assert_eq!((bytes.len(), &hash[..16]), (629, "0ab401381e097c6f"));
 }
@@ -83,7 +87,7 @@ fn seal(bytes: &mut [u8]) {
 
 #[test]
 fn bytes_with_right_sums_that_are_no_manifest_give_an_error() {
-    let good = manifest().encode();
+    let good = encoded(&manifest());
     let mut refused = 0;
     for at in 8..good.len() - HASH_BYTES {
         for byte in [0x00, 0x01, 0x7f, 0x80, 0xff] {
@@ -92,7 +96,7 @@ fn bytes_with_right_sums_that_are_no_manifest_give_an_error() {
             seal(&mut bytes);
             // Some changes make another manifest, which then reads as what it is.
             match Manifest::decode("m", &bytes) {
-                Ok(other) => assert_eq!(Manifest::decode("m", &other.encode()), Ok(other)),
+                Ok(other) => assert_eq!(Manifest::decode("m", &encoded(&other)), Ok(other)),
                 Err(_) => refused += 1,
             }
         }
@@ -105,9 +109,39 @@ fn counts_are_checked_before_memory_is_taken() {
     let mut huge = Writer::default();
     huge.u8(0);
     huge.u32(u32::MAX);
-    let error = SubtaskState::decode(&huge.0).expect_err("too many");
+    let error = SubtaskState::decode(&huge.bytes).expect_err("too many");
     assert_eq!(
         error.to_string(),
         "acknowledgement is damaged at byte 1: subtask: files: is 4294967295, but only 0 bytes are left"
     );
+}
+
+#[test]
+fn what_has_no_room_is_named_and_nothing_is_written() {
+    let mut manifest = manifest();
+    // All but the list of files; all; what the enumerator keeps has grown.
+    let said = |manifest: &Manifest, max| manifest.encode_within(max).map_err(|e| e.to_string());
+    assert_eq!(
+        said(&manifest, 100),
+        Err("the list of parts of chk-7/0-0.data is 391 long, and a checkpoint has room for 100: \
+             give the job less state, or more subtasks to divide it among"
+            .to_owned())
+    );
+    assert_eq!(said(&manifest, 400), Ok(encoded(&manifest)));
+    manifest.vertices[0].enumerator = Some(vec![7; 401]);
+    let error = said(&manifest, 400).expect_err("one byte too many");
+    let what = "the enumerator of vertex `Zähler` is 401 long, and a checkpoint has room for 400: ";
+    assert!(error.starts_with(what), "{error}");
+    manifest.job_name = "n".repeat(400);
+    assert!(said(&manifest, 400).expect_err("its name").starts_with("job `nnn"));
+}
+
+#[test]
+fn a_count_that_has_no_room_is_kept_as_such() {
+    let mut writer = Writer::default();
+    writer.count(u32::MAX as usize);
+    assert_eq!((writer.bytes.len(), writer.too_large), (4, None));
+    writer.count(u32::MAX as usize + 1);
+    writer.count(usize::MAX);
+    assert_eq!(writer.too_large, Some(1 << 32), "the first of them");
 }
