@@ -438,7 +438,7 @@ where
 
     fn restore<'r>(&'r mut self, snapshot: &'r Snapshot) -> Restoring<'r> {
         Box::pin(async move {
-            self.states.restore(&self.context, snapshot)?;
+            self.states.restore(&self.context, snapshot).await?;
             self.next.restore(snapshot).await
         })
     }

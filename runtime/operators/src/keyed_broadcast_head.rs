@@ -401,7 +401,7 @@ where
         Box::pin(async move {
             self.core.restore(snapshot).await?;
             let Self { core, states, .. } = self;
-            states.states.restore(&core.task, snapshot)?;
+            states.states.restore(&core.task, snapshot).await?;
             self.next.restore(snapshot).await
         })
     }

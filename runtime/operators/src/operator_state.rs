@@ -33,7 +33,7 @@ use wiesel_state::{BLOCK_BYTES_MAX, OperatorStateSchema, StateDescriptor, StateK
 
 use crate::{
     ListPart, ListPiece, Progress, Snapshot, TaskContext, VisitList, WalkedList,
-    keyed_table::table_failure,
+    keyed_table::{pause_behind, table_failure},
 };
 
 pub use broadcast::{BroadcastMap, BroadcastState, BroadcastStates};
@@ -281,12 +281,12 @@ impl OperatorStates {
         Ok(())
     }
 
-    /// Takes what this subtask has of a snapshot from any parallelism.
+    /// Takes what this subtask has of a snapshot from any parallelism, in steps.
     ///
     /// # Errors
     ///
     /// If it is damaged, or that of other states.
-    pub(crate) fn restore(
+    pub(crate) async fn restore(
         &mut self,
         task: &TaskContext,
         snapshot: &Snapshot,
@@ -304,7 +304,7 @@ impl OperatorStates {
             for bytes in snapshot.everyones(part) {
                 copies.push(Copy::read(declared.name, bytes)?);
             }
-            restore_state(declared, store.as_mut(), copies, task)?;
+            restore_state(declared, store.as_mut(), copies, task).await?;
         }
         Ok(())
     }
@@ -331,15 +331,16 @@ impl<'s> Copy<'s> {
     }
 
     /// Reads all elements; those for which `is_kept` says so are kept.
-    fn read_into(
+    async fn read_into(
         &self,
         name: &str,
         store: &mut dyn Store,
         mut is_kept: impl FnMut() -> bool,
     ) -> Result<(), TaskFailure> {
         let mut bytes = self.elements;
-        for _ in 0..self.len {
+        for index in 0..self.len {
             store.read(&mut bytes, is_kept())?;
+            pause_behind(index as usize).await;
         }
         match bytes.is_empty() {
             true => Ok(()),
@@ -348,7 +349,7 @@ impl<'s> Copy<'s> {
     }
 }
 
-fn restore_state(
+async fn restore_state(
     state: &Declared,
     store: &mut dyn Store,
     mut copies: Vec<Copy<'_>>,
@@ -365,10 +366,13 @@ fn restore_state(
         StateKind::Broadcast => {
             let Some(last) = copies.len().checked_sub(1) else { return Ok(()) };
             let copy = &copies[subtask as usize % (last + 1)];
-            copy.read_into(state.name, store, || true)
+            copy.read_into(state.name, store, || true).await
         }
         StateKind::UnionList => {
-            copies.iter().try_for_each(|copy| copy.read_into(state.name, store, || true))
+            for copy in &copies {
+                copy.read_into(state.name, store, || true).await?;
+            }
+            Ok(())
         }
         _ => {
             let mut turn = 0;
@@ -381,7 +385,8 @@ fn restore_state(
                     };
                     turn = (turn + 1) % parallelism;
                     is_ours
-                })?;
+                })
+                .await?;
             }
             Ok(())
         }

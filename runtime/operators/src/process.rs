@@ -259,7 +259,7 @@ impl<T: Record, F: ProcessFunction<T>, D: Link<F::Out>> Control for Process<T, F
 
     async fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {
         if let Some(own) = snapshot.of_operator(self.context.position()) {
-            self.states.restore(&self.context, own)?;
+            self.states.restore(&self.context, own).await?;
         }
         self.next.restore(snapshot).await
     }
