@@ -21,7 +21,7 @@ pub(crate) const fn key_layout<K: Key>() -> KeyLayout {
 }
 
 /// The hash of canonical key bytes: what `K::key_hash` gives for the key itself. Damaged bytes, on their way to
-/// [`check_keys`], have some hash as well.
+/// [`check_key`], have some hash as well.
 #[inline]
 pub(crate) fn hash_of_bytes<K: Key>(bytes: &[u8]) -> u64 {
     K::try_with_key(bytes, |key| K::key_hash(key)).unwrap_or(0)
@@ -150,14 +150,46 @@ const STEP_ROWS: usize = if cfg!(sim) { 2 } else { 64 };
 
 /// Takes exported rows in, in steps.
 pub(crate) async fn import(table: &mut Table, bytes: &[u8]) -> Result<(), TaskFailure> {
+    import_seen(table, bytes, |_| Ok(())).await
+}
+
+/// Takes exported rows of keys of type `K` in, in steps, and checks each before anything else reads it: that its key is
+/// one, and what `check` says.
+pub(crate) async fn import_checked<K: Key>(
+    table: &mut Table,
+    bytes: &[u8],
+    mut check: impl FnMut(&Row<'_>) -> Result<(), TaskFailure>,
+) -> Result<(), TaskFailure> {
+    import_seen(table, bytes, |row| check_key::<K>(row).and_then(|()| check(row))).await
+}
+
+/// Why rows were not taken in.
+struct NotImported(TaskFailure);
+
+impl From<TableError> for NotImported {
+    fn from(error: TableError) -> Self {
+        Self(table_failure(error))
+    }
+}
+
+/// Takes exported rows in, in steps, and shows each.
+pub(crate) async fn import_seen(
+    table: &mut Table,
+    bytes: &[u8],
+    mut see: impl FnMut(&Row<'_>) -> Result<(), TaskFailure>,
+) -> Result<(), TaskFailure> {
     let (mut import, mut calls) = (Import::new(bytes), 0);
-    while table.import_some(&mut import).map_err(table_failure)? == wiesel_state::Progress::More {
+    let mut see = |row: &Row<'_>| see(row).map_err(NotImported);
+    loop {
+        let progress = table.import_some(&mut import, &mut see);
+        if progress.map_err(|NotImported(failure)| failure)? == wiesel_state::Progress::Done {
+            return Ok(());
+        }
         calls += 1;
         if calls % STEP_CALLS == 0 {
             pause().await;
         }
     }
-    Ok(())
 }
 
 /// Ends a step of a restore behind the last of its rows.
@@ -177,11 +209,6 @@ pub(crate) async fn each_row(
         pause_behind(index).await;
     }
     Ok(())
-}
-
-/// Checks that every key of imported rows is a `K`, before anything reads them.
-pub(crate) async fn check_keys<K: Key>(table: &Table) -> Result<(), TaskFailure> {
-    each_row(table, check_key::<K>).await
 }
 
 /// Checks that the key of an imported row is a `K`.

@@ -348,10 +348,8 @@ where
             if window.start != start {
                 return Err(damaged("its slices have another size: the program has changed"));
             }
-            let mut table = self.new_table();
-            keyed_table::import(&mut table, rows).await?;
-            keyed_table::check_keys::<K>(&table).await?;
-            keyed_table::each_row(&table, |row| self.cell.check(row)).await?;
+            let (mut table, cell) = (self.new_table(), &self.cell);
+            keyed_table::import_checked::<K>(&mut table, rows, |row| cell.check(row)).await?;
             self.leaving.push_back(Leaving { window, table, next: 0 });
         }
         self.next.restore(snapshot).await

@@ -213,9 +213,9 @@ where
 
     async fn restore(&mut self, snapshot: &Snapshot) -> Result<(), TaskFailure> {
         for bytes in snapshot.keyed(STATE, self.context.key_groups()) {
-            keyed_table::import(&mut self.table, bytes).await?;
+            let Self { table, cell, .. } = self;
+            keyed_table::import_checked::<K>(table, bytes, |row| cell.check(row)).await?;
         }
-        keyed_table::check_keys::<K>(&self.table).await?;
-        keyed_table::each_row(&self.table, |row| self.cell.check(row)).await
+        Ok(())
     }
 }

@@ -165,9 +165,9 @@ impl ListTable {
         &self,
         mut check: impl FnMut(&Row<'_>, &Chunks, u64) -> Result<usize, TaskFailure>,
     ) -> Result<(), TaskFailure> {
-        keyed_table::check_keys::<K>(&self.rows).await?;
         let mut chunks = 0;
         keyed_table::each_row(&self.rows, |row| {
+            keyed_table::check_key::<K>(row)?;
             let hash = K::with_key(row.key(), K::key_hash);
             chunks += check(row, &self.chunks, hash)?;
             Ok(())

@@ -408,7 +408,8 @@ where
                 return Err(damaged(cause));
             }
             let at = self.span_at(span);
-            keyed_table::import(&mut self.spans[at].table, rows).await?;
+            let (table, cell) = (&mut self.spans[at].table, &self.cell);
+            keyed_table::import_checked::<K>(table, rows, |row| cell.check(row)).await?;
         }
         let Some(fired) = Fired::read(snapshot, FIRED) else {
             return Err(damaged("how far its windows have fired cannot be read"));
@@ -417,10 +418,6 @@ where
         let has_rows = |group| spans.iter().any(|kept| kept.table.group(group).next().is_some());
         self.fired = fired.up_to(groups, has_rows);
         self.due = Timestamp::MIN; // It is looked for with the first watermark.
-        for kept in &self.spans {
-            keyed_table::check_keys::<K>(&kept.table).await?;
-            keyed_table::each_row(&kept.table, |row| self.cell.check(row)).await?;
-        }
         self.is_quiet = self.is_recent_quiet();
         Ok(())
     }

@@ -390,7 +390,8 @@ where
                 let table = keyed_table::table_of(&self.layout, &self.context);
                 self.slices.insert(at, Slice { window, table, fired: false });
             }
-            keyed_table::import(&mut self.slices[at].table, rows).await?;
+            let (table, cell) = (&mut self.slices[at].table, &self.cell);
+            keyed_table::import_checked::<K>(table, rows, |row| cell.check(row)).await?;
         }
         let Some(fired) = Fired::read(snapshot, FIRED) else {
             return Err(damaged("how far its windows have fired cannot be read"));
@@ -398,10 +399,6 @@ where
         for Slice { window, table, fired: has_fired } in &mut self.slices {
             let up_to = fired.up_to(groups, |group| table.group(group).next().is_some());
             *has_fired = up_to.is_some_and(|(up_to, _)| window.max_timestamp() <= up_to);
-        }
-        for slice in &self.slices {
-            keyed_table::check_keys::<K>(&slice.table).await?;
-            keyed_table::each_row(&slice.table, |row| self.cell.check(row)).await?;
         }
         Ok(())
     }

@@ -80,7 +80,7 @@ pub use door::Door;
 
 #[cfg(not(loom))]
 pub use self::{
-    backend::{Machine, available_cores, local, net, signals},
+    backend::{Machine, available_cores, in_parallel, local, net, signals},
     counters::{ProgramState, ShardCounters, TurnHistogram},
     helper::{Futures, Helper, HelperClient, HelperSeat},
     io::{Completion, CreateMode, File, Io, Outcome, Token},

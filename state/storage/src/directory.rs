@@ -22,6 +22,7 @@ use std::{
 };
 
 use wiesel_core::Mutant;
+use wiesel_shard::in_parallel;
 
 use crate::{
     CheckpointStorage, Damage, FileEntry, Kind, Manifest, PartEntry, PutMode, StorageError,
@@ -446,10 +447,11 @@ fn verify(storage: &impl CheckpointStorage, manifest: &Manifest) -> Result<(), S
             return Err(Damage::new(path, 0, "path of a file", what).into());
         }
     }
-    for (path, file) in files {
-        verify_file(file, |offset, len| named(path, storage.get(path, offset, len)))?;
-    }
-    Ok(())
+    let files: Vec<_> = files.into_values().collect();
+    let verified = in_parallel(&files, |file| {
+        verify_file(file, |offset, len| named(&file.path, storage.get(&file.path, offset, len)))
+    });
+    verified.into_iter().collect()
 }
 
 /// A file that is missing, or that the medium cannot give back, is damaged.

@@ -8,7 +8,7 @@ use std::{
 use wiesel_shard::fs;
 
 /// A file system. Calls wait; their errors name the path.
-pub trait Disk {
+pub trait Disk: Sync {
     /// Creates or replaces a file, and makes its bytes durable (not its name). After an error there is no file.
     fn write_synced(&self, path: &Path, bytes: &[u8]) -> io::Result<()>;
     /// Copies a file to a new one and makes its bytes durable (not its name); `see` is shown all of them, in order. After

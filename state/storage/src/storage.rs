@@ -49,7 +49,7 @@ pub struct Object {
 }
 
 /// A place that keeps named objects. Names are plain: parts of letters, digits, `-`, `_` and `.`, joined by `/`.
-pub trait CheckpointStorage {
+pub trait CheckpointStorage: Sync {
     /// For messages: the folder, the bucket and prefix.
     fn describe(&self) -> String;
 

@@ -31,7 +31,7 @@ use super::{
 };
 use crate::{
     Snapshot, TablePart, TaskContext, VisitTable,
-    keyed_table::{each_row, import, pause_behind, table_failure},
+    keyed_table::{each_row, import, import_seen, pause_behind, table_failure},
 };
 
 const EVENT_TIMERS: &str = "event-timers";
@@ -158,25 +158,25 @@ impl Keep {
         }
         let layout = self.old_layout(old)?;
         let Self { table, cells, is_key, .. } = self;
-        if is_same && conversions.is_empty() {
-            for bytes in parts {
-                import(table, bytes).await?;
-            }
-        } else {
-            import_as(table, &layout, parts, &mut conversions, |row| {
-                cells.iter().for_each(|cell| cell.stamp_missing(row, now));
-            })
-            .await?;
-        }
-        let check = each_row(table, |row| {
+        let check = |row: &Row<'_>| {
             if !is_key(row.key()) {
                 let cause = "a key is not one of the stream's type; restore an earlier checkpoint";
                 let environment = wiesel_core::Blame::Environment;
                 return Err(TaskFailure::new(environment, "restore keyed state", cause));
             }
             cells.iter().try_for_each(|cell| cell.check(row))
-        });
-        check.await
+        };
+        if is_same && conversions.is_empty() {
+            for bytes in parts {
+                import_seen(table, bytes, check).await?;
+            }
+            return Ok(());
+        }
+        import_as(table, &layout, parts, &mut conversions, |row| {
+            cells.iter().for_each(|cell| cell.stamp_missing(row, now));
+        })
+        .await?;
+        each_row(table, check).await
     }
 
     /// What a state of a checkpoint is made from, if it is an older type of the one of that name.

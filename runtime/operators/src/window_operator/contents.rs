@@ -11,7 +11,7 @@ use wiesel_state::{StateDescriptor, Table};
 
 use super::{
     calls::{Calls, Occasion},
-    place::{OfWindow, Place, check_rows},
+    place::{OfWindow, Place, import_rows},
 };
 use crate::{
     Folding, FunctionError, OutputPort, Pace, ProcessWindowFunction, Snapshot, StateCell, Status,
@@ -320,10 +320,9 @@ where
         check: &dyn Fn(TimeWindow) -> Result<(), TaskFailure>,
     ) -> Result<(), TaskFailure> {
         for bytes in snapshot.keyed(ACC, task.key_groups()) {
-            keyed_table::import(&mut self.table, bytes).await?;
+            let (table, cell) = (&mut self.table, &self.cell);
+            import_rows::<K>(table, bytes, check, |row| cell.check(row)).await?;
         }
-        check_rows::<K>(&self.table, check).await?;
-        keyed_table::each_row(&self.table, |row| self.cell.check(row)).await?;
         self.calls.restore(snapshot).await
     }
 

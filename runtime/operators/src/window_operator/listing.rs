@@ -14,7 +14,7 @@ use wiesel_state::StateDescriptor;
 use super::{
     calls::{Calls, Occasion},
     contents::{ContentsStart, WindowContents, forward_to_calls},
-    place::{OfWindow, Place, check_rows},
+    place::{OfWindow, Place, import_rows},
 };
 use crate::{
     Evictable, Evictor, OutputPort, Pace, ProcessWindowFunction, Snapshot, Stamped, Status,
@@ -199,12 +199,12 @@ where
         snapshot: &Snapshot,
         check: &dyn Fn(TimeWindow) -> Result<(), TaskFailure>,
     ) -> Result<(), TaskFailure> {
-        for (name, is_chunks) in [(LIST, false), (CHUNKS, true)] {
-            for bytes in snapshot.keyed(name, task.key_groups()) {
-                keyed_table::import(self.lists.table_mut(is_chunks), bytes).await?;
-            }
+        for bytes in snapshot.keyed(LIST, task.key_groups()) {
+            import_rows::<K>(self.lists.table_mut(false), bytes, check, |_| Ok(())).await?;
         }
-        check_rows::<K>(&self.lists.rows, check).await?;
+        for bytes in snapshot.keyed(CHUNKS, task.key_groups()) {
+            keyed_table::import(self.lists.table_mut(true), bytes).await?;
+        }
         let list = &mut self.list;
         let check =
             self.lists.check::<OfWindow<K>>(|row, chunks, hash| list.check(row, chunks, hash));

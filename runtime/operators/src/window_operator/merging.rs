@@ -120,20 +120,21 @@ impl MergingWindows {
         snapshot: &Snapshot,
     ) -> Result<(), TaskFailure> {
         for bytes in snapshot.keyed(STATE, task.key_groups()) {
-            keyed_table::import(&mut self.table, bytes).await?;
+            let Self { table, cell, .. } = self;
+            keyed_table::import_checked::<K>(table, bytes, |row| check(row.block(*cell))).await?;
         }
-        keyed_table::check_keys::<K>(&self.table).await?;
-        let check = keyed_table::each_row(&self.table, |row| {
-            let kept: Option<Vec<Merged>> =
-                row.block(self.cell).and_then(read).map(Iterator::collect);
-            let is_sound = |merged: &Merged| merged.window.start <= merged.window.end;
-            let is_apart = |pair: &[Merged]| pair[0].window.end < pair[1].window.start;
-            match kept {
-                Some(kept) if kept.iter().all(is_sound) && kept.windows(2).all(is_apart) => Ok(()),
-                _ => Err(super::damaged("the windows of a key overlap")),
-            }
-        });
-        check.await
+        Ok(())
+    }
+}
+
+/// Whether the windows of a key lie apart.
+fn check(block: Option<&[u8]>) -> Result<(), TaskFailure> {
+    let kept: Option<Vec<Merged>> = block.and_then(read).map(Iterator::collect);
+    let is_sound = |merged: &Merged| merged.window.start <= merged.window.end;
+    let is_apart = |pair: &[Merged]| pair[0].window.end < pair[1].window.start;
+    match kept {
+        Some(kept) if kept.iter().all(is_sound) && kept.windows(2).all(is_apart) => Ok(()),
+        _ => Err(super::damaged("the windows of a key overlap")),
     }
 }
 

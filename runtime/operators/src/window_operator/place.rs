@@ -12,7 +12,7 @@
 use wiesel_core::{TaskFailure, Timestamp};
 use wiesel_record::{InvalidKey, Key, KeyArena, KeyHasher, Record};
 use wiesel_shard::pause;
-use wiesel_state::{RowMut, Table, Timer, TimerQueue, namespaced};
+use wiesel_state::{Row, RowMut, Table, Timer, TimerQueue, namespaced};
 
 use crate::{
     Snapshot, StateCell, TablePart, TaskContext, TimeDomain, TimeWindow, VisitTable,
@@ -206,10 +206,9 @@ impl<S: Record> TriggerRows<S> {
     ) -> Result<(), TaskFailure> {
         let groups = task.key_groups();
         for bytes in snapshot.keyed(STATE, groups) {
-            keyed_table::import(&mut self.table, bytes).await?;
+            let (table, cell) = (&mut self.table, &self.cell);
+            import_rows::<K>(table, bytes, &check, |row| cell.check(row)).await?;
         }
-        check_rows::<K>(&self.table, &check).await?;
-        keyed_table::each_row(&self.table, |row| self.cell.check(row)).await?;
         for bytes in snapshot.keyed(EVENT_TIMERS, groups) {
             self.event_timers.import(bytes).map_err(table_failure)?;
             pause().await;
@@ -234,17 +233,19 @@ impl<S: Record> TriggerRows<S> {
     }
 }
 
-/// Whether the rows of a table are of keys and windows.
-pub(super) async fn check_rows<K: Key>(
-    table: &Table,
+/// Takes in rows of keys and windows; `check` is asked of the window of each, `check_row` of what it holds.
+pub(super) async fn import_rows<K: Key>(
+    table: &mut Table,
+    bytes: &[u8],
     check: impl Fn(TimeWindow) -> Result<(), TaskFailure>,
+    check_row: impl Fn(&Row<'_>) -> Result<(), TaskFailure>,
 ) -> Result<(), TaskFailure> {
-    keyed_table::check_keys::<OfWindow<K>>(table).await?;
-    let check = keyed_table::each_row(table, |row| {
+    let import = keyed_table::import_checked::<OfWindow<K>>(table, bytes, |row| {
         let window = namespaced::split(row.key()).and_then(|(_, window)| window_of(window));
-        window.map_or_else(|| Err(super::damaged("a row is not of a window")), &check)
+        window.map_or_else(|| Err(super::damaged("a row is not of a window")), &check)?;
+        check_row(row)
     });
-    check.await
+    import.await
 }
 
 /// The window of a timer.

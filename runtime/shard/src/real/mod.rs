@@ -7,7 +7,7 @@
 //!   uring     files and sockets              handle     descriptors and addresses
 //!   bell      an eventfd                     net, files what waits
 //!   observe   what the probe looks at        signals    SIGINT and SIGTERM
-//!   local     questions from other processes
+//!   local     questions from other processes           parallel   work on all cores, before a job
 //! ```
 
 mod bell;
@@ -21,6 +21,7 @@ mod machine;
 pub mod net;
 mod observe;
 mod pace;
+mod parallel;
 mod services;
 pub mod signals;
 mod turns;
@@ -31,3 +32,4 @@ pub(crate) use self::{
     bell::Bell, clock::now, handle::Handle, observe::observe, services::Services, uring::Ring,
 };
 pub use machine::{Machine, available_cores};
+pub use parallel::in_parallel;

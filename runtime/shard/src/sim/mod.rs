@@ -26,7 +26,7 @@ mod world;
 
 pub use self::{
     disk::SimDisk,
-    machine::{Machine, available_cores},
+    machine::{Machine, available_cores, in_parallel},
     schedule::Policy,
     simulation::{SimConfig, SimError, SimReport, Simulation},
 };

@@ -3,11 +3,10 @@
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
 use std::{
-    cell::RefCell,
     collections::{BTreeMap, BTreeSet},
     io,
     path::{Path, PathBuf},
-    rc::Rc,
+    sync::{Arc, Mutex},
 };
 
 use wiesel_core::{JobId, KeyGroup, Timestamp};
@@ -61,29 +60,29 @@ struct State {
 
 /// The disk. Clones are the same one.
 #[derive(Clone, Debug, Default)]
-pub struct ModelDisk(Rc<RefCell<State>>);
+pub struct ModelDisk(Arc<Mutex<State>>);
 
 impl ModelDisk {
     pub fn crash_before(&self, change: u64) {
-        self.0.borrow_mut().crash_before = Some(change);
+        self.0.lock().unwrap().crash_before = Some(change);
     }
 
     pub fn fail(&self, change: u64, errno: i32, for_ever: bool) {
-        let mut state = self.0.borrow_mut();
+        let mut state = self.0.lock().unwrap();
         (state.fail, state.fails_for_ever) = (Some((change, errno)), for_ever);
     }
 
     pub fn changes(&self) -> u64 {
-        self.0.borrow().changes
+        self.0.lock().unwrap().changes
     }
 
     pub fn heal(&self) {
-        self.0.borrow_mut().fail = None;
+        self.0.lock().unwrap().fail = None;
     }
 
     /// The disk after the power came back: of what was not synced anything may be there.
     pub fn after_crash(&self, random: &mut Random) -> Self {
-        let before = self.0.borrow();
+        let before = self.0.lock().unwrap();
         let mut after = State::default();
         let all: BTreeSet<&PathBuf> =
             before.folders.iter().chain(&before.durable_folders).collect();
@@ -111,27 +110,27 @@ impl ModelDisk {
         }
         after.durable_names.clone_from(&after.names);
         after.durable_folders.clone_from(&after.folders);
-        Self(Rc::new(RefCell::new(after)))
+        Self(Arc::new(Mutex::new(after)))
     }
 
     /// One bit of a file is another one.
     pub fn flip(&self, path: &Path, bit: u64) {
-        let mut state = self.0.borrow_mut();
+        let mut state = self.0.lock().unwrap();
         let inode = state.names[path];
         state.inodes[inode].current[(bit / 8) as usize] ^= 1 << (bit % 8);
     }
 
     pub fn files(&self) -> Vec<PathBuf> {
-        self.0.borrow().names.keys().cloned().collect()
+        self.0.lock().unwrap().names.keys().cloned().collect()
     }
 
     pub fn bytes(&self, path: &Path) -> Vec<u8> {
-        let state = self.0.borrow();
+        let state = self.0.lock().unwrap();
         state.inodes[state.names[path]].current.clone()
     }
 
     pub fn set(&self, path: &Path, bytes: Vec<u8>) {
-        let mut state = self.0.borrow_mut();
+        let mut state = self.0.lock().unwrap();
         state.inodes.push(Content { durable: bytes.clone(), current: bytes });
         let inode = state.inodes.len() - 1;
         state.names.insert(path.to_owned(), inode);
@@ -139,7 +138,7 @@ impl ModelDisk {
     }
 
     pub fn unset(&self, path: &Path) {
-        self.0.borrow_mut().names.remove(path);
+        self.0.lock().unwrap().names.remove(path);
     }
 }
 
@@ -186,7 +185,7 @@ impl State {
 
 impl Disk for ModelDisk {
     fn write_synced(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        let mut state = self.0.borrow_mut();
+        let mut state = self.0.lock().unwrap();
         state.change()?;
         if path.parent().is_some_and(|folder| !state.folders.contains(folder)) {
             return Err(missing());
@@ -212,7 +211,7 @@ impl Disk for ModelDisk {
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        let mut state = self.0.borrow_mut();
+        let mut state = self.0.lock().unwrap();
         state.change()?;
         let State { names, durable_names, folders, durable_folders, .. } = &mut *state;
         let is_in = |entry: &PathBuf| entry.parent() == Some(path);
@@ -225,7 +224,7 @@ impl Disk for ModelDisk {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let mut state = self.0.borrow_mut();
+        let mut state = self.0.lock().unwrap();
         state.change()?;
         let inode = state.names.remove(from).ok_or_else(missing)?;
         state.names.insert(to.to_owned(), inode);
@@ -233,13 +232,13 @@ impl Disk for ModelDisk {
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
-        let mut state = self.0.borrow_mut();
+        let mut state = self.0.lock().unwrap();
         state.change()?;
         state.names.remove(path).map(|_| ()).ok_or_else(missing)
     }
 
     fn create_dir_all(&self, path: &Path) -> io::Result<()> {
-        let mut state = self.0.borrow_mut();
+        let mut state = self.0.lock().unwrap();
         for folder in path.ancestors().collect::<Vec<_>>().into_iter().rev() {
             if !state.folders.contains(folder) {
                 state.change()?;
@@ -250,14 +249,14 @@ impl Disk for ModelDisk {
     }
 
     fn remove_dir(&self, path: &Path) -> io::Result<()> {
-        let mut state = self.0.borrow_mut();
+        let mut state = self.0.lock().unwrap();
         state.change()?;
         assert!(state.names.keys().all(|file| file.parent() != Some(path)), "only empty folders");
         state.folders.remove(path).then_some(()).ok_or_else(missing)
     }
 
     fn read_at(&self, path: &Path, offset: u64, len: u64) -> io::Result<Vec<u8>> {
-        let state = self.0.borrow();
+        let state = self.0.lock().unwrap();
         let inode = state.names.get(path).ok_or_else(missing)?;
         let bytes = &state.inodes[*inode].current;
         let place = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(bytes.len());
@@ -265,7 +264,7 @@ impl Disk for ModelDisk {
     }
 
     fn metadata(&self, path: &Path) -> io::Result<(u64, bool)> {
-        let state = self.0.borrow();
+        let state = self.0.lock().unwrap();
         match state.names.get(path) {
             Some(inode) => Ok((state.inodes[*inode].current.len() as u64, false)),
             None if state.folders.contains(path) => Ok((0, true)),
@@ -274,7 +273,7 @@ impl Disk for ModelDisk {
     }
 
     fn read_dir(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
-        let state = self.0.borrow();
+        let state = self.0.lock().unwrap();
         if !state.folders.contains(path) {
             return Err(missing());
         }

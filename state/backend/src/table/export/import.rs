@@ -7,7 +7,9 @@
 //! # What is always true
 //!
 //! 1. Nothing of the bytes is taken in before all of them were checked: damaged ones leave the table as it is.
-//! 2. A step is of [`ROWS_AHEAD`] rows, however many a group has.
+//! 2. Who asks is shown each row just behind its import, while its lines are in the cache: a look at all of them
+//!    afterwards costs as much as the import.
+//! 3. A step is of [`ROWS_AHEAD`] rows, however many a group has.
 
 use super::*;
 use crate::{TableError, reader::Reader};
@@ -43,16 +45,20 @@ impl Table {
     /// table is as before. If a key that should be new is already in the table: then drop it.
     pub fn import(&mut self, bytes: &[u8]) -> Result<(), TableError> {
         let mut import = Import::new(bytes);
-        while self.import_some(&mut import)? == Progress::More {}
+        while self.import_some(&mut import, &mut |_| Ok::<(), TableError>(()))? == Progress::More {}
         Ok(())
     }
 
-    /// The next step of an import, over some rows.
+    /// The next step of an import, over some rows; `see` is shown those that were taken in.
     ///
     /// # Errors
     ///
-    /// As for [`Table::import`].
-    pub fn import_some(&mut self, import: &mut Import<'_>) -> Result<Progress, TableError> {
+    /// As for [`Table::import`]; what `see` says.
+    pub fn import_some<E: From<TableError>>(
+        &mut self,
+        import: &mut Import<'_>,
+        see: &mut impl FnMut(&Row<'_>) -> Result<(), E>,
+    ) -> Result<Progress, E> {
         let Import { reader, piece, is_checked, whole } = import;
         let Some(header) = piece else {
             if reader.at < reader.bytes.len() {
@@ -70,7 +76,7 @@ impl Table {
         };
         let step = |left: u64| left.min(ROWS_AHEAD as u64);
         match (header.removed, *is_checked) {
-            (0, true) => header.rows -= self.import_rows(step(header.rows), header, reader)?,
+            (0, true) => header.rows -= self.import_rows(step(header.rows), header, reader, see)?,
             (0, false) => {
                 for _ in 0..step(header.rows) {
                     let row = self.exported_row(reader)?;
@@ -92,7 +98,7 @@ impl Table {
         }
         if (header.removed, header.rows) == (0, 0) {
             if reader.at != header.end {
-                return Err(reader.corrupt("rows that are not as long as announced"));
+                return Err(reader.corrupt("rows that are not as long as announced").into());
             }
             *piece = None;
         }
@@ -128,12 +134,13 @@ impl Table {
     }
 
     /// Takes in the next rows, at most [`ROWS_AHEAD`]; says how many. Their lines are on their way while they are read.
-    fn import_rows(
+    fn import_rows<E: From<TableError>>(
         &mut self,
         rows: u64,
         header: &Header,
         reader: &mut Reader<'_>,
-    ) -> Result<u64, TableError> {
+        see: &mut impl FnMut(&Row<'_>) -> Result<(), E>,
+    ) -> Result<u64, E> {
         let mut ahead = [const { None }; ROWS_AHEAD];
         for place in &mut ahead[..rows as usize] {
             let row = self.exported_row(reader)?;
@@ -148,7 +155,7 @@ impl Table {
             let inserted = row.inserted();
             if header.flags & WHOLE != 0 && !inserted {
                 let what = "a key for the second time";
-                return Err(TableError::Corrupt { at: exported.at, what });
+                return Err(TableError::Corrupt { at: exported.at, what }.into());
             }
             row.value_mut().copy_from_slice(exported.value);
             let mut blocks = Reader { bytes: exported.blocks, at: 0 };
@@ -160,6 +167,7 @@ impl Table {
                     None => row.clear_block(cell),
                 }
             }
+            see(&row.row())?;
         }
         Ok(rows)
     }
