@@ -47,6 +47,9 @@ pub use self::gap::{DynamicGap, FixedGap, Session, SessionGap};
 /// The name of the parts in snapshots.
 const STATE: &str = "sessions";
 
+/// Timers of one time that come out between the one whose row is asked for and the one at hand.
+const DUE_AHEAD: usize = 4;
+
 /// Aggregates per key and session.
 pub struct SessionWindows<A, G, K: Key, T: Record>
 where
@@ -396,6 +399,9 @@ where
         loop {
             match self.timers.next(watermark) {
                 NextTimer::Due(timer) => {
+                    if let Some(hash) = self.timers.due_ahead(DUE_AHEAD) {
+                        self.table.prefetch(self.table.spot(hash));
+                    }
                     if let Err(failure) = self.on_timer(timer, next) {
                         self.context.fail(failure);
                     }

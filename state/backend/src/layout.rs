@@ -10,8 +10,9 @@
 //!
 //! 1. `value()` never covers a block's pointer: no caller can write one.
 //! 2. A row's inline part is at most [`ROW_BYTES_MAX`], so the first touch after a flip copies no more.
-//! 3. A row with one cell has no presence bits: the row is there, so the cell is. With several cells each
-//!    fixed cell has a bit; a block cell is there if its pointer is.
+//! 3. A row with one cell has no presence bits: the row is there, so the cell is; nor has one of which that was said
+//!    ([`RowLayoutBuilder::always`]). Otherwise, with several cells, each fixed cell has a bit; a block cell is there if
+//!    its pointer is.
 //!
 //! An operator keeps all its value, reducing and aggregating states of one key in one row, a cell each.
 //! A list or map element is a row of its own: see [`crate::namespaced`].
@@ -96,6 +97,7 @@ pub struct RowLayout {
     key: KeyLayout,
     hash: KeyHash,
     word_hash: Option<WordHash>,
+    is_always: bool,
     /// Name and size; no size is a block.
     names: Vec<(String, Option<u16>)>,
     cells: Vec<Cell>,
@@ -114,6 +116,7 @@ pub struct RowLayoutBuilder {
     key: KeyLayout,
     hash: KeyHash,
     word_hash: Option<WordHash>,
+    is_always: bool,
     names: Vec<(String, Option<usize>)>,
 }
 
@@ -130,6 +133,12 @@ impl RowLayoutBuilder {
     pub fn block(mut self, name: &str) -> Self {
         self.names.push((name.to_owned(), None));
         self
+    }
+
+    /// A row has all its fixed cells as long as it is there, so none needs a presence bit. Those of a new row are zero.
+    #[must_use]
+    pub fn always(self) -> Self {
+        Self { is_always: true, ..self }
     }
 
     /// How word keys are hashed four at a time. Without it each is hashed by its bytes.
@@ -162,7 +171,7 @@ impl RowLayoutBuilder {
             return Err(TableError::RowTooWide { bytes: sum, limit: ROW_BYTES_MAX });
         }
         let fixed = self.names.iter().filter(|(_, bytes)| bytes.is_some()).count();
-        let has_bits = fixed > 0 && self.names.len() > 1;
+        let has_bits = fixed > 0 && self.names.len() > 1 && !self.is_always;
         let (mut at, mut cells) = (0, Vec::with_capacity(fixed));
         for (index, bytes) in self.names.iter().filter_map(|(_, bytes)| *bytes).enumerate() {
             at = usize::next_multiple_of(at, 1 << bytes.trailing_zeros().min(3));
@@ -178,12 +187,13 @@ impl RowLayoutBuilder {
         }
         let pointers_at = value_bytes.next_multiple_of(8);
         let pointers = self.names.len() - fixed + usize::from(self.key == KeyLayout::Bytes);
-        let text = text_of(self.key, &self.names);
+        let text = text_of(self.key, self.is_always, &self.names);
         Ok(Arc::new(RowLayout {
             text,
             key: self.key,
             hash: self.hash,
             word_hash: self.word_hash,
+            is_always: self.is_always,
             names: self.names.into_iter().map(|(n, b)| (n, b.map(|b| b as u16))).collect(),
             cells,
             value_bytes,
@@ -198,7 +208,7 @@ impl RowLayoutBuilder {
 impl RowLayout {
     /// Starts a layout.
     pub fn build(key: KeyLayout, hash: KeyHash) -> RowLayoutBuilder {
-        RowLayoutBuilder { key, hash, word_hash: None, names: Vec::new() }
+        RowLayoutBuilder { key, hash, word_hash: None, is_always: false, names: Vec::new() }
     }
 
     /// One fixed cell named `value`: what a rolling reduce keeps.
@@ -216,8 +226,8 @@ impl RowLayout {
 
     /// Starts a layout of the same keys.
     pub fn with_other_cells(&self) -> RowLayoutBuilder {
-        let Self { key, hash, word_hash, .. } = *self;
-        RowLayoutBuilder { key, hash, word_hash, names: Vec::new() }
+        let Self { key, hash, word_hash, is_always, .. } = *self;
+        RowLayoutBuilder { key, hash, word_hash, is_always, names: Vec::new() }
     }
 
     /// The names of its cells, fixed ones and blocks, as declared.
@@ -228,10 +238,11 @@ impl RowLayout {
     /// The same keys without cells.
     pub(crate) fn keys_of(other: &Self) -> Arc<Self> {
         Arc::new(Self {
-            text: text_of(other.key, &[]),
+            text: text_of(other.key, false, &[]),
             key: other.key,
             hash: other.hash,
             word_hash: other.word_hash,
+            is_always: false,
             names: Vec::new(),
             cells: Vec::new(),
             value_bytes: 0,
@@ -323,11 +334,12 @@ impl RowLayout {
     }
 }
 
-fn text_of(key: KeyLayout, names: &[(String, Option<usize>)]) -> String {
+fn text_of(key: KeyLayout, is_always: bool, names: &[(String, Option<usize>)]) -> String {
     let mut text = match key {
-        KeyLayout::Word { bytes } => format!("{bytes}-byte keys;"),
-        KeyLayout::Bytes => "keys of any length;".to_owned(),
+        KeyLayout::Word { bytes } => format!("{bytes}-byte keys"),
+        KeyLayout::Bytes => "keys of any length".to_owned(),
     };
+    text.push_str(if is_always { ", whole rows;" } else { ";" });
     for (at, (name, bytes)) in names.iter().enumerate() {
         let comma = if at > 0 { "," } else { "" };
         let bytes = bytes.map_or_else(|| "block".to_owned(), |bytes| bytes.to_string());
@@ -354,7 +366,14 @@ mod tests {
     use super::*;
 
     fn check(cells: &[(&str, Option<usize>)], expected: Result<(usize, usize, &[u16]), &str>) {
-        let mut builder = RowLayout::build(KeyLayout::Bytes, |_| 0);
+        check_of(RowLayout::build(KeyLayout::Bytes, |_| 0), cells, expected);
+    }
+
+    fn check_of(
+        mut builder: RowLayoutBuilder,
+        cells: &[(&str, Option<usize>)],
+        expected: Result<(usize, usize, &[u16]), &str>,
+    ) {
         for (name, bytes) in cells {
             builder = match bytes {
                 Some(bytes) => builder.cell(name, *bytes),
@@ -385,6 +404,14 @@ mod tests {
         check(&[("a", Some(4_096)), ("b", None)], Err("4097 bytes of at most 4096"));
         check(&[("a", Some(usize::MAX)), ("b", Some(9))], Err("blocks"));
         check(&[("a", Some(1)), ("a", None)], Err("named `a`"));
+        let always = || RowLayout::build(KeyLayout::Bytes, |_| 0).always();
+        check_of(always(), &[("a", Some(4_096)), ("b", None)], Ok((4_096, 4_128, &[0])));
+        let three = [("a", Some(24)), ("b", Some(8)), ("c", None)];
+        check_of(always(), &three, Ok((32, 64, &[0, 24])));
+        assert_eq!(
+            always().cell("a", 8).finish().unwrap().to_string(),
+            "keys of any length, whole rows; a: 8"
+        );
     }
 
     #[test]

@@ -18,9 +18,13 @@
 //! [`TimerQueue`](crate::TimerQueue) is for timers that programs register: those are in order within a time, are deleted,
 //! and are state. These are derived from state and made anew from it.
 
+mod lists;
+
 use std::mem;
 
 use wiesel_core::Timestamp;
+
+use self::lists::{Chunks, List};
 
 /// Timers that a call of [`TimerWheel::next`] moves at most: some microseconds.
 pub const MOVES_MAX: usize = 256;
@@ -28,12 +32,6 @@ pub const MOVES_MAX: usize = 256;
 const SLOT_BITS: usize = 6;
 const SLOTS: usize = 1 << SLOT_BITS;
 const LEVELS: usize = 64_usize.div_ceil(SLOT_BITS);
-
-/// No timer; the end of a list.
-const NONE: u32 = u32::MAX;
-
-/// Timers that the slab keeps room for when it is empty.
-const KEPT_TIMERS: usize = 1_024;
 
 /// A timer that is due.
 #[derive(Debug)]
@@ -44,6 +42,17 @@ pub struct WheelTimer {
 }
 
 impl WheelTimer {
+    /// None, where one may be.
+    const NONE: Self = Self { time: 0, hash: 0, key: TimerKey::Short(0, [0; 22]) };
+
+    /// Bytes that it holds elsewhere.
+    fn bytes_outside(&self) -> usize {
+        match &self.key {
+            TimerKey::Long(key) => key.len(),
+            TimerKey::Short(..) => 0,
+        }
+    }
+
     /// When it was due.
     #[inline]
     pub fn time(&self) -> Timestamp {
@@ -74,8 +83,6 @@ enum TimerKey {
 }
 
 impl TimerKey {
-    const EMPTY: Self = Self::Short(0, [0; 22]);
-
     #[inline]
     fn of(key: &[u8]) -> Self {
         let mut short = [0; 22];
@@ -100,12 +107,6 @@ pub enum NextTimer {
     None,
 }
 
-struct Entry {
-    timer: WheelTimer,
-    /// The next one of its slot, or of those that are free.
-    next: u32,
-}
-
 /// Timers by time.
 ///
 /// ```
@@ -124,15 +125,14 @@ struct Entry {
 pub struct TimerWheel {
     /// What lies in a slot is after this.
     now: u64,
-    heads: Box<[[u32; SLOTS]; LEVELS]>,
+    heads: Box<[[List; SLOTS]; LEVELS]>,
     /// A bit for each slot with timers.
     used: [u64; LEVELS],
     /// The slot whose timers are being moved.
     emptying: Option<(usize, usize)>,
     /// Timers whose time has come.
-    due: u32,
-    entries: Vec<Entry>,
-    free: u32,
+    due: List,
+    chunks: Chunks,
     len: usize,
 }
 
@@ -155,12 +155,11 @@ impl TimerWheel {
     pub fn new() -> Self {
         Self {
             now: 0,
-            heads: Box::new([[NONE; SLOTS]; LEVELS]),
+            heads: Box::new([[List::EMPTY; SLOTS]; LEVELS]),
             used: [0; LEVELS],
             emptying: None,
-            due: NONE,
-            entries: Vec::new(),
-            free: NONE,
+            due: List::EMPTY,
+            chunks: Chunks::new(),
             len: 0,
         }
     }
@@ -185,15 +184,7 @@ impl TimerWheel {
 
     /// Bytes held.
     pub fn bytes_used(&self) -> usize {
-        let long = |entry: &Entry| match &entry.timer.key {
-            TimerKey::Long(key) => key.len(),
-            TimerKey::Short(..) => 0,
-        };
-        let keys: usize = self.entries.iter().map(long).sum();
-        size_of::<Self>()
-            + size_of::<[[u32; SLOTS]; LEVELS]>()
-            + self.entries.capacity() * size_of::<Entry>()
-            + keys
+        size_of::<Self>() + size_of::<[[List; SLOTS]; LEVELS]>() + self.chunks.bytes_used()
     }
 
     /// Adds a timer. One whose time has come already is due at once.
@@ -210,21 +201,7 @@ impl TimerWheel {
 
     fn add(&mut self, timer: WheelTimer) {
         self.len += 1;
-        let entry = Entry { timer, next: NONE };
-        let index = match self.entries.get_mut(self.free as usize) {
-            Some(free) => {
-                let index = mem::replace(&mut self.free, free.next);
-                *free = entry;
-                index
-            }
-            None => {
-                let index = self.entries.len();
-                assert!(index < NONE as usize, "2^32 timers of one subtask");
-                self.entries.push(entry);
-                index as u32
-            }
-        };
-        self.link(index);
+        self.link(timer);
     }
 
     /// Takes out the first timer whose time is not after `until`.
@@ -236,19 +213,28 @@ impl TimerWheel {
         let mut moves = 0;
         loop {
             if let Some((level, slot)) = self.emptying {
-                while let Some(entry) = self.entries.get(self.heads[level][slot] as usize) {
+                if level == 0 && self.due.is_empty() {
+                    // All are of one time, which has come.
+                    self.due = mem::replace(&mut self.heads[level][slot], List::EMPTY);
+                }
+                while !self.heads[level][slot].is_empty() {
                     if moves == MOVES_MAX {
                         return NextTimer::NotYet;
                     }
                     moves += 1;
-                    let index = mem::replace(&mut self.heads[level][slot], entry.next);
-                    self.link(index);
+                    if let Some(timer) = self.chunks.pop(&mut self.heads[level][slot]) {
+                        self.link(timer);
+                    }
                 }
                 self.used[level] &= !(1 << slot);
                 self.emptying = None;
             }
-            if self.due != NONE {
-                return NextTimer::Due(self.take_due());
+            if let Some(timer) = self.chunks.pop(&mut self.due) {
+                self.len -= 1;
+                if self.len == 0 {
+                    self.chunks.clear();
+                }
+                return NextTimer::Due(timer);
             }
             // A lower level is before a higher one, as a lower slot is.
             let next = (0..LEVELS).find(|level| self.used[*level] != 0).map(|level| {
@@ -269,11 +255,17 @@ impl TimerWheel {
         }
     }
 
-    /// Puts an entry where it belongs.
+    /// The hash of the timer that comes out after `ahead` others of its time (0: the next one), if that is known without
+    /// a search: who asks can have its key's row on the way.
     #[inline]
-    fn link(&mut self, index: u32) {
-        let entry = &mut self.entries[index as usize];
-        let head = match entry.timer.time {
+    pub fn due_ahead(&self, ahead: usize) -> Option<u64> {
+        self.chunks.peek(self.due, ahead).map(WheelTimer::hash)
+    }
+
+    /// Puts a timer where it belongs.
+    #[inline]
+    fn link(&mut self, timer: WheelTimer) {
+        let list = match timer.time {
             time if time <= self.now => &mut self.due,
             time => {
                 let level = (time ^ self.now).ilog2() as usize / SLOT_BITS;
@@ -282,23 +274,7 @@ impl TimerWheel {
                 &mut self.heads[level][slot]
             }
         };
-        entry.next = mem::replace(head, index);
-    }
-
-    fn take_due(&mut self) -> WheelTimer {
-        let index = self.due;
-        let entry = &mut self.entries[index as usize];
-        self.due = mem::replace(&mut entry.next, self.free);
-        self.free = index;
-        let key = mem::replace(&mut entry.timer.key, TimerKey::EMPTY);
-        let timer = WheelTimer { key, ..entry.timer };
-        self.len -= 1;
-        if self.len == 0 {
-            self.entries.clear();
-            self.entries.shrink_to(KEPT_TIMERS);
-            self.free = NONE;
-        }
-        timer
+        self.chunks.push(list, timer);
     }
 }
 
@@ -371,7 +347,7 @@ mod tests {
         let mut wheel = TimerWheel::new();
         let empty = wheel.bytes_used();
         (0..100_000).for_each(|n| wheel.arm(at(1_000_000), n, &key(n)));
-        assert!(wheel.bytes_used() > empty + 100_000 * 48);
+        assert!(wheel.bytes_used() > empty + 100_000 * size_of::<WheelTimer>());
         let (mut calls, mut taken) = (0, 0);
         while taken < 100_000 {
             calls += 1;
@@ -382,7 +358,7 @@ mod tests {
             }
         }
         assert!(calls - taken >= 100_000 / MOVES_MAX, "{calls} calls");
-        assert!(wheel.bytes_used() <= empty + KEPT_TIMERS * size_of::<Entry>());
+        assert!(wheel.bytes_used() <= empty + lists::KEPT_BYTES);
     }
 
     #[test]

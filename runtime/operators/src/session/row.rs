@@ -1,14 +1,17 @@
 //! The row of a key: its last session in cells, the others, which it seldom has, in a block.
 //!
 //! ```text
-//!   session   start i64 │ end i64 │ armed i64 │ state u64: bit 0 fired, above: how many are in `more`
+//!   session   start i64 │ end i64 │ state u64: bit 0 fired, above: how many are in `more`
 //!   acc       the accumulator of the last session
+//!   armed     i64
 //!   more      per session, in order: start, end, armed i64 │ fired u32 │ length of the accumulator u32 │ its region
 //! ```
 //!
 //! # What is always true
 //!
-//! A row has at least one session.
+//! 1. A row has at least one session.
+//! 2. What a record looks at that makes the last session longer lies at the start of a row: with a key of up to eight
+//!    bytes and an accumulator of eight, in one cache line.
 
 use wiesel_core::{Blame, TaskFailure, Timestamp};
 use wiesel_record::{Record, RegionBuf};
@@ -19,10 +22,14 @@ use crate::{StateCell, TimeWindow};
 
 /// Names of the cells.
 const SESSION: &str = "session";
+const ARMED: &str = "armed";
 const ACC: &str = "accumulator";
 const MORE: &str = "more";
 
-const SESSION_BYTES: usize = 32;
+const SESSION_BYTES: usize = 24;
+const ARMED_BYTES: usize = 8;
+/// Before the accumulator of one in `more`.
+const HEAD_BYTES: usize = 32;
 const FIRED: u64 = 1;
 
 /// The last session of a key, without its accumulator, and how many others there are.
@@ -35,22 +42,23 @@ pub(super) struct Last {
 }
 
 impl Last {
-    #[inline(always)]
-    fn read(bytes: &[u8]) -> Self {
-        let word = |at: usize| {
-            let mut word = [0; 8];
-            word.copy_from_slice(&bytes[8 * at..8 * at + 8]);
-            i64::from_le_bytes(word)
-        };
-        Self { start: word(0), end: word(1), armed: word(2), state: word(3) as u64 }
+    /// What is in one of several sessions.
+    fn read(bytes: &[u8; HEAD_BYTES]) -> Self {
+        let [start, end, armed, state] = words(bytes);
+        Self { start, end, armed, state: state as u64 }
     }
 
-    #[inline]
-    fn write(self, bytes: &mut [u8]) {
-        let words = [self.start, self.end, self.armed, self.state as i64];
-        for (at, word) in words.iter().enumerate() {
-            bytes[8 * at..8 * at + 8].copy_from_slice(&word.to_le_bytes());
-        }
+    fn bytes(self) -> [u8; HEAD_BYTES] {
+        let mut bytes = [0; HEAD_BYTES];
+        put(&mut bytes, &[self.start, self.end, self.armed, self.state as i64]);
+        bytes
+    }
+
+    /// Both cells of a row.
+    #[inline(always)]
+    fn of_cells(session: &[u8], armed: &[u8]) -> Self {
+        let ([start, end, state], [armed]) = (words(session), words(armed));
+        Self { start, end, armed, state: state as u64 }
     }
 
     /// Whether a record with the window `[time, end)` becomes part of this session, and of no other, and nothing fires.
@@ -91,9 +99,24 @@ impl Last {
     }
 }
 
+/// The numbers at the start of `bytes`.
+#[inline(always)]
+fn words<const N: usize>(bytes: &[u8]) -> [i64; N] {
+    let (words, _) = bytes.as_chunks::<8>();
+    std::array::from_fn(|at| i64::from_le_bytes(words[at]))
+}
+
+#[inline(always)]
+fn put(bytes: &mut [u8], words: &[i64]) {
+    for (bytes, word) in bytes.as_chunks_mut::<8>().0.iter_mut().zip(words) {
+        *bytes = word.to_le_bytes();
+    }
+}
+
 /// Reads and writes rows of sessions.
 pub(super) struct SessionRow<Acc: Record> {
     session: Cell,
+    armed: Cell,
     pub(super) acc: StateCell<Acc>,
     more: BlockCell,
     region: RegionBuf,
@@ -105,18 +128,21 @@ pub(super) struct SessionRow<Acc: Record> {
 impl<Acc: Record> SessionRow<Acc> {
     /// Adds the cells to a layout.
     pub(super) fn declare(layout: RowLayoutBuilder) -> RowLayoutBuilder {
-        StateCell::<Acc>::declare(layout.cell(SESSION, SESSION_BYTES), ACC).block(MORE)
+        let layout = layout.always().cell(SESSION, SESSION_BYTES);
+        StateCell::<Acc>::declare(layout, ACC).cell(ARMED, ARMED_BYTES).block(MORE)
     }
 
     /// Finds them.
     pub(super) fn of(layout: &RowLayout) -> Result<Self, TaskFailure> {
-        let (Some(session), Some(more)) = (layout.cell(SESSION), layout.block(MORE)) else {
+        let cells = (layout.cell(SESSION), layout.cell(ARMED), layout.block(MORE));
+        let (Some(session), Some(armed), Some(more)) = cells else {
             let cause = format!("the row `{layout}` has no cells for sessions");
             return Err(TaskFailure::new(Blame::Runtime, "open state", cause));
         };
         let acc = StateCell::of(layout, ACC)?;
         Ok(Self {
             session,
+            armed,
             acc,
             more,
             region: RegionBuf::new(),
@@ -129,7 +155,7 @@ impl<Acc: Record> SessionRow<Acc> {
     #[inline(always)]
     pub(super) fn extend(&self, row: &mut RowMut<'_>, time: i64, end: i64) -> bool {
         let (bytes, is_there) = row.entry_sized(&self.session, SESSION_BYTES);
-        let last = Last::read(bytes);
+        let last = Last::of_cells(bytes, &[0; ARMED_BYTES]); // Nobody asks what it waits for.
         if !is_there || !last.takes(time, end) {
             return false;
         }
@@ -144,12 +170,15 @@ impl<Acc: Record> SessionRow<Acc> {
 
     /// The last session.
     pub(super) fn last(&self, row: &Row<'_>) -> Option<Last> {
-        row.get_sized(&self.session, SESSION_BYTES).map(Last::read)
+        let session = row.get_sized(&self.session, SESSION_BYTES)?;
+        Some(Last::of_cells(session, row.get_sized(&self.armed, ARMED_BYTES)?))
     }
 
     /// Replaces all of the last session but its accumulator.
     pub(super) fn store_last(&self, row: &mut RowMut<'_>, last: Last) {
-        last.write(row.entry_sized(&self.session, SESSION_BYTES).0);
+        let session = row.entry_sized(&self.session, SESSION_BYTES).0;
+        put(session, &[last.start, last.end, last.state as i64]);
+        put(row.entry_sized(&self.armed, ARMED_BYTES).0, &[last.armed]);
     }
 
     /// Puts the sessions of a row into `kept`, in order.
@@ -167,12 +196,12 @@ impl<Acc: Record> SessionRow<Acc> {
         self.loaded.extend_from_slice(row.block(self.more).unwrap_or_default());
         let mut at = 0;
         while at < self.loaded.len() {
-            let Some(head) = self.loaded[at..].first_chunk::<SESSION_BYTES>() else {
+            let Some(head) = self.loaded[at..].first_chunk::<HEAD_BYTES>() else {
                 return Err(damaged("one of several sessions ends within its header"));
             };
             let head = Last::read(head);
             let (fired, len) = (head.has_fired(), (head.state >> 32) as usize);
-            let range = at + SESSION_BYTES..at + SESSION_BYTES + len;
+            let range = at + HEAD_BYTES..at + HEAD_BYTES + len;
             if range.end > self.loaded.len() {
                 return Err(damaged("one of several sessions ends within its accumulator"));
             }
@@ -210,8 +239,7 @@ impl<Acc: Record> SessionRow<Acc> {
                 }
             };
             let state = (region.len() as u64) << 32 | u64::from(*fired);
-            let mut head = [0; SESSION_BYTES];
-            Last { state, ..Last::of(*window, *armed, *fired, 0) }.write(&mut head);
+            let head = Last { state, ..Last::of(*window, *armed, *fired, 0) }.bytes();
             self.bytes.extend_from_slice(&head);
             self.bytes.extend_from_slice(region);
         }
