@@ -235,7 +235,7 @@ where
     }
 
     /// As [`process`](Self::process); what the function puts aside is in
-    /// [`get_side_output`](DataStream::get_side_output) of what this returns.
+    /// [`get_side_output`](crate::DataStream::get_side_output) of what this returns.
     ///
     /// ```
     /// # use wiesel_datastream::OutputTag;
