@@ -302,7 +302,7 @@ fn drained_it_has_fired_all_windows_and_has_finished() {
             let again = start(&windowed(&out, None), 2, &settings(folder, "first", &[]));
             let again = again.err().map(|error| error.to_string()).expect("it is over");
             let name = savepoint.file_name().expect("a name").to_string_lossy();
-            let drained = format!("job `windowed` was drained by the savepoint {name}: to go on, ");
+            let drained = format!("it was drained by the savepoint {name}: to go on, ");
             assert!(again.starts_with(&drained) && again.contains("--fresh"), "{again}");
             // From the savepoint the rest is read: a second that was cut comes in two parts.
             let more = [from(&savepoint), ("execution.state-recovery.claim-mode", "CLAIM")];

@@ -95,23 +95,18 @@ pub enum ClusterError {
     },
     /// The checkpoint is the last one of a job that has processed all its input.
     #[error(
-        "job `{job}` has finished: all its input was processed, by the checkpoint in {}; to begin anew, say --fresh",
+        "it has finished: all its input was processed, by the checkpoint in {}; to begin anew, say --fresh",
         .folder.display()
     )]
     Finished {
-        /// The job.
-        job: String,
         /// The folder of its checkpoints.
         folder: std::path::PathBuf,
     },
     /// The checkpoint is the last one of a job that was drained before all its input was read.
     #[error(
-        "job `{job}` was drained by the savepoint {savepoint}: to go on, start it from that with -s; to begin anew, say \
-         --fresh"
+        "it was drained by the savepoint {savepoint}: to go on, start it from that with -s; to begin anew, say --fresh"
     )]
     Drained {
-        /// The job.
-        job: String,
         /// The name of its folder.
         savepoint: String,
     },

@@ -83,11 +83,11 @@ impl JobCheckpoints {
             // It may have been killed before its last commit, or the machine before its last removal was durable.
             self.prepare_sinks(Some(&restored))?;
             self.directory.clean(&BTreeSet::new())?;
-            let (job, folder) = (self.job_name.clone(), self.folder.clone());
+            let folder = self.folder.clone();
             let savepoint = savepoint_folder(manifest.job, manifest.checkpoint);
             return Err(match manifest.ending {
-                Ending::Drained => ClusterError::Drained { job, savepoint },
-                _ => ClusterError::Finished { job, folder },
+                Ending::Drained => ClusterError::Drained { savepoint },
+                _ => ClusterError::Finished { folder },
             });
         }
         tracing::info!(checkpoint = manifest.checkpoint, "continuing");

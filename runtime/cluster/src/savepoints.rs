@@ -37,7 +37,10 @@ pub enum SavepointError {
     )]
     NoCheckpoints,
     /// Nobody has said where it is to be.
-    #[error("a savepoint needs a folder: name one, or set `execution.checkpointing.savepoint-dir`")]
+    #[error(
+        "a savepoint needs a folder: name one (`savepoint DIR`, `stop -p DIR`), or set \
+         `execution.checkpointing.savepoint-dir`"
+    )]
     NoFolder,
     /// Where it is to be is something else.
     #[error("no savepoint was taken: {} is not a folder", .folder.display())]

@@ -122,7 +122,7 @@ impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
         options: AsyncOptions,
         function: F,
     ) -> DataStream<F::Out, S, AsyncWaitTo<C, F>> {
-        let position = self.waits("OrderedWait");
+        let position = self.waits("OrderedWait", options);
         self.grown(|chain| AsyncWaitTo::ordered(chain, options, function).at(position))
     }
 
@@ -150,12 +150,13 @@ impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
         options: AsyncOptions,
         function: F,
     ) -> DataStream<F::Out, S, AsyncWaitTo<C, F>> {
-        let position = self.waits("UnorderedWait");
+        let position = self.waits("UnorderedWait", options);
         self.grown(|chain| AsyncWaitTo::unordered(chain, options, function).at(position))
     }
 
     /// Chains an operator whose records wait for answers; gives its position.
-    fn waits(&self, name: &str) -> usize {
+    fn waits(&self, name: &str, options: AsyncOptions) -> usize {
+        self.builder.mistake_of(name, options.mistake());
         let position = self.builder.chained(self.vertex, name);
         self.builder.vertex(self.vertex, |vertex| {
             vertex.needs_helper = true;

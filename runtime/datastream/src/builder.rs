@@ -214,6 +214,16 @@ impl GraphBuilder {
         }
     }
 
+    /// Whether a stream of the other can be an input of `operator`: whether both are of one graph. If not, neither can be had.
+    pub(crate) fn can_take(&self, other: &Self, operator: &str) -> bool {
+        let is_one = Rc::ptr_eq(&self.0, &other.0);
+        if !is_one {
+            let what = "its inputs are of two environments: make all sources of a job in one";
+            [self, other].iter().for_each(|builder| builder.mistake(operator, what));
+        }
+        is_one
+    }
+
     /// What the operator that was chained last to `vertex` is.
     pub(crate) fn last_name(&self, vertex: usize) -> String {
         self.vertex(vertex, |vertex| {

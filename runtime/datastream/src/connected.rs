@@ -72,6 +72,7 @@ impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
     {
         let (builder, has_time) = (self.builder.clone(), self.has_time && other.has_time);
         let vertex = builder.open_vertex("Connect");
+        builder.can_take(&other.builder, "Connect");
         self.close_to(Exchange::Forward, vertex, 0);
         other.close_to(exchange, vertex, 1);
         ConnectedStreams { builder, vertex, has_time, types: PhantomData }

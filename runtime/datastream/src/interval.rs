@@ -341,6 +341,11 @@ where
         function: P,
         side_slot: Option<usize>,
     ) -> CoOperatedStream<T1, T2, K, F1, F2, IntervalJoinStart<P>> {
+        if !self.options.holds_any() {
+            let what =
+                "no time is strictly between its bounds: include one of them, or move them apart";
+            self.streams.builder.mistake("IntervalJoin", what);
+        }
         let start = IntervalJoinStart::new(function, self.options, side_slot);
         self.streams.operate("IntervalJoin", start, true)
     }

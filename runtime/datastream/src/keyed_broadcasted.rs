@@ -113,6 +113,7 @@ where
     {
         let mut input = self.close();
         input.has_time &= other.stream.has_time;
+        input.builder.can_take(&other.stream.builder, "Connect");
         other.stream.close_to(Exchange::Broadcast, input.vertex, 1);
         KeyedBroadcastConnectedStream { input, states: other.states, types: PhantomData }
     }

@@ -103,7 +103,9 @@ where
         C2: Chain<S2::Out, Out = T2>,
     {
         let (first, second) = (self.close(), other.close());
-        first.builder.absorb(first.vertex, second.vertex, 1);
+        if first.builder.can_take(&second.builder, "Connect") {
+            first.builder.absorb(first.vertex, second.vertex, 1);
+        }
         ConnectedKeyedStreams {
             builder: first.builder,
             vertex: first.vertex,

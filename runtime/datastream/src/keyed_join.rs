@@ -86,7 +86,7 @@ impl<T1: Record, T2: Record, K: Key, F1, F2> KeyedJoin<T1, T2, K, F1, F2, Unsaid
         KeyedJoin { streams: self.streams, retention: Unbounded }
     }
 
-    /// Keeps a record for so long after its arrival, by the time of day.
+    /// Keeps a record for so long after its arrival, by the time of day. Under a millisecond, the graph of the job is an error.
     ///
     /// ```
     /// # let env = wiesel_datastream::Environment::new();
@@ -97,6 +97,11 @@ impl<T1: Record, T2: Record, K: Key, F1, F2> KeyedJoin<T1, T2, K, F1, F2, Unsaid
     /// pairs.apply::<i64>(|(_, price), (_, paid), out| out.emit(paid - price)).print();
     /// ```
     pub fn time_to_live(self, duration: Duration) -> KeyedJoin<T1, T2, K, F1, F2, TimeToLive> {
+        if duration.as_millis() == 0 {
+            let what =
+                "what is not kept is joined with nothing: keep records for a millisecond at least";
+            self.streams.builder.mistake("Join", what);
+        }
         KeyedJoin { streams: self.streams, retention: TimeToLive(duration) }
     }
 }

@@ -319,6 +319,7 @@ impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
     ) -> FrameStream<T> {
         let (builder, has_time) = (self.builder.clone(), self.has_time && other.has_time);
         let vertex = builder.open_vertex("Union");
+        builder.can_take(&other.builder, "Union");
         // Both edges carry the columns that the merged stream has.
         DataStream { has_time, ..self }.close_to(Exchange::Forward, vertex, 0);
         DataStream { has_time, ..other }.close_to(Exchange::Forward, vertex, 1);

@@ -24,10 +24,8 @@ impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
     ///     .print();
     /// ```
     ///
-    /// # Panics
-    ///
-    /// If the strategy aligns watermarks and this is not the vertex of a source: nothing here could wait. Call
-    /// `watermarks` before `key_by`, `rebalance` and whatever else breaks the chain.
+    /// If the strategy aligns watermarks and this is not the vertex of a source, nothing here could wait, and the graph of
+    /// the job is an error. Call `watermarks` before `key_by`, `rebalance` and whatever else breaks the chain.
     pub fn watermarks<G, F>(
         self,
         strategy: WatermarkStrategy<G>,

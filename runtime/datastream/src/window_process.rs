@@ -17,6 +17,7 @@ use wiesel_record::{FnView, Key, Record};
 use crate::{
     Evicted, GeneralWindows, KeyedStream, OutputTag, Triggered, WindowedStream, Windowing,
     keyed::OperatedStream,
+    windowing::{evicted, triggered},
 };
 
 /// Windows of so many records.
@@ -50,23 +51,6 @@ pub(crate) fn general<T: Record, W: GeneralWindows<T>, B>(
     WindowOperatorStart::new(contents(evictor), trigger, options.with(windows))
 }
 
-pub(crate) fn triggered<T: Record, W: GeneralWindows<T>, R>(
-    options: WindowOptions<W>,
-    trigger: R,
-) -> WindowOptions<Triggered<W::Windows, R>> {
-    let (windows, options) = options.split();
-    options.with(Triggered { windows: windows.into_parts().0, trigger })
-}
-
-pub(crate) fn evicted<T: Record, W: GeneralWindows<T>, E>(
-    options: WindowOptions<W>,
-    evictor: E,
-) -> WindowOptions<Evicted<W::Windows, W::Trigger, E>> {
-    let (windows, options) = options.split();
-    let (windows, trigger, _) = windows.into_parts();
-    options.with(Evicted { windows, trigger, evictor })
-}
-
 impl<T, K, F, S, C> KeyedStream<T, K, F, S, C>
 where
     T: Record,
@@ -89,9 +73,7 @@ where
     ///     .print();
     /// ```
     ///
-    /// # Panics
-    ///
-    /// If `count` is 0.
+    /// If `count` is 0, the graph of the job is an error.
     pub fn count_window(self, count: u64) -> WindowedStream<T, K, F, S, C, CountWindows> {
         self.window(Global).trigger(PurgingTrigger::of(CountTrigger::of(count)))
     }
@@ -109,14 +91,16 @@ where
     ///     .print();
     /// ```
     ///
-    /// # Panics
-    ///
-    /// If `slide` is 0.
+    /// If one of both is 0, the graph of the job is an error.
     pub fn count_window_sliding(
         self,
         size: usize,
         slide: u64,
     ) -> WindowedStream<T, K, F, S, C, SlidingCountWindows> {
+        if size == 0 {
+            let what = "the last 0 records of a key are none: ask for 1 at least";
+            self.builder().mistake("CountWindow", what);
+        }
         self.window(Global).trigger(CountTrigger::of(slide)).evictor(CountEvictor::of(size))
     }
 }
@@ -158,7 +142,8 @@ where
         W::Windows: Windowing<T>,
     {
         let Self { keyed, options, pre_aggregates } = self;
-        WindowedStream { keyed, options: triggered::<T, W, R>(options, trigger), pre_aggregates }
+        let options = triggered::<T, W, R>(keyed.builder(), options, trigger);
+        WindowedStream { keyed, options, pre_aggregates }
     }
 
     /// Lets windows forget elements when they fire. They keep all elements then, and aggregate when they fire.
@@ -250,7 +235,7 @@ where
     }
 
     /// As [`process`](Self::process); what the function puts aside is in
-    /// [`get_side_output`](DataStream::get_side_output) of what this returns.
+    /// [`get_side_output`](crate::DataStream::get_side_output) of what this returns.
     ///
     /// ```
     /// # use wiesel_datastream::OutputTag;

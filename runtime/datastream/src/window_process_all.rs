@@ -15,8 +15,8 @@ use crate::{
     AllWindowedStream, CountWindows, DataStream, GeneralWindows, NoKey, OutputTag, Triggered,
     Windowing,
     builder::Exchange,
-    window_process::{EvictedBy, General, evicted, general, triggered},
-    windowing::no_key,
+    window_process::{EvictedBy, General, general},
+    windowing::{evicted, no_key, triggered},
 };
 
 /// What comes out of contents that `B` makes.
@@ -37,9 +37,7 @@ impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
     /// env.from_collection([1_u64, 2, 3, 4, 5]).count_window_all(2).sum(|n| n).print(); // 3, 7
     /// ```
     ///
-    /// # Panics
-    ///
-    /// If `count` is 0.
+    /// If `count` is 0, the graph of the job is an error.
     pub fn count_window_all(self, count: u64) -> AllWindowedStream<T, S, C, CountWindows> {
         self.window_all(Global).trigger(PurgingTrigger::of(CountTrigger::of(count)))
     }
@@ -74,7 +72,7 @@ where
         W::Windows: Windowing<T>,
     {
         let Self { producer, vertex, options, pre_aggregates } = self;
-        let options = triggered::<T, W, R>(options, trigger);
+        let options = triggered::<T, W, R>(&producer.builder, options, trigger);
         AllWindowedStream { producer, vertex, options, pre_aggregates }
     }
 

@@ -10,6 +10,7 @@ use wiesel_operators::{
 use wiesel_record::{Key, Record};
 
 pub use general::{Evicted, GeneralWindows, PlainWindows, Triggered};
+pub(crate) use general::{evicted, triggered};
 
 /// Windows of records `T`: [`Tumbling`], [`Sliding`], [`Session`], [`Cumulative`](wiesel_operators::Cumulative) or
 /// [`Global`](wiesel_operators::Global).
@@ -210,6 +211,10 @@ impl<T: Record, G: SessionGap<T>> Windowing<T> for Session<G> {
 
     fn name(&self) -> String {
         format!("Session({})", self.gap_name::<T>())
+    }
+
+    fn mistake(&self) -> Option<String> {
+        self.gap_mistake::<T>()
     }
 }
 

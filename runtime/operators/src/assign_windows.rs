@@ -144,10 +144,6 @@ impl Sliding {
 
 impl Session {
     /// Sessions that end when no record of their key has come for `gap`.
-    ///
-    /// # Panics
-    ///
-    /// As [`with_gap`](Self::with_gap).
     pub fn processing_time(gap: Duration) -> ProcessingTime<Self> {
         ProcessingTime { windows: Self::with_gap(gap) }
     }

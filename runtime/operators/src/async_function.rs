@@ -191,14 +191,10 @@ impl AsyncOptions {
         Self { capacity: Self::CAPACITY, timeout, retry: None }
     }
 
-    /// Asks about at most so many records at a time; while there are as many, the input waits.
-    ///
-    /// # Panics
-    ///
-    /// If it is zero: nothing could ever be asked.
+    /// Asks about at most so many records at a time; while there are as many, the input waits. If it is none, the graph of
+    /// the job is an error.
     #[must_use]
     pub fn capacity(self, capacity: usize) -> Self {
-        assert!(capacity > 0, "the capacity of async I/O is at least 1");
         Self { capacity, ..self }
     }
 
@@ -206,6 +202,12 @@ impl AsyncOptions {
     #[must_use]
     pub fn retry(self, retry: AsyncRetry) -> Self {
         Self { retry: Some(retry), ..self }
+    }
+
+    /// What is wrong with them, whatever the data: a job with such options is refused.
+    pub fn mistake(self) -> Option<String> {
+        let what = "with a capacity of 0 no record is ever asked about: give it 1 at least";
+        (self.capacity == 0).then(|| what.to_owned())
     }
 }
 

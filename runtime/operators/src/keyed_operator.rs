@@ -54,7 +54,7 @@ pub trait KeyedOperator<T: Record, K: Key>: 'static {
         false
     }
 
-    /// Looks up the `index`-th key of a block, below [`AHEAD_MAX`], for [`apply`](Self::apply), which follows for all
+    /// Looks up the `index`-th key of a block, below `AHEAD_MAX`, for [`apply`](Self::apply), which follows for all
     /// keys of the block or for the first ones.
     fn find_ahead(&mut self, index: usize, key: K::View<'_>, at: Located, marks: bool) {
         let _ = (index, key, at, marks);

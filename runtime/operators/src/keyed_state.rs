@@ -289,7 +289,7 @@ impl StateRegistry {
 /// What a snapshot says of a type.
 pub(crate) fn schema_of(schema: &Schema) -> StateSchema {
     // The version is the program's word about what the fields mean: another one is another state.
-    let version = u64::from(schema.version - 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    let version = u64::from(schema.version).wrapping_sub(1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     let fields = schema.fields.iter();
     StateSchema {
         name: schema.name.to_owned(),

@@ -102,6 +102,11 @@ pub trait Trigger<T: Record>: Clone + Send + 'static {
     /// Whether [`on_merge`](Self::on_merge) can be called: whether it can fire sessions, which grow together.
     const CAN_MERGE: bool = false;
 
+    /// What is wrong with it, whatever the data: a job with such a trigger is refused.
+    fn mistake(&self) -> Option<String> {
+        None
+    }
+
     /// A record has been added to a window.
     fn on_element(
         &self,

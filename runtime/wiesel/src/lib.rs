@@ -1,7 +1,26 @@
 //! Wiesel: a stream processor with Flink's architecture and semantics, thread-per-core on io_uring.
 //!
 //! A job is a program: it says where records come from, what happens to them and where they go, and then runs, one
-//! shard per core, in this process. Names are Flink's, in snake case.
+//! shard per core, in this process. Names are Flink's, in snake case. This crate is all that it depends on (and `serde`,
+//! if it reads JSON or CSV).
+//!
+//! ```
+//! use wiesel::prelude::*;
+//!
+//! fn main() -> wiesel::Result<()> {
+//!     let env = StreamExecutionEnvironment::from_args()?; // What the command line says.
+//!     env.from_collection(["to be", "or not", "to be"].map(str::to_owned))
+//!         .flat_map::<String>(|line, out| line.split(' ').for_each(|word| out.emit(word)))
+//!         .key_by::<String>(|word| word)
+//!         .count()
+//!         .map(|counted| format!("{} {}", counted.key, counted.count))
+//!         .print(); // `to 1`, `be 1`, `or 1`, …: a running count of each word.
+//!     env.execute("word count")?;
+//!     Ok(())
+//! }
+//! ```
+//!
+//! Windows of event time, over compressed files:
 //!
 //! ```no_run
 //! use wiesel::prelude::*;
@@ -26,6 +45,21 @@
 //!     Ok(())
 //! }
 //! ```
+//!
+//! # Where to look
+//!
+//! | | |
+//! |---|---|
+//! | to set options, to run | [`StreamExecutionEnvironment`]; all options: [`config::options`]; from a terminal: `--help` |
+//! | records of one's own | [`Record`], [`Key`] |
+//! | sources and sinks | [`connectors`], as [`Lines`](connectors::Lines), [`JsonLines`](connectors::JsonLines), [`DataGen`](connectors::DataGen), [`FileSink`](connectors::FileSink) |
+//! | a stream: functions, watermarks, exchanges, async I/O | [`DataStream`] |
+//! | by key: aggregates, state, timers | [`KeyedStream`]; [`KeyedProcessFunction`](operators::KeyedProcessFunction) |
+//! | windows | [`WindowedStream`], [`AllWindowedStream`]; [`Tumbling`](operators::Tumbling), [`Sliding`](operators::Sliding), [`Session`](operators::Session), [`Cumulative`](operators::Cumulative), [`Global`](operators::Global) |
+//! | two streams | [`ConnectedStreams`], [`ConnectedKeyedStreams`], [`BroadcastConnectedStream`], [`KeyedJoin`], [`KeyedIntervalJoin`], [`JoinedStreams`], [`KeyedTemporalJoin`] |
+//! | checkpoints and savepoints | [`CheckpointConfig`], [`JobClient`] |
+//! | tests of a job | [`testing`] |
+//! | what went wrong | [`Error`], [`exit_code`] |
 //!
 //! # What is always true
 //!

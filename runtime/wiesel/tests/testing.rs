@@ -1,5 +1,7 @@
 //! The test kit: a pipeline by hand does what the job does.
 
+use std::time::Duration;
+
 use wiesel::{FrameStream, operators::Status, prelude::*, testing, testing::Harness};
 
 fn at(millis: i64) -> Timestamp {
@@ -225,6 +227,21 @@ fn a_pipeline_that_cannot_be_run_panics() {
     }
     let twice = Twice(ValueState::new("same"), ListState::new("same"));
     let _ = Harness::new(|n: FrameStream<u64>| n.key_by::<u64>(|n| n).process(twice));
+}
+
+#[test]
+fn state_that_lives_for_no_time_is_an_error_of_the_job() {
+    let at_once = StateTtl::new(Duration::from_micros(999));
+    let collect = Collect { seen: MapState::new("seen").with_ttl(at_once), ..Collect::new() };
+    let env = testing::environment(1);
+    let words = env.from_collection([(1_u64, "a".to_owned())]).key_by::<u64>(|(key, _)| key);
+    words.process(collect).uid("collect").print();
+    let error = env.execute("collect").expect_err("nothing could be kept");
+    assert_eq!(
+        format!("{error:?}"),
+        "job `collect` failed: could not open state (operator `collect`, subtask 0): `seen` would be gone as soon as it is \
+         written: let it live for a millisecond at least, or without a limit"
+    );
 }
 
 #[test]

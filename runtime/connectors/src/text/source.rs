@@ -123,7 +123,7 @@ struct Passes {
 
 impl SplitPlan for Passes {
     fn count(&self) -> u64 {
-        self.splits.len() as u64 * self.passes
+        (self.splits.len() as u64).saturating_mul(self.passes)
     }
 
     fn split(&self, index: u64) -> SplitPayload {
@@ -142,8 +142,7 @@ impl SplitPlan for Passes {
         let (passes, count) = (words.u64()?, words.u64()?);
         let splits = (0..count).map(|_| TextSplit::decode(&SplitPayload(words.bytes()?.to_vec())));
         let splits = splits.collect::<Option<Vec<_>>>()?;
-        let is_bounded = passes.checked_mul(count).is_some();
-        is_bounded.then_some(Self { splits, passes })
+        Some(Self { splits, passes })
     }
 }
 

@@ -10,7 +10,7 @@ use wiesel_operators::{
 use wiesel_record::{Key, Record};
 
 use super::{NoKey, UnmergedWindows, WindowAssigner, Windowing, no_key};
-use crate::builder::short_type_name;
+use crate::{GraphBuilder, builder::short_type_name};
 
 /// Windows that another trigger fires than they have by themselves.
 #[derive(Clone, Copy, Debug)]
@@ -98,6 +98,31 @@ where
     fn into_parts(self) -> (W, R, E) {
         (self.windows, self.trigger, self.evictor)
     }
+}
+
+/// These windows with another trigger.
+pub(crate) fn triggered<T: Record, W: GeneralWindows<T>, R: Trigger<T>>(
+    builder: &GraphBuilder,
+    options: WindowOptions<W>,
+    trigger: R,
+) -> WindowOptions<Triggered<W::Windows, R>>
+where
+    W::Windows: Windowing<T>,
+{
+    let (windows, options) = options.split();
+    let windows = Triggered { windows: windows.into_parts().0, trigger };
+    builder.mistake_of(windows.name(), windows.mistake());
+    options.with(windows)
+}
+
+/// These windows with an evictor.
+pub(crate) fn evicted<T: Record, W: GeneralWindows<T>, E>(
+    options: WindowOptions<W>,
+    evictor: E,
+) -> WindowOptions<Evicted<W::Windows, W::Trigger, E>> {
+    let (windows, options) = options.split();
+    let (windows, trigger, _) = windows.into_parts();
+    options.with(Evicted { windows, trigger, evictor })
 }
 
 /// A [`Windowing`] whose aggregates the general operator makes: of these contents, windows and trigger.
@@ -193,7 +218,7 @@ by_the_general_operator! {
         (AggregatingStart::new(folding, PassOn, None), this.windows, this.trigger)
     },
     |this| format!("{}.{}", this.windows.name(), type_word::<R>()),
-    |this| this.windows.mistake()
+    |this| this.windows.mistake().or_else(|| this.trigger.mistake())
 }
 
 by_the_general_operator! {
@@ -207,7 +232,7 @@ by_the_general_operator! {
         (contents, this.windows, this.trigger)
     },
     |this| format!("{}.{}.{}", this.windows.name(), type_word::<R>(), type_word::<E>()),
-    |this| this.windows.mistake()
+    |this| this.windows.mistake().or_else(|| this.trigger.mistake())
 }
 
 /// A type's name without its parameters, which may be closures.

@@ -166,6 +166,22 @@ impl Checkpointing {
     pub(super) fn next_deadline(&self) -> Option<Nanos> {
         self.coordinator.next_deadline()
     }
+
+    /// Counts a checkpoint that is stored.
+    fn note_complete(&mut self, checkpoint: CheckpointId, duration_ns: u64, bytes: u64) {
+        let stats = &mut self.stats;
+        if let Some(latest) = &self.latest {
+            let Pause { elapsed_ns, running_ns } = latest.pause();
+            stats.pauses.note(Duration::from_nanos(elapsed_ns));
+            stats.running_pauses.note(Duration::from_nanos(running_ns));
+            let written = latest.tasks.values().map(|handle| handle.written_bytes);
+            stats.written_bytes += written.sum::<u64>();
+        }
+        stats.completed += 1;
+        (stats.last, stats.last_bytes) = (checkpoint, bytes);
+        stats.last_duration = Duration::from_nanos(duration_ns);
+        stats.durations += stats.last_duration;
+    }
 }
 
 impl JobMaster {
@@ -205,77 +221,33 @@ impl JobMaster {
         }
     }
 
+    /// Does one thing that the coordinator wants done.
     fn carry_out(&mut self, now: Nanos, to_do: ToDo<StateHandle>) {
         match to_do {
-            ToDo::SnapshotEnumerators { checkpoint, .. } => {
-                self.emit(CheckpointEffect::Begin(checkpoint));
-                let handle = |bytes| StateHandle { inline: bytes, ..StateHandle::default() };
-                let desks = self.desks.iter_mut();
-                let states = desks.map(|(vertex, desk)| (*vertex, handle(desk.cut(checkpoint))));
-                let states = states.collect();
-                self.coordinate(now, Happened::Enumerators { checkpoint, states });
-            }
-            ToDo::Trigger { checkpoint, tasks, kind } => {
-                let kind = kind.trigger();
-                for task in tasks {
-                    if let Some(index) = self.graph.task_index(task) {
-                        let attempt = self.tasks[index].attempt;
-                        self.send(index, ToTaskManager::Trigger(attempt, checkpoint, kind));
-                    }
-                }
-            }
+            ToDo::SnapshotEnumerators { checkpoint, .. } => self.cut_enumerators(now, checkpoint),
+            ToDo::Trigger { checkpoint, tasks, kind } => self.trigger(checkpoint, kind, &tasks),
             ToDo::Store { checkpoint, kind, handles, enumerators, finished } => {
                 let enumerators = enumerators.into_iter().map(|(id, handle)| (id, handle.inline));
-                // The tasks say so, and not their reports of that: these may come behind the cut.
-                let is_final = handles.values().all(|handle| handle.has_ended);
-                let completed = Arc::new(CompletedCheckpoint {
-                    id: checkpoint,
-                    tasks: handles,
-                    enumerators: enumerators.collect(),
-                    finished: finished.into_iter().collect(),
-                    is_final,
-                });
-                if let Some(checkpointing) = &mut self.checkpointing {
-                    checkpointing.storing.insert(checkpoint, (kind, Arc::clone(&completed)));
-                }
-                self.emit(CheckpointEffect::Store(kind, completed));
+                self.store(
+                    kind,
+                    CompletedCheckpoint {
+                        id: checkpoint,
+                        // The tasks say so, and not their reports of that: these may come behind the cut.
+                        is_final: handles.values().all(|handle| handle.has_ended),
+                        tasks: handles,
+                        enumerators: enumerators.collect(),
+                        finished: finished.into_iter().collect(),
+                    },
+                );
             }
             ToDo::NotifyComplete { checkpoint, kind, duration_ns, bytes } => {
                 if let Some(checkpointing) = &mut self.checkpointing {
-                    let stats = &mut checkpointing.stats;
-                    if let Some(latest) = &checkpointing.latest {
-                        let Pause { elapsed_ns, running_ns } = latest.pause();
-                        stats.pauses.note(Duration::from_nanos(elapsed_ns));
-                        stats.running_pauses.note(Duration::from_nanos(running_ns));
-                        let written = latest.tasks.values().map(|handle| handle.written_bytes);
-                        stats.written_bytes += written.sum::<u64>();
-                    }
-                    stats.durations += Duration::from_nanos(duration_ns);
-                    stats.completed += 1;
-                    (stats.last, stats.last_bytes) = (checkpoint, bytes);
-                    stats.last_duration = Duration::from_nanos(duration_ns);
+                    checkpointing.note_complete(checkpoint, duration_ns, bytes);
                 }
-                if kind.commits() {
-                    self.commit_latest(|_| true);
-                    self.tell_all(|attempt| {
-                        ToTaskManager::CheckpointCompleted(attempt, checkpoint)
-                    });
-                }
-                self.emit(CheckpointEffect::Completed(checkpoint));
-                if kind.is_terminal() {
-                    self.is_stopping = true;
-                    self.stop(now, |_| true);
-                }
+                self.complete(now, checkpoint, kind);
             }
             ToDo::NotifyAbort { checkpoint, reason, .. } => {
-                let has_failed = reason.is_failure();
-                if let Some(checkpointing) = &mut self.checkpointing {
-                    checkpointing.stats.failed += u64::from(has_failed);
-                    checkpointing.storing.remove(&checkpoint);
-                }
-                self.tell_all(|attempt| ToTaskManager::CheckpointAborted(attempt, checkpoint));
-                let reason = reason.to_string();
-                self.emit(CheckpointEffect::Aborted { checkpoint, reason, has_failed });
+                self.abort(checkpoint, reason.is_failure(), reason.to_string());
             }
             ToDo::Discard { checkpoint } => self.emit(CheckpointEffect::Discard(checkpoint)),
             ToDo::DiscardState { checkpoint, handles } => {
@@ -295,6 +267,57 @@ impl JobMaster {
                 self.fail(now, FailureReport::from(&failure), None);
             }
         }
+    }
+
+    /// Reads the enumerators: what they hand out from here on is behind the barrier. Invariant 1.
+    fn cut_enumerators(&mut self, now: Nanos, checkpoint: CheckpointId) {
+        self.emit(CheckpointEffect::Begin(checkpoint));
+        let handle = |bytes| StateHandle { inline: bytes, ..StateHandle::default() };
+        let desks = self.desks.iter_mut();
+        let states = desks.map(|(vertex, desk)| (*vertex, handle(desk.cut(checkpoint)))).collect();
+        self.coordinate(now, Happened::Enumerators { checkpoint, states });
+    }
+
+    /// Sends the barriers on their way.
+    fn trigger(&mut self, checkpoint: CheckpointId, kind: CheckpointKind, tasks: &[TaskId]) {
+        for task in tasks {
+            if let Some(index) = self.graph.task_index(*task) {
+                let attempt = self.tasks[index].attempt;
+                self.send(index, ToTaskManager::Trigger(attempt, checkpoint, kind.trigger()));
+            }
+        }
+    }
+
+    /// All tasks have acknowledged: it is theirs to continue from once the manifest is written.
+    fn store(&mut self, kind: CheckpointKind, completed: CompletedCheckpoint) {
+        let completed = Arc::new(completed);
+        if let Some(checkpointing) = &mut self.checkpointing {
+            checkpointing.storing.insert(completed.id, (kind, Arc::clone(&completed)));
+        }
+        self.emit(CheckpointEffect::Store(kind, completed));
+    }
+
+    /// It is stored: sinks commit, tasks hear of it, and a job that was to stop does.
+    fn complete(&mut self, now: Nanos, checkpoint: CheckpointId, kind: CheckpointKind) {
+        if kind.commits() {
+            self.commit_latest(|_| true);
+            self.tell_all(|attempt| ToTaskManager::CheckpointCompleted(attempt, checkpoint));
+        }
+        self.emit(CheckpointEffect::Completed(checkpoint));
+        if kind.is_terminal() {
+            self.is_stopping = true;
+            self.stop(now, |_| true);
+        }
+    }
+
+    /// It will never be complete.
+    fn abort(&mut self, checkpoint: CheckpointId, has_failed: bool, reason: String) {
+        if let Some(checkpointing) = &mut self.checkpointing {
+            checkpointing.stats.failed += u64::from(has_failed);
+            checkpointing.storing.remove(&checkpoint);
+        }
+        self.tell_all(|attempt| ToTaskManager::CheckpointAborted(attempt, checkpoint));
+        self.emit(CheckpointEffect::Aborted { checkpoint, reason, has_failed });
     }
 
     pub(super) fn emit(&mut self, effect: CheckpointEffect) {

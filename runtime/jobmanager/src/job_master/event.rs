@@ -18,7 +18,7 @@ pub enum Event {
     Start,
     /// Stop it. Does nothing once it is stopping or over.
     Cancel,
-    /// Time has passed; see [`JobMaster::next_deadline`].
+    /// Time has passed; see [`JobMaster::next_deadline`](super::JobMaster::next_deadline).
     Tick,
     /// A TaskManager says something.
     Message(Envelope<ToJobMaster>),

@@ -61,7 +61,7 @@ impl Keep {
     ///
     /// # Errors
     ///
-    /// If the states do not fit into a row, or two have one name.
+    /// If the states do not fit into a row, two have one name, or one lives for no time.
     pub(crate) fn open<K: Key>(
         registry: StateRegistry,
         task: &TaskContext,
@@ -84,6 +84,9 @@ impl Keep {
         task: &TaskContext,
     ) -> Result<Self, TaskFailure> {
         let StateRegistry { states: declared, of, .. } = registry;
+        for state in &declared {
+            state.ttl.map_or(Ok(()), |ttl| ttl.check(state.name))?;
+        }
         let layout: Arc<RowLayout> = keyed_table::layout::<K>(|layout| {
             declared.iter().fold(layout, |layout, state| {
                 (state.declare)(layout, state.name, state.ttl.is_some())

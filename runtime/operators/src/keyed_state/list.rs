@@ -428,7 +428,7 @@ pub(super) fn damaged(name: &str, what: &str) -> TaskFailure {
     TaskFailure::new(Blame::Environment, "restore keyed state", cause)
 }
 
-/// The list of the key at hand, to read; from [`KeyedContext::list`](crate::KeyedContext::list).
+/// The list of the key at hand, to read; from [`KeyStates::list`](crate::KeyStates::list).
 ///
 /// Of a list whose elements expire it has those that are seen at the time of the call.
 pub struct KeyList<'c, T> {

@@ -17,7 +17,7 @@ use wiesel_core::{Blame, TaskFailure, Timestamp};
 use wiesel_record::Record;
 use wiesel_state::{Cell, Row, RowLayout, RowLayoutBuilder, RowMut};
 
-use crate::{StateCell, TaskContext};
+use crate::{StateCell, TaskContext, window::whole_ms};
 
 /// What makes a value live longer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -59,16 +59,11 @@ pub struct StateTtl {
 }
 
 impl StateTtl {
-    /// State lives for `ttl` after it was last written, and is not seen afterwards.
-    ///
-    /// # Panics
-    ///
-    /// If `ttl` is shorter than a millisecond.
+    /// State lives for `ttl` after it was last written, and is not seen afterwards. Under a millisecond, the job fails when
+    /// it opens the state.
     pub fn new(ttl: Duration) -> Self {
-        let ttl_ms = i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX);
-        assert!(ttl_ms > 0, "state that lives for {ttl:?}: at least a millisecond");
         Self {
-            ttl_ms,
+            ttl_ms: whole_ms(ttl),
             update: TtlUpdate::OnCreateAndWrite,
             visibility: TtlVisibility::NeverReturnExpired,
         }
@@ -88,6 +83,21 @@ impl StateTtl {
 
     pub(super) const fn ttl_ms(self) -> i64 {
         self.ttl_ms
+    }
+
+    /// Says that the state `name` cannot live as long as that.
+    ///
+    /// # Errors
+    ///
+    /// If it would be gone at once.
+    pub(super) fn check(self, name: &str) -> Result<(), TaskFailure> {
+        if self.ttl_ms > 0 {
+            return Ok(());
+        }
+        let cause = format!(
+            "`{name}` would be gone as soon as it is written: let it live for a millisecond at least, or without a limit"
+        );
+        Err(TaskFailure::new(Blame::Job, "open state", cause))
     }
 }
 
@@ -289,9 +299,12 @@ mod tests {
     use super::*;
 
     #[test]
-    #[should_panic(expected = "at least a millisecond")]
     fn state_lives_for_some_time() {
-        StateTtl::new(Duration::from_micros(999));
+        assert!(StateTtl::new(Duration::from_micros(1_000)).check("count").is_ok());
+        let failure =
+            StateTtl::new(Duration::from_micros(999)).check("count").expect_err("no time");
+        assert_eq!((failure.blame, failure.retryable), (Blame::Job, false));
+        assert!(failure.source.to_string().starts_with("`count` would be gone"), "{failure:?}");
     }
 
     #[test]

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use wiesel_record::Record;
 
+use crate::window::whole_ms;
+
 /// Windows that end when a key has been silent for a gap: every record opens `[time, time + gap)`, and windows of a key
 /// that overlap or touch are one.
 ///
@@ -30,18 +32,9 @@ pub struct Session<G = FixedGap> {
 }
 
 impl Session {
-    /// Sessions that end after `gap` without a record.
-    ///
-    /// # Panics
-    ///
-    /// If `gap` is under a millisecond: the program is wrong, whatever the data.
+    /// Sessions that end after `gap` without a record. Under a millisecond, the graph of the job is an error.
     pub fn with_gap(gap: Duration) -> Self {
-        let gap_ms = whole_millis(gap);
-        assert!(
-            gap_ms > 0,
-            "a session ends after a gap of at least one millisecond, not of {gap:?}"
-        );
-        Self { gap: FixedGap { gap_ms } }
+        Self { gap: FixedGap { gap_ms: whole_ms(gap) } }
     }
 
     /// Sessions whose gap each record says for itself. One under a millisecond fails the job.
@@ -70,6 +63,14 @@ impl<G> Session<G> {
     {
         self.gap.name()
     }
+
+    /// What is wrong with the gap, whatever the data: a job with such sessions is refused.
+    pub fn gap_mistake<T: Record>(&self) -> Option<String>
+    where
+        G: SessionGap<T>,
+    {
+        self.gap.mistake()
+    }
 }
 
 /// The gap of sessions of records `T`.
@@ -79,6 +80,11 @@ pub trait SessionGap<T: Record>: Clone + Send + 'static {
 
     /// As plans name it.
     fn name(&self) -> String;
+
+    /// What is wrong with it, whatever the data.
+    fn mistake(&self) -> Option<String> {
+        None
+    }
 }
 
 /// The same gap after every record.
@@ -96,6 +102,11 @@ impl<T: Record> SessionGap<T> for FixedGap {
     fn name(&self) -> String {
         format!("{} ms", self.gap_ms)
     }
+
+    fn mistake(&self) -> Option<String> {
+        let what = "a session ends after a gap of at least one millisecond";
+        (self.gap_ms == 0).then(|| what.to_owned())
+    }
 }
 
 /// A gap that each record says.
@@ -110,14 +121,10 @@ where
 {
     #[inline]
     fn gap_ms(&self, value: T::View<'_>) -> i64 {
-        whole_millis((self.gap_of)(value))
+        whole_ms((self.gap_of)(value))
     }
 
     fn name(&self) -> String {
         "dynamic".to_owned()
     }
-}
-
-fn whole_millis(gap: Duration) -> i64 {
-    i64::try_from(gap.as_millis()).unwrap_or(i64::MAX)
 }

@@ -10,7 +10,7 @@ use wiesel_core::Timestamp;
 use wiesel_record::Record;
 
 use super::{Trigger, TriggerContext, TriggerResult};
-use crate::TimeWindow;
+use crate::{TimeWindow, window::whole_ms};
 
 use TriggerResult::{Continue, Fire, FireAndPurge, Purge};
 
@@ -131,19 +131,19 @@ pub struct CountTrigger {
 }
 
 impl CountTrigger {
-    /// Fires at every `count`-th record of a window.
-    ///
-    /// # Panics
-    ///
-    /// If `count` is 0.
+    /// Fires at every `count`-th record of a window. If that is every 0th, the graph of the job is an error.
     pub fn of(count: u64) -> Self {
-        assert!(count > 0, "a window cannot fire at every 0th record");
         Self { count }
     }
 }
 
 impl<T: Record> Trigger<T> for CountTrigger {
     type State = u64;
+
+    fn mistake(&self) -> Option<String> {
+        let what = "no record is the 0th of a window: fire at every 1st at least";
+        (self.count == 0).then(|| what.to_owned())
+    }
 
     fn on_element(
         &self,
@@ -184,13 +184,9 @@ pub struct ContinuousEventTimeTrigger {
 }
 
 impl ContinuousEventTimeTrigger {
-    /// Fires every `interval`.
-    ///
-    /// # Panics
-    ///
-    /// If `interval` is under a millisecond.
+    /// Fires every `interval`. Under a millisecond, the graph of the job is an error.
     pub fn of(interval: Duration) -> Self {
-        Self { interval_ms: interval_ms(interval) }
+        Self { interval_ms: whole_ms(interval) }
     }
 
     /// When a window that has fired at `time` fires next, if it can fire until `until` now.
@@ -206,6 +202,10 @@ impl ContinuousEventTimeTrigger {
 impl<T: Record> Trigger<T> for ContinuousEventTimeTrigger {
     /// When it fires next.
     type State = Timestamp;
+
+    fn mistake(&self) -> Option<String> {
+        mistake_of(self.interval_ms)
+    }
 
     fn on_element(
         &self,
@@ -278,19 +278,19 @@ pub struct ContinuousProcessingTimeTrigger {
 }
 
 impl ContinuousProcessingTimeTrigger {
-    /// Fires every `interval`.
-    ///
-    /// # Panics
-    ///
-    /// If `interval` is under a millisecond.
+    /// Fires every `interval`. Under a millisecond, the graph of the job is an error.
     pub fn of(interval: Duration) -> Self {
-        Self { interval_ms: interval_ms(interval) }
+        Self { interval_ms: whole_ms(interval) }
     }
 }
 
 impl<T: Record> Trigger<T> for ContinuousProcessingTimeTrigger {
     /// When it fires next.
     type State = Timestamp;
+
+    fn mistake(&self) -> Option<String> {
+        mistake_of(self.interval_ms)
+    }
 
     fn on_element(
         &self,
@@ -346,10 +346,10 @@ impl<T: Record> Trigger<T> for ContinuousProcessingTimeTrigger {
     }
 }
 
-fn interval_ms(interval: Duration) -> i64 {
-    let interval_ms = i64::try_from(interval.as_millis()).unwrap_or(i64::MAX);
-    assert!(interval_ms > 0, "a window fires at most once a millisecond, not every {interval:?}");
-    interval_ms
+/// What is wrong with an interval of less than a millisecond.
+fn mistake_of(interval_ms: i64) -> Option<String> {
+    let what = "a window fires at most once a millisecond: give an interval of one at least";
+    (interval_ms == 0).then(|| what.to_owned())
 }
 
 /// The first multiple of the interval after `time`.
@@ -429,6 +429,10 @@ impl<T: Record, R: Trigger<T>> Trigger<T> for PurgingTrigger<R> {
     type State = R::State;
 
     const CAN_MERGE: bool = R::CAN_MERGE;
+
+    fn mistake(&self) -> Option<String> {
+        self.trigger.mistake()
+    }
 
     fn on_merge(
         &self,

@@ -179,7 +179,7 @@ where
     calls: Calls<K, A::Out, P>,
 }
 
-/// Makes [`Aggregating`] per subtask.
+/// Makes contents that are aggregated, per subtask.
 #[derive(Clone)]
 pub struct AggregatingStart<A, P> {
     folding: A,

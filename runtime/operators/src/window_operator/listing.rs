@@ -42,7 +42,7 @@ where
     elements: Vec<WindowElement<T>>,
 }
 
-/// Makes [`Listing`] per subtask.
+/// Makes contents that are listed, per subtask.
 #[derive(Clone)]
 pub struct ListingStart<E, P> {
     evictor: E,

@@ -189,12 +189,6 @@ fn a_record_without_event_time_is_an_error() {
 }
 
 #[test]
-#[should_panic = "a session ends after a gap of at least one millisecond, not of 0ns"]
-fn a_gap_of_nothing_is_refused() {
-    let _ = Session::with_gap(Duration::ZERO);
-}
-
-#[test]
 fn state_is_restored_at_another_parallelism() {
     let options = with_lateness(millis(30));
     check(

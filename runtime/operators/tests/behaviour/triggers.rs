@@ -166,12 +166,6 @@ fn a_record_without_event_time_is_an_error() {
     );
 }
 
-#[test]
-#[should_panic = "a window cannot fire at every 0th record"]
-fn a_count_of_nothing_is_refused() {
-    let _ = CountTrigger::of(0);
-}
-
 /// A trigger of one's own: at the second record it registers a timer that it takes back at the third, and keeps a text.
 #[derive(Clone)]
 struct Own;

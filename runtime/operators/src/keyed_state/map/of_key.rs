@@ -184,7 +184,7 @@ fn map_schema_of(map_key: &Schema, value: &Schema) -> StateSchema {
     StateSchema { name: value.name, fields, hash }
 }
 
-/// The map of the key at hand, to read; from [`KeyedContext::map`](crate::KeyedContext::map).
+/// The map of the key at hand, to read; from [`KeyStates::map`](crate::KeyStates::map).
 ///
 /// Of a map whose entries expire it has those that are seen at the time of the call.
 pub struct KeyMap<'c, M, V> {
