@@ -85,8 +85,8 @@ impl<S: Record> StateCell<S> {
     pub fn with<R>(&self, row: &Row<'_>, read: impl FnOnce(S::View<'_>) -> R) -> Option<R> {
         if is_inline::<S>() {
             let bytes = row.get_sized(&self.cell, size_of::<S::Archived>())?;
-            // SAFETY: the module's invariant: `store` wrote this cell as a packed `S`. (The only cell of
-            // a new row is zeroed and not read: callers look at `RowMut::inserted` first.)
+            // SAFETY: the module's invariant: `store` wrote this cell as a packed `S`. (A new row's cell without a
+            // presence bit is zeroed and not read: callers look at `RowMut::inserted` first.)
             return Some(unsafe { read_packed::<S, R>(bytes, read) });
         }
         let bytes = row.block(self.block)?;

@@ -9,7 +9,8 @@
 //!
 //! # What is always true
 //!
-//! 1. A row has at least one session.
+//! 1. A row has at least one session. It has no presence bits ([`RowLayoutBuilder::always`]), so nothing is read of a new
+//!    one before it was stored, or removed again.
 //! 2. What a record looks at that makes the last session longer lies at the start of a row: with a key of up to eight
 //!    bytes and an accumulator of eight, in one cache line.
 
