@@ -1,55 +1,62 @@
 //! Pre-aggregation before a keyed exchange: records of a key and slice are combined where they are produced.
 //!
 //! ```text
-//!   a b a a c a ──▶ slice [0 10)   a: 4   b: 1   c: 1 ──watermark 9──▶ Partial(a, 4) Partial(b, 1) Partial(c, 1)  9
-//!                   slice [10 20)  …                   ──too many rows──▶ all of them, a few with each further record
+//!   a b a a c a ─▶ slots   │ a 4 │     │ b 1 │ c 1 │  ──watermark──▶ Partial(a, 4) Partial(b, 1) Partial(c, 1)
+//!             d ─▶ slots   │ d 1 │     │ b 1 │ c 1 │  ──at once────▶ Partial(a, 4), whose slot d needs
 //! ```
+//!
+//! A key has one slot, by its hash, and looks nowhere else: records that come close to each other are combined for the cost of
+//! a look at one line, and what is held needs no more than a core's second-level cache.
 //!
 //! # What is always true
 //!
 //! 1. The partials of a slice leave before the watermark that closes it; a record that comes when its slice is closed here
 //!    goes on as a partial of its own. So whether it is late is decided once, by the windows.
-//! 2. At most 16,384 keys are held; then all leave. Each further record takes one key group of them along, so no record pays
-//!    for all.
+//! 2. A slot holds one key in one slice. Another one that needs it sends it on, so no record pays for more than one.
 //! 3. Where combining does not pay (most partials are of one record) records pass by for a while, each as a partial.
-//! 4. A snapshot has what has not left. A restored part leaves with the first record, wherever it was restored: the
+//! 4. A snapshot has what has not left. A restored partial leaves with one of the next records, wherever it was restored: the
 //!    windows merge it.
 
-use std::{collections::VecDeque, marker::PhantomData, ops::ControlFlow, sync::Arc};
+use std::{collections::VecDeque, marker::PhantomData};
 
-use wiesel_core::{Blame, KeyGroup, KeyGroupRange, Meta, Nanos, TaskFailure, Timestamp};
-use wiesel_record::{FnView, Item, Key, Record, Viewed};
-use wiesel_state::{RowLayout, Spots, Table};
+use wiesel_core::{Blame, Meta, Nanos, TaskFailure, Timestamp};
+use wiesel_record::{FnView, Item, Key, Record, RegionBuf, Viewed};
 
 use crate::{
-    Chain, Control, Folding, Link, Located, OutputPort, Partial, PartialView, Progress, Snapshot,
-    StateCell, Status, TaskContext, TimeWindow, Tumbling, VisitList, chain::clone_builder,
-    keyed_table,
+    Chain, Control, Folding, Link, OutputPort, Partial, PartialView, Progress, Snapshot, Status,
+    TaskContext, TimeWindow, Tumbling, VisitList, chain::clone_builder, state_cell::decode,
 };
 
-/// The name of the accumulators in rows and snapshots.
+/// The name of the partials in snapshots.
 const STATE: &str = "combined";
 
-/// Keys that are held at once, if nothing else is said: as many as a core's second-level cache has room for.
-const ROWS_MAX: usize = 16_384;
+/// Slots, if nothing else is said: with numbers for keys and accumulators some 200 KiB.
+const SLOTS: usize = 4_096;
 
 /// Combining fewer records than this for each partial does not pay.
-const RATIO_MIN: u64 = 8;
+const RATIO_MIN: u64 = 3;
 
-/// Key groups that leave in one call.
-const GROUPS_A_CALL: usize = 64;
+/// Partials by which it is judged whether combining pays, as a share of the slots.
+const JUDGED_SHARE: u64 = 8;
 
-/// What is combined of one slice.
-struct Slice {
-    window: TimeWindow,
-    table: Table,
-}
+/// Records that pass by when it does not, for each slot.
+const PASSING_PER_SLOT: u64 = 16;
 
-/// What is on its way out, from key group `next` on.
-struct Leaving {
-    window: TimeWindow,
-    table: Table,
-    next: u16,
+/// Slots that are looked at in one call.
+const SLOTS_A_CALL: usize = 1_024;
+
+/// Snapshot parts are about so long, or have one partial.
+const PART_BYTES: usize = 1 << 20;
+
+/// The longest partial that a snapshot takes.
+const PARTIAL_BYTES_MAX: usize = 1 << 30;
+
+/// What is combined of one key, in one slice.
+struct Held<K: Record, A: Record> {
+    hash: u64,
+    /// Where its slice starts.
+    start: Timestamp,
+    partial: Partial<K, A>,
 }
 
 /// Combines records by key and slice.
@@ -62,28 +69,27 @@ where
     key_of: F,
     folding: A,
     slices_of: Tumbling,
-    layout: Arc<RowLayout>,
-    cell: StateCell<(A::Acc, u64)>,
-    spots: Spots,
-    /// Open slices, in order.
-    slices: Vec<Slice>,
-    /// The slice of the last record.
-    recent: usize,
-    /// Rows of open slices.
-    rows: usize,
-    rows_max: usize,
-    leaving: VecDeque<Leaving>,
-    spare: Option<Table>,
-    /// Records and partials of what leaves, to judge by.
+    /// A power of two of them.
+    slots: Box<[Option<Held<K, A::Acc>>]>,
+    /// The slice of the last record, as long as it is open; else one without a time.
+    recent: TimeWindow,
+    /// No slice that is held ends before.
+    earliest: Timestamp,
+    /// How far a call that was stopped has looked, and the earliest end of what it has left.
+    looked: (usize, Timestamp),
+    restored: VecDeque<(Timestamp, Partial<K, A::Acc>)>,
+    /// Records and partials of what has left, to judge by.
     judged: (u64, u64),
     /// Records that still pass by.
     passing: u64,
     watermark: Timestamp,
-    scratch: Vec<u8>,
     context: TaskContext,
     next: D,
     types: PhantomData<fn(T) -> K>,
 }
+
+/// It has no time.
+const NO_SLICE: TimeWindow = TimeWindow { start: Timestamp::MAX, end: Timestamp::MIN };
 
 impl<T, K, F, A, D> PreAggregate<T, K, F, A, D>
 where
@@ -93,38 +99,15 @@ where
     A: Folding<K, T>,
     D: Link<Partial<K, A::Acc>>,
 {
-    /// The open slice of a time; none if it is closed.
-    #[inline(always)]
-    fn slice_of(&mut self, time: Timestamp) -> Option<usize> {
-        if let Some(slice) = self.slices.get(self.recent)
-            && slice.window.start <= time
-            && time < slice.window.end
-        {
-            return Some(self.recent);
-        }
-        self.find_slice(time)
-    }
-
+    /// A record that is not in the slice of the one before: whether its own is open.
     #[inline(never)]
-    fn find_slice(&mut self, time: Timestamp) -> Option<usize> {
+    fn find_slice(&mut self, time: Timestamp) -> bool {
         let window = self.slices_of.window_of(time);
-        if window.max_timestamp() <= self.watermark {
-            return None;
+        let is_open = window.max_timestamp() > self.watermark;
+        if is_open {
+            self.recent = window;
         }
-        let at = self.slices.partition_point(|slice| slice.window < window);
-        if self.slices.get(at).is_none_or(|slice| slice.window != window) {
-            let table = self.spare.take().unwrap_or_else(|| self.new_table());
-            self.slices.insert(at, Slice { window, table });
-        }
-        self.recent = at;
-        Some(at)
-    }
-
-    /// Of all key groups: what is combined here is not of this subtask's.
-    fn new_table(&self) -> Table {
-        let max_parallelism = self.context.max_parallelism();
-        let range = KeyGroupRange::all(max_parallelism);
-        Table::new(Arc::clone(&self.layout), range, max_parallelism)
+        is_open
     }
 
     /// Passes a record on as a partial of its own.
@@ -139,69 +122,77 @@ where
         }
     }
 
-    /// All open slices leave.
+    /// Puts a record into a slot; what was there leaves.
     #[inline(never)]
-    fn flush(&mut self) {
-        let slices = std::mem::take(&mut self.slices);
-        let leaving =
-            slices.into_iter().map(|Slice { window, table }| Leaving { window, table, next: 0 });
-        self.leaving.extend(leaving);
-        (self.rows, self.recent) = (0, 0);
+    fn replace(&mut self, slot: usize, value: T::View<'_>, key: K::View<'_>, hash: u64) {
+        let acc = match self.folding.first(value) {
+            Ok(acc) => acc,
+            Err(error) => return self.context.fail_user("aggregate a record", error),
+        };
+        let partial = Partial { key: K::from_view(key), acc, weight: 1 };
+        let held = Held { hash, start: self.recent.start, partial };
+        self.earliest = self.earliest.min(self.recent.max_timestamp());
+        if let Some(old) = self.slots[slot].replace(held) {
+            self.send(&old);
+            self.judge();
+        }
     }
 
-    /// The slices leave that a watermark closes.
-    fn close(&mut self, watermark: Timestamp) {
-        let open = |slice: &Slice| slice.window.max_timestamp() > watermark;
-        let closed = self.slices.partition_point(|slice| !open(slice));
-        for Slice { window, table } in self.slices.drain(..closed) {
-            self.rows -= table.len();
-            self.leaving.push_back(Leaving { window, table, next: 0 });
-        }
-        self.recent = 0;
+    /// Sends what has left its slot.
+    #[inline]
+    fn send(&mut self, held: &Held<K, A::Acc>) {
+        (self.judged.0, self.judged.1) = (self.judged.0 + held.partial.weight, self.judged.1 + 1);
+        let meta = Meta::at(self.slices_of.window_of(held.start).max_timestamp());
+        let view = Viewed::<Partial<K, A::Acc>>(held.partial.view());
+        self.next.push(view, meta.with_hash(held.hash));
     }
 
-    /// Sends one key group of what leaves.
-    #[inline(never)]
-    fn send_group(&mut self) {
-        let Some(leaving) = self.leaving.front_mut() else { return };
-        let (group, meta) = (KeyGroup(leaving.next), Meta::at(leaving.window.max_timestamp()));
-        let (cell, next, judged) = (&self.cell, &mut self.next, &mut self.judged);
-        let _ = leaving.table.visit_group(group, 0, |row| {
-            cell.with(&row, |(acc, weight)| {
-                (judged.0, judged.1) = (judged.0 + weight, judged.1 + 1);
-                K::with_key(row.key(), |key| {
-                    let hash = K::key_hash(key);
-                    let view =
-                        PartialView { key: K::shrink(key), acc: A::Acc::shrink(acc), weight };
-                    next.push(Viewed::<Partial<K, A::Acc>>(view), meta.with_hash(hash));
-                });
-            });
-            ControlFlow::Continue(())
-        });
-        leaving.table.empty_group(group);
-        leaving.next += 1;
-        if leaving.next < leaving.table.range().end {
-            return;
-        }
-        self.spare = self.leaving.pop_front().map(|leaving| leaving.table);
+    /// Whether records are to pass by for a while.
+    #[inline]
+    fn judge(&mut self) {
         let (records, partials) = self.judged;
-        if partials >= self.rows_max as u64 / 8 {
+        let slots = self.slots.len() as u64;
+        if partials > slots / JUDGED_SHARE {
             self.judged = (0, 0);
             if records < RATIO_MIN * partials {
-                self.passing = 16 * self.rows_max as u64;
+                self.passing = PASSING_PER_SLOT * slots;
             }
         }
     }
 
-    /// Sends some of what leaves, and says whether that was all.
-    fn send_some(&mut self) -> Progress {
-        for _ in 0..GROUPS_A_CALL {
-            if self.leaving.is_empty() {
-                return Progress::Done;
-            }
-            self.send_group();
+    fn send_restored(&mut self) {
+        let Some((start, partial)) = self.restored.pop_front() else { return };
+        let meta = Meta::at(self.slices_of.window_of(start).max_timestamp());
+        let hash = K::key_hash(partial.key.view());
+        self.next.push(Viewed::<Partial<K, A::Acc>>(partial.view()), meta.with_hash(hash));
+    }
+
+    /// Sends some of what a watermark closes, and says whether that was all.
+    fn close_some(&mut self, watermark: Timestamp) -> Progress {
+        for _ in 0..SLOTS_A_CALL.min(self.restored.len()) {
+            self.send_restored();
         }
-        if self.leaving.is_empty() { Progress::Done } else { Progress::Stopped }
+        if self.earliest > watermark && self.looked.0 == 0 {
+            return if self.restored.is_empty() { Progress::Done } else { Progress::Stopped };
+        }
+        self.recent = NO_SLICE;
+        let (from, mut earliest) = self.looked;
+        let to = self.slots.len().min(from + SLOTS_A_CALL);
+        for slot in from..to {
+            let Some(held) = &self.slots[slot] else { continue };
+            let end = self.slices_of.window_of(held.start).max_timestamp();
+            if end > watermark {
+                earliest = earliest.min(end);
+            } else if let Some(held) = self.slots[slot].take() {
+                self.send(&held);
+            }
+        }
+        self.looked = (to, earliest);
+        if to < self.slots.len() || !self.restored.is_empty() {
+            return Progress::Stopped;
+        }
+        (self.earliest, self.looked) = (earliest, (0, Timestamp::MAX));
+        Progress::Done
     }
 }
 
@@ -215,8 +206,8 @@ where
 {
     #[inline]
     fn push<I: Item<T>>(&mut self, item: I, meta: Meta) {
-        if !self.leaving.is_empty() {
-            self.send_group();
+        if !self.restored.is_empty() {
+            self.send_restored();
         }
         let Some(time) = meta.time else {
             return self.context.fail_untimed("assign a record to a window", "window");
@@ -228,30 +219,23 @@ where
             self.passing -= 1;
             return self.pass(value, key, hash, time);
         }
-        let Some(at) = self.slice_of(time) else {
+        let is_recent = self.recent.start <= time && time < self.recent.end;
+        if !is_recent && !self.find_slice(time) {
             return self.pass(value, key, hash, time);
-        };
-        let located = Located { hash, spot: self.spots.of(hash), ahead: None };
-        let table = &mut self.slices[at].table;
-        let mut row = keyed_table::upsert::<K>(table, located, key, &mut self.scratch);
-        let is_new = row.inserted();
-        let failed = |error| TaskFailure::new(Blame::Job, "aggregate a record", error);
-        let folding = &self.folding;
-        let combined = self.cell.update(&mut row, |old| match old {
-            Some((mut acc, weight)) => {
-                folding.add(&mut acc, value).map_err(failed)?;
-                Ok((acc, weight + 1))
-            }
-            None => Ok((folding.first(value).map_err(failed)?, 1)),
-        });
-        if let Err(failure) = combined {
-            self.context.fail(failure);
         }
-        if is_new {
-            self.rows += 1;
-            if self.rows >= self.rows_max {
-                self.flush();
+        let slot = hash as usize & (self.slots.len() - 1);
+        match &mut self.slots[slot] {
+            Some(held)
+                if held.hash == hash
+                    && held.start == self.recent.start
+                    && held.partial.key.view() == K::shrink(key) =>
+            {
+                held.partial.weight += 1;
+                if let Err(error) = self.folding.add(&mut held.partial.acc, value) {
+                    self.context.fail_user("aggregate a record", error);
+                }
             }
+            _ => self.replace(slot, value, key, hash),
         }
     }
 }
@@ -274,21 +258,16 @@ where
 
     fn watermark(&mut self, watermark: Timestamp) -> Progress {
         self.watermark = watermark;
-        self.close(watermark);
-        if self.send_some() == Progress::Stopped {
-            return Progress::Stopped;
+        match self.close_some(watermark) {
+            Progress::Done => self.next.watermark(watermark),
+            stopped @ Progress::Stopped => stopped,
         }
-        if self.slices.is_empty() {
-            self.spare = None;
-        }
-        self.next.watermark(watermark)
     }
 
     /// An idle input holds back no watermark, so everything leaves before. It has nothing else to do.
     fn status(&mut self, status: Status) {
         if status == Status::Idle {
-            self.flush();
-            while self.send_some() == Progress::Stopped {}
+            while self.close_some(Timestamp::MAX) == Progress::Stopped {}
         }
         self.next.status(status);
     }
@@ -298,32 +277,38 @@ where
     }
 
     fn finish(&mut self) -> Progress {
-        self.flush();
-        if self.send_some() == Progress::Stopped {
-            return Progress::Stopped;
+        match self.close_some(Timestamp::MAX) {
+            Progress::Done => self.next.finish(),
+            stopped @ Progress::Stopped => stopped,
         }
-        self.next.finish()
     }
 
     fn ports(&mut self, visit: &mut dyn FnMut(&mut dyn OutputPort)) {
         self.next.ports(visit);
     }
 
-    /// A part for each slice and key group: a time of the slice, and the rows.
+    /// Parts of partials: where the slice starts, the length of the region, the region.
     fn snapshot(&mut self, snapshot: &mut Snapshot) {
-        let open = self.slices.iter().map(|slice| (slice.window, &slice.table, 0));
+        let held = self.slots.iter().flatten().map(|held| (held.start, &held.partial));
+        let restored = self.restored.iter().map(|(start, partial)| (*start, partial));
         let own = snapshot.of_operator_mut(self.context.position());
-        let leaving =
-            self.leaving.iter().map(|leaving| (leaving.window, &leaving.table, leaving.next));
-        for (window, table, first) in leaving.chain(open) {
-            for group in (first..table.range().end).map(KeyGroup) {
-                if table.group(group).next().is_none() {
-                    continue;
-                }
-                let mut bytes = window.start.as_millis().to_le_bytes().to_vec();
-                table.export_group(group, &mut bytes);
-                own.put(STATE, None, bytes);
+        let (mut region, mut part) = (RegionBuf::new(), Vec::new());
+        for (start, partial) in restored.chain(held) {
+            let written = region.write::<Partial<K, A::Acc>>(partial.view(), PARTIAL_BYTES_MAX);
+            if let Err(error) = written {
+                self.context.fail_runtime("snapshot combined records", error);
+                return;
             }
+            let bytes = region.as_bytes();
+            part.extend(start.as_millis().to_le_bytes());
+            part.extend((bytes.len() as u32).to_le_bytes()); // At most `PARTIAL_BYTES_MAX`.
+            part.extend(bytes);
+            if part.len() >= PART_BYTES {
+                own.put(STATE, None, std::mem::take(&mut part));
+            }
+        }
+        if !part.is_empty() {
+            own.put(STATE, None, part);
         }
         self.next.snapshot(snapshot);
     }
@@ -339,21 +324,28 @@ where
         };
         let own = snapshot.of_operator(self.context.position());
         let parts = own.into_iter().flat_map(|own| own.dealt(STATE, &self.context));
-        for part in parts {
-            let Some((start, rows)) = part.split_first_chunk::<8>() else {
-                return Err(damaged("it ends within its header"));
-            };
-            let start = Timestamp::from_millis(i64::from_le_bytes(*start));
-            let window = self.slices_of.window_of(start);
-            if window.start != start {
-                return Err(damaged("its slices have another size: the program has changed"));
+        for mut part in parts {
+            while !part.is_empty() {
+                let Some((start, region, left)) = split_partial(part) else {
+                    return Err(damaged("it ends within a partial"));
+                };
+                if self.slices_of.window_of(start).start != start {
+                    return Err(damaged("its slices have another size: the program has changed"));
+                }
+                self.restored.push_back((start, decode::<Partial<K, A::Acc>>(region)?));
+                part = left;
             }
-            let (mut table, cell) = (self.new_table(), &self.cell);
-            keyed_table::import_checked::<K>(&mut table, rows, |row| cell.check(row)).await?;
-            self.leaving.push_back(Leaving { window, table, next: 0 });
         }
         self.next.restore(snapshot).await
     }
+}
+
+/// Takes a partial off the front of a part: where its slice starts, its region, and what follows.
+fn split_partial(part: &[u8]) -> Option<(Timestamp, &[u8], &[u8])> {
+    let (start, rest) = part.split_first_chunk()?;
+    let (bytes, rest) = rest.split_first_chunk()?;
+    let (region, rest) = rest.split_at_checked(u32::from_le_bytes(*bytes) as usize)?;
+    Some((Timestamp::from_millis(i64::from_le_bytes(*start)), region, rest))
 }
 
 /// Pre-aggregation at the end of `chain`.
@@ -362,7 +354,7 @@ pub struct PreAggregateTo<C, K, F, A> {
     key_of: F,
     folding: A,
     slices_of: Tumbling,
-    rows_max: usize,
+    slots: usize,
     position: usize,
     types: PhantomData<fn() -> K>,
 }
@@ -370,8 +362,8 @@ pub struct PreAggregateTo<C, K, F, A> {
 impl<C, K, F, A> PreAggregateTo<C, K, F, A> {
     /// Combines with `folding` what is in one slice and has one key.
     pub fn new(chain: C, key_of: F, folding: A, slices_of: Tumbling) -> Self {
-        let (rows_max, position) = (ROWS_MAX, 0);
-        Self { chain, key_of, folding, slices_of, rows_max, position, types: PhantomData }
+        let (slots, position) = (SLOTS, 0);
+        Self { chain, key_of, folding, slices_of, slots, position, types: PhantomData }
     }
 
     /// It is so far from the head of its chain: whose its state is in a snapshot.
@@ -380,15 +372,15 @@ impl<C, K, F, A> PreAggregateTo<C, K, F, A> {
         Self { position, ..self }
     }
 
-    /// Holds at most `rows` keys, at least one.
+    /// Has so many slots, rounded up to a power of two.
     #[must_use]
-    pub fn rows_max(self, rows: usize) -> Self {
-        Self { rows_max: rows.max(1), ..self }
+    pub fn slots(self, slots: usize) -> Self {
+        Self { slots: slots.next_power_of_two(), ..self }
     }
 }
 
 clone_builder!([C, K, F, A] PreAggregateTo<C, K, F, A> {
-        chain, key_of, folding, slices_of, rows_max, position, types
+        chain, key_of, folding, slices_of, slots, position, types
     }
     where C: Clone, F: Clone, A: Clone);
 
@@ -404,31 +396,18 @@ where
     type With<D: Link<Self::Out>> = C::With<PreAggregate<C::Out, K, F, A, D>>;
 
     fn finish<D: Link<Self::Out>>(self, next: D, context: &TaskContext) -> Self::With<D> {
-        let layout =
-            keyed_table::layout::<K>(|layout| StateCell::<(A::Acc, u64)>::declare(layout, STATE));
-        let made = layout.and_then(|layout| Ok((StateCell::of(&layout, STATE)?, layout)));
-        let (cell, layout) = match made {
-            Ok(made) => made,
-            Err(failure) => unreachable!("a row has room for one cell: {failure}"),
-        };
-        let max_parallelism = context.max_parallelism();
         let link = PreAggregate {
             key_of: self.key_of,
             folding: self.folding,
             slices_of: self.slices_of,
-            layout,
-            cell,
-            spots: Spots::new(KeyGroupRange::all(max_parallelism), max_parallelism),
-            slices: Vec::new(),
-            recent: 0,
-            rows: 0,
-            rows_max: self.rows_max,
-            leaving: VecDeque::new(),
-            spare: None,
+            slots: (0..self.slots).map(|_| None).collect(),
+            recent: NO_SLICE,
+            earliest: Timestamp::MAX,
+            looked: (0, Timestamp::MAX),
+            restored: VecDeque::new(),
             judged: (0, 0),
             passing: 0,
             watermark: Timestamp::MIN,
-            scratch: Vec::new(),
             context: context.of_operator(self.position),
             next,
             types: PhantomData,

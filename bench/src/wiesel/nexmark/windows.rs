@@ -48,6 +48,7 @@ where
         .project::<u64>(|(auction, _)| auction)
         .key_by::<u64>(|auction| auction)
         .window(Sliding::event_time(millis(Q5_WINDOW_MS), millis(Q5_SLIDE_MS)))
+        .pre_aggregate(true)
         .count()
         .uid("bids by auction")
         .window_all(slides)

@@ -103,7 +103,7 @@ where
 }
 
 /// With and without pre-aggregation, windows of each key give the same.
-fn check_keyed<A>(trace: &Trace, windows: Windows, rows_max: usize, folding: A)
+fn check_keyed<A>(trace: &Trace, windows: Windows, slots: usize, folding: A)
 where
     A: Folding<String, Word, Out: Show>,
 {
@@ -123,7 +123,7 @@ where
     );
     let merged = Job::<Partial<String, A::Acc>>::new(
         trace.producers,
-        &|context, end| producer(chain.clone().rows_max(rows_max), context, end),
+        &|context, end| producer(chain.clone().slots(slots), context, end),
         &|context, probe| {
             let folding = Merged::<A, Word>::new(folding.clone());
             windows.head(key_of_partial::<String, A::Acc>, folding, context, probe)
@@ -131,7 +131,7 @@ where
         &probe,
     )
     .run(trace);
-    assert_eq!(merged, plain, "{windows:?} {rows_max} {trace:?}");
+    assert_eq!(merged, plain, "{windows:?} {slots} {trace:?}");
 }
 
 /// As [`check_keyed`], of windows of all records.
@@ -165,18 +165,18 @@ where
 pub fn windows_cannot_tell(seed: u64) {
     let random = &mut Random(seed);
     let (trace, windows) = (Trace::random(random, Step::Active), Windows::random(random));
-    let rows_max = 1 + random.below(10) as usize;
+    let slots = 1 + random.below(10) as usize;
     match random.below(3) {
         0 => {
-            check_keyed(&trace, windows, rows_max, Count);
+            check_keyed(&trace, windows, slots, Count);
             check_all(&trace, windows, Count);
         }
         1 => {
-            check_keyed(&trace, windows, rows_max, OfNumber::new(number, Sum));
+            check_keyed(&trace, windows, slots, OfNumber::new(number, Sum));
             check_all(&trace, windows, OfNumber::new(number, Sum));
         }
         _ => {
-            check_keyed(&trace, windows, rows_max, OfNumber::new(number, Min));
+            check_keyed(&trace, windows, slots, OfNumber::new(number, Min));
             check_all(&trace, windows, OfNumber::new(number, Min));
         }
     }
