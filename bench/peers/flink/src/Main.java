@@ -12,13 +12,20 @@ import java.util.List;
 public final class Main {
     private Main() {}
 
-    public static void main(String[] line) throws Exception {
+    public static void main(String[] line) {
         int code;
         try {
             code = line.length == 1 && line[0].equals("--self-check") ? SelfCheck.run() : run(Args.parse(line));
         } catch (Args.Wrong wrong) {
             System.err.println("flink: " + wrong.getMessage());
             code = 2;
+        } catch (Exception failed) {
+            Throwable cause = failed;
+            while (cause.getCause() != null) {
+                cause = cause.getCause();
+            }
+            System.err.println("flink: Flink failed: " + cause);
+            code = 1;
         }
         // Flink's threads would keep the process.
         System.exit(code);
