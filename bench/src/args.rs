@@ -52,7 +52,8 @@ Workloads:
 
 Options:
   --engine wiesel|bare              who runs it (default wiesel); bare is the same work as a loop by hand
-  --compare bare,renoir,timely      run ours and theirs alternately, and print ratios: above 1 ours is better
+  --compare PEER,…                  run ours and theirs alternately, and print ratios: above 1 ours is better; peers are
+                                    bare, renoir, timely and flink
   --runs K                          runs (default 1), or with --compare pairs (default 15, at least 3)
   --events N                        events of a run (default: as many as the reference sums are of)
   --parallelism P                   shards (default 1; latency, handoff and exchange: 2)

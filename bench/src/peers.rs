@@ -2,8 +2,8 @@
 //!
 //! # What is always true
 //!
-//! 1. A peer that is needed is built before anything is measured, with the same compiler, processor and profile; that
-//!    it is being built is said on standard error.
+//! 1. A peer that is needed is built before anything is measured, those in Rust with the same compiler, processor and
+//!    profile; that it is being built is said on standard error.
 //! 2. A peer that cannot be built or run is an error, never a missing row.
 
 use std::{
@@ -23,6 +23,8 @@ pub enum Peer {
     Renoir,
     /// Timely dataflow.
     Timely,
+    /// Apache Flink, in a JVM.
+    Flink,
     /// Timely with bids that point into the generator's tables and own no text: of q0shuffle only.
     TimelyPointers,
     /// Renoir with such bids.
@@ -31,8 +33,14 @@ pub enum Peer {
 
 impl Peer {
     /// All of them.
-    pub const ALL: [Self; 5] =
-        [Self::Bare, Self::Renoir, Self::Timely, Self::RenoirPointers, Self::TimelyPointers];
+    pub const ALL: [Self; 6] = [
+        Self::Bare,
+        Self::Renoir,
+        Self::Timely,
+        Self::Flink,
+        Self::RenoirPointers,
+        Self::TimelyPointers,
+    ];
 
     /// What the command line and reports call it.
     pub const fn name(self) -> &'static str {
@@ -40,6 +48,7 @@ impl Peer {
             Self::Bare => "bare",
             Self::Renoir => "renoir",
             Self::Timely => "timely",
+            Self::Flink => "flink",
             Self::RenoirPointers => "renoir_ptr",
             Self::TimelyPointers => "timely_ptr",
         }
@@ -66,6 +75,20 @@ impl Peer {
                     | Workload::Exchange
                     | Workload::Handoff
             ),
+            Self::Flink => matches!(
+                workload,
+                Workload::Q0
+                    | Workload::Q5
+                    | Workload::Q7
+                    | Workload::Q8
+                    | Workload::Q11
+                    | Workload::Keyed
+                    | Workload::KeyedSkew
+                    | Workload::WordCount
+                    | Workload::Tumbling
+                    | Workload::Sliding
+                    | Workload::Session
+            ),
             Self::RenoirPointers | Self::TimelyPointers => matches!(workload, Workload::Q0Shuffle),
         }
     }
@@ -78,45 +101,77 @@ impl Peer {
         }
     }
 
-    /// The package of its program.
-    const fn package(self) -> Option<&'static str> {
-        match self {
-            Self::Bare => None,
-            Self::Renoir | Self::RenoirPointers => Some("renoir-bench"),
-            Self::Timely | Self::TimelyPointers => Some("timely-bench"),
-        }
-    }
-
     /// The program that runs it; built if it has to be.
     ///
     /// # Errors
     ///
     /// If it cannot be built.
     pub fn program(self) -> Result<PathBuf, String> {
-        let ours = env::current_exe().map_err(|error| format!("where this program is: {error}"))?;
-        let Some(package) = self.package() else { return Ok(ours) };
         let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers");
-        let target = ours
-            .parent()
-            .and_then(Path::parent)
-            .map_or_else(|| workspace.join("target"), |target| target.join("peers"));
-        eprintln!("wiesel-bench: building {package}");
-        let status = Command::new("cargo")
-            .args(["build", "--quiet", "--release", "--locked", "--package", package])
-            .env("CARGO_TARGET_DIR", &target)
-            .current_dir(&workspace) // So that cargo finds the repository's flags.
-            .stdout(Stdio::null())
-            .status()
-            .map_err(|error| format!("cargo, to build {package}: {error}"))?;
-        if !status.success() {
-            return Err(format!("{package} could not be built: see above ({status})"));
+        match self {
+            Self::Bare => ours(),
+            Self::Renoir | Self::RenoirPointers => built(&workspace, "renoir-bench"),
+            Self::Timely | Self::TimelyPointers => built(&workspace, "timely-bench"),
+            Self::Flink => set_up(&workspace.join("flink").join("run")),
         }
-        Ok(target.join("release").join(package))
     }
+}
+
+fn ours() -> Result<PathBuf, String> {
+    env::current_exe().map_err(|error| format!("where this program is: {error}"))
+}
+
+/// The program of a package of `workspace`.
+fn built(workspace: &Path, package: &str) -> Result<PathBuf, String> {
+    let target = ours()?
+        .parent()
+        .and_then(Path::parent)
+        .map_or_else(|| workspace.join("target"), |target| target.join("peers"));
+    eprintln!("wiesel-bench: building {package}");
+    let status = Command::new("cargo")
+        .args(["build", "--quiet", "--release", "--locked", "--package", package])
+        .env("CARGO_TARGET_DIR", &target)
+        .current_dir(workspace) // So that cargo finds the repository's flags.
+        .stdout(Stdio::null())
+        .status()
+        .map_err(|error| format!("cargo, to build {package}: {error}"))?;
+    if !status.success() {
+        return Err(format!("{package} could not be built: see above ({status})"));
+    }
+    Ok(target.join("release").join(package))
+}
+
+/// A program that downloads and compiles what it needs, once, and says so.
+fn set_up(run: &Path) -> Result<PathBuf, String> {
+    let status = Command::new(run)
+        .arg("--set-up")
+        .stdout(Stdio::null())
+        .status()
+        .map_err(|error| format!("{}: {error}", run.display()))?;
+    if !status.success() {
+        return Err(format!("{} could not be set up: see above ({status})", run.display()));
+    }
+    Ok(run.to_owned())
 }
 
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn flink_can_run_what_its_program_has() {
+        let jobs = include_str!("../peers/flink/src/Jobs.java");
+        let puts = jobs.lines().filter_map(|line| line.trim().strip_prefix("ALL.put(\""));
+        let has: BTreeSet<&str> = puts.filter_map(|put| put.split('"').next()).collect();
+        let can_run = Workload::ALL.iter().filter(|workload| Peer::Flink.can_run(**workload));
+        assert_eq!(can_run.map(|workload| workload.name()).collect::<BTreeSet<_>>(), has);
     }
 }

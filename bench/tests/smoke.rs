@@ -99,6 +99,17 @@ fn events_allocate_nothing() {
 }
 
 #[test]
+#[ignore = "needs a JDK and pip, and downloads 330 MB the first time"]
+fn flink_gives_what_ours_does() {
+    for line in ["q11 --event-rate 1000 --disorder 5", "session --event-rate 3000", "wordcount"] {
+        let of = ["--compare", "flink", "--parallelism", "2"];
+        let ratios = object(&line.split(' ').chain(of).collect::<Vec<_>>());
+        assert_eq!(ratios["compare"], "flink", "{line}");
+        assert!(ratios["throughput_ratio"].as_f64().is_some_and(|ratio| ratio > 0.0), "{ratios}");
+    }
+}
+
+#[test]
 fn a_comparison_has_ratios_with_intervals() {
     for line in ["q0", "q5", "trending", "sliding --slides 60", "chain"] {
         let workload = line.split(' ').next().expect("a line begins with its workload");
@@ -160,7 +171,8 @@ fn a_wrong_command_line_says_what_is_right() {
         (&["q12", "--engine", "bare"], "q12 has no loop by hand"),
         (&["q19", "--compare", "timely"], "timely has no q19: leave it out"),
         (&["chain", "--compare", "renoir"], "renoir has no chain: leave it out"),
-        (&["q0", "--compare", "flink"], "`flink` is not a peer: there are bare, renoir"),
+        (&["q3", "--compare", "bare,flink"], "flink has no q3: leave it out"),
+        (&["q0", "--compare", "spark"], "`spark` is not a peer: there are bare, renoir"),
         (&["q0", "--compare", "bare,timly"], "`timly` is not a peer: did you mean `timely`?"),
         (&["q0", "--engine", "flink"], "`flink` is not an engine: there are wiesel, bare"),
         (&["q0", "--engine", "bare", "--compare", "bare"], "--engine is for runs"),
