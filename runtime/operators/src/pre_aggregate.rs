@@ -59,6 +59,9 @@ struct Held<K: Record, A: Record> {
     partial: Partial<K, A>,
 }
 
+/// One slot for each of the keys whose hashes end alike.
+type Slots<K, A> = Box<[Option<Held<K, A>>]>;
+
 /// Combines records by key and slice.
 pub struct PreAggregate<T, K, F, A, D>
 where
@@ -70,7 +73,7 @@ where
     folding: A,
     slices_of: Tumbling,
     /// A power of two of them.
-    slots: Box<[Option<Held<K, A::Acc>>]>,
+    slots: Slots<K, A::Acc>,
     /// The slice of the last record, as long as it is open; else one without a time.
     recent: TimeWindow,
     /// No slice that is held ends before.

@@ -9,20 +9,20 @@
 //! Results are compared as a set (behind restores the last of each key and window), and so is how many records were
 //! late.
 
-use std::time::Duration;
+use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
 
-use wiesel_core::StopFlag;
+use wiesel_core::{Meta, StopFlag, Timestamp};
 use wiesel_operators::{
     AllWindowsStart, Chain, Count, End, Folding, FrameStart, Head, KeyedHeadStart, Merged, Min,
-    Nothing, OfNumber, Partial, PreAggregateAllTo, PreAggregateTo, Sliding, SlidingStart, Start,
-    Sum, TaskContext, Tumbling, TumblingStart, WindowOptions, key_of_partial,
+    Nothing, OfNumber, Partial, PreAggregateAllTo, PreAggregateTo, Progress, Sliding, SlidingStart,
+    Start, Sum, TaskContext, Tumbling, TumblingStart, WindowOptions, key_of_partial,
 };
 use wiesel_record::{FnView, Record};
 
 use crate::{
-    harness::{Probe, Show, Word, head_of, key, number},
+    harness::{Frames, Mode, Probe, Show, Word, context, head_of, key, number, pace},
     random::Random,
-    two_stages::{Job, Log, Step, Trace},
+    two_stages::{Job, Log, Sent, Step, Trace},
 };
 
 #[derive(Clone, Copy, Debug)]
@@ -230,4 +230,60 @@ pub fn what_comes_late_behind_an_idle_spell_counts(seed: u64) -> u64 {
 #[test]
 fn some_come_late_behind_an_idle_spell() {
     assert!((0..100).map(what_comes_late_behind_an_idle_spell_counts).sum::<u64>() > 0);
+}
+
+/// The weights of the partials of `words`, all in one slice: of those that leave at once, and at its end.
+fn weights(words: impl Iterator<Item = u64>, slots: usize) -> (Vec<u64>, Vec<u64>) {
+    let (context, log) = (context(0, 1, &Arc::default()), Rc::default());
+    let tumbling = Tumbling::event_time(Duration::from_secs(1));
+    let chain =
+        PreAggregateTo::<_, String, _, _>::new(Nothing::<Word>::new(), key, Count, tumbling);
+    let end = End::new(Log(Rc::clone(&log)), &context);
+    let mut head = producer(chain.slots(slots), &context, end);
+    let mut frames = Frames::new();
+    for word in words {
+        let record: Word = (word.to_string(), 0);
+        let frame = frames.frame([(&record, Meta::at(Timestamp::from_millis(0)))].into_iter());
+        let progress = head.frame(0, &frame, &mut 0, &mut pace(&context, Mode::Plain));
+        assert_eq!(progress, Progress::Done);
+        frames.give(frame);
+    }
+    let take = |log: &RefCell<Vec<Sent<Partial<String, u64>>>>| {
+        let partials = log.take().into_iter().filter_map(|sent| match sent {
+            Sent::Record(partial, _) => Some(partial),
+            _ => None,
+        });
+        partials.map(|partial| (partial.weight == partial.acc).then_some(partial.weight).unwrap())
+    };
+    let at_once = take(&log).collect();
+    let end = Timestamp::from_millis(999);
+    while head.watermark(end, &mut pace(&context, Mode::Plain)) == Progress::Stopped {}
+    (at_once, take(&log).collect())
+}
+
+#[test]
+fn what_comes_close_to_each_other_is_combined() {
+    let (at_once, at_end) = weights((0..100_000).map(|at| at / 100), 4_096);
+    let partials = at_once.len() + at_end.len();
+    assert!((1_000..1_100).contains(&partials), "{partials} of a thousand keys");
+    assert_eq!(at_once.iter().chain(&at_end).sum::<u64>(), 100_000);
+}
+
+#[test]
+fn one_key_is_sent_for_another_that_needs_its_slot() {
+    let (at_once, at_end) = weights([7, 7, 7, 8, 8, 8, 8, 9].into_iter(), 1);
+    assert_eq!((at_once, at_end), (vec![3, 4], vec![1]));
+}
+
+/// What does not repeat is held as long as it takes to see that: 64 slots, and 1,024 records that pass by.
+#[test]
+fn what_does_not_repeat_passes_by() {
+    let words = 1_300;
+    let (at_once, at_end) = weights(0..words, 64);
+    assert_eq!((at_once.len() + at_end.len()) as u64, words);
+    assert!(at_once.len() > 1_024, "{} have passed by", at_once.len());
+    // What repeats after that is combined again.
+    let (at_once, at_end) = weights((0..words).chain((0..3_000).map(|_| words)), 64);
+    let most = at_once.iter().chain(&at_end).max().unwrap();
+    assert!(*most >= 1_500, "{most}");
 }

@@ -27,7 +27,7 @@ pub enum Sent<T> {
 }
 
 /// The output of a producer.
-pub struct Log<T>(Rc<RefCell<Vec<Sent<T>>>>);
+pub struct Log<T>(pub Rc<RefCell<Vec<Sent<T>>>>);
 
 impl<T: Record> OutputPort for Log<T> {
     fn poll(&mut self, _now: Nanos) -> bool {
