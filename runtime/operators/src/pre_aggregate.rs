@@ -42,8 +42,11 @@ const JUDGED_SHARE: u64 = 8;
 /// Records that pass by when it does not, for each slot.
 const PASSING_PER_SLOT: u64 = 16;
 
-/// Slots that are looked at in one call.
-const SLOTS_A_CALL: usize = 1_024;
+/// All slots are looked at in so many calls.
+const CALLS: usize = 4;
+
+/// Restored partials that leave in one call.
+const RESTORED_A_CALL: usize = 1_024;
 
 /// Snapshot parts are about so long, or have one partial.
 const PART_BYTES: usize = 1 << 20;
@@ -78,8 +81,9 @@ where
     recent: TimeWindow,
     /// No slice that is held ends before.
     earliest: Timestamp,
-    /// How far a call that was stopped has looked, and the earliest end of what it has left.
-    looked: (usize, Timestamp),
+    /// How far calls that were stopped have looked, and for what watermark. Records may come in between, and a later one.
+    looked: usize,
+    closing: Timestamp,
     restored: VecDeque<(Timestamp, Partial<K, A::Acc>)>,
     /// Records and partials of what has left, to judge by.
     judged: (u64, u64),
@@ -172,30 +176,40 @@ where
 
     /// Sends some of what a watermark closes, and says whether that was all.
     fn close_some(&mut self, watermark: Timestamp) -> Progress {
-        for _ in 0..SLOTS_A_CALL.min(self.restored.len()) {
+        self.recent = NO_SLICE;
+        for _ in 0..RESTORED_A_CALL.min(self.restored.len()) {
             self.send_restored();
         }
-        if self.earliest > watermark && self.looked.0 == 0 {
-            return if self.restored.is_empty() { Progress::Done } else { Progress::Stopped };
+        let is_last = self.close_slots(watermark);
+        if is_last && self.restored.is_empty() { Progress::Done } else { Progress::Stopped }
+    }
+
+    /// Looks at some slots, and says whether they were the last.
+    fn close_slots(&mut self, watermark: Timestamp) -> bool {
+        if self.looked > 0 && watermark > self.closing {
+            (self.looked, self.closing) = (0, watermark); // What was left may be over now.
+        } else if self.looked == 0 {
+            if self.earliest > watermark {
+                return true;
+            }
+            (self.closing, self.earliest) = (watermark, Timestamp::MAX);
         }
-        self.recent = NO_SLICE;
-        let (from, mut earliest) = self.looked;
-        let to = self.slots.len().min(from + SLOTS_A_CALL);
-        for slot in from..to {
+        let from = self.looked;
+        self.looked = self.slots.len().min(from + self.slots.len().div_ceil(CALLS));
+        for slot in from..self.looked {
             let Some(held) = &self.slots[slot] else { continue };
             let end = self.slices_of.window_of(held.start).max_timestamp();
             if end > watermark {
-                earliest = earliest.min(end);
+                self.earliest = self.earliest.min(end);
             } else if let Some(held) = self.slots[slot].take() {
                 self.send(&held);
             }
         }
-        self.looked = (to, earliest);
-        if to < self.slots.len() || !self.restored.is_empty() {
-            return Progress::Stopped;
+        let is_last = self.looked == self.slots.len();
+        if is_last {
+            self.looked = 0;
         }
-        (self.earliest, self.looked) = (earliest, (0, Timestamp::MAX));
-        Progress::Done
+        is_last
     }
 }
 
@@ -406,7 +420,8 @@ where
             slots: (0..self.slots).map(|_| None).collect(),
             recent: NO_SLICE,
             earliest: Timestamp::MAX,
-            looked: (0, Timestamp::MAX),
+            looked: 0,
+            closing: Timestamp::MIN,
             restored: VecDeque::new(),
             judged: (0, 0),
             passing: 0,

@@ -287,3 +287,55 @@ fn what_does_not_repeat_passes_by() {
     let most = at_once.iter().chain(&at_end).max().unwrap();
     assert!(*most >= 1_500, "{most}");
 }
+
+/// The watermark assigner of a source asks once a turn, gives records in between, and may have come further when it asks
+/// again.
+#[test]
+fn a_watermark_leaves_nothing_behind_whatever_comes_between_its_steps() {
+    for seed in 0..300 {
+        let random = &mut Random(seed);
+        let (context, log) = (context(0, 1, &Arc::default()), Rc::default());
+        let tumbling = Tumbling::event_time(Duration::from_millis(10));
+        let chain =
+            PreAggregateTo::<_, String, _, _>::new(Nothing::<Word>::new(), key, Count, tumbling);
+        let end = End::new(Log(Rc::clone(&log)), &context);
+        let mut head = producer(chain.slots(1 << random.below(6)), &context, end);
+        let mut frames = Frames::new();
+        let (mut clock, mut watermark, mut is_stopped) = (0, 0, false);
+        // Of each slice: the records that came, and those that have left.
+        let (mut came, mut left) = ([0_u64; 100], [0_u64; 100]);
+        for _ in 0..400 {
+            if random.one_in(3) {
+                if !is_stopped || random.one_in(3) {
+                    watermark = watermark.max(clock - random.below(12) as i64);
+                }
+                let time = Timestamp::from_millis(watermark);
+                is_stopped =
+                    head.watermark(time, &mut pace(&context, Mode::Plain)) == Progress::Stopped;
+            } else {
+                clock += random.below(4) as i64;
+                let time = (clock - random.below(15) as i64).max(0);
+                let record: Word = (random.below(40).to_string(), 0);
+                let meta = Meta::at(Timestamp::from_millis(time));
+                let frame = frames.frame([(&record, meta)].into_iter());
+                let progress = head.frame(0, &frame, &mut 0, &mut pace(&context, Mode::Plain));
+                assert_eq!(progress, Progress::Done);
+                frames.give(frame);
+                came[time as usize / 10] += 1;
+            }
+            for sent in log.take() {
+                match sent {
+                    Sent::Record::<Partial<String, u64>>(partial, meta) => {
+                        left[meta.time.unwrap().as_millis() as usize / 10] += partial.weight;
+                    }
+                    Sent::Watermark(passed) => {
+                        let closed = (passed.as_millis() + 1) as usize / 10;
+                        assert_eq!(came[..closed], left[..closed], "SEED={seed} {passed:?}");
+                    }
+                    Sent::Status(_) => {}
+                }
+            }
+        }
+        assert!(left.iter().sum::<u64>() > 0);
+    }
+}
