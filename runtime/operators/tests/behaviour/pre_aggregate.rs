@@ -253,7 +253,10 @@ fn weights(words: impl Iterator<Item = u64>, slots: usize) -> (Vec<u64>, Vec<u64
             Sent::Record(partial, _) => Some(partial),
             _ => None,
         });
-        partials.map(|partial| (partial.weight == partial.acc).then_some(partial.weight).unwrap())
+        partials.map(|partial| {
+            assert_eq!(partial.weight, partial.acc, "it counts its records");
+            partial.weight
+        })
     };
     let at_once = take(&log).collect();
     let end = Timestamp::from_millis(999);
