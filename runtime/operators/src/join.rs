@@ -209,7 +209,7 @@ where
     }
 
     #[inline]
-    fn begin_ahead(&mut self) -> bool {
+    fn begin_ahead(&mut self, _input: usize) -> bool {
         self.lists.rows.begin_ahead()
     }
 

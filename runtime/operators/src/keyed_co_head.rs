@@ -149,7 +149,7 @@ macro_rules! keyed_loop {
 
             #[inline(always)]
             fn begin_ahead(&mut self) -> bool {
-                self.operator.begin_ahead()
+                self.operator.begin_ahead($input)
             }
 
             #[inline(always)]

@@ -32,8 +32,9 @@ pub trait KeyedCoOperator<T1: Record, T2: Record, K: Key>: 'static {
     /// Whether prefetching pays for this input.
     fn wants_prefetch(&self, input: usize) -> bool;
 
-    /// Begins a block of keys.
-    fn begin_ahead(&mut self) -> bool {
+    /// Begins a block of keys of one input.
+    fn begin_ahead(&mut self, input: usize) -> bool {
+        let _ = input;
         false
     }
 

@@ -15,6 +15,7 @@
 //! 3. Chunks `first..next` have a row each, and no other.
 
 mod block;
+mod elements;
 
 use std::{marker::PhantomData, ops::ControlFlow, sync::Arc};
 
@@ -26,6 +27,7 @@ use wiesel_state::{
 };
 
 pub use block::{Stamped, Stamps, Unstamped};
+pub use elements::Elements;
 
 use self::block::{
     Element, HEADER_BYTES, append, check_block, element, first_chunk, last_stamp, next_chunk,
@@ -120,10 +122,20 @@ impl ListLayout {
 
     /// An empty table for the key groups of the task.
     pub(crate) fn table(&self, context: &TaskContext) -> ListTable {
-        let (table, cell) = (keyed_table::table_of(&self.chunks, context), self.chunk);
+        self.table_after(None, context)
+    }
+
+    /// An empty table with room for as many rows as the one of the window before has.
+    pub(crate) fn table_after(
+        &self,
+        before: Option<&ListTable>,
+        context: &TaskContext,
+    ) -> ListTable {
+        let (rows, chunks) = (before.map(|b| &b.rows), before.map(|b| &b.chunks.table));
+        let table = keyed_table::table_after(chunks, &self.chunks, context);
         ListTable {
-            rows: keyed_table::table_of(&self.rows, context),
-            chunks: Chunks { table, cell, has_word_keys: self.has_word_keys },
+            rows: keyed_table::table_after(rows, &self.rows, context),
+            chunks: Chunks { table, cell: self.chunk, has_word_keys: self.has_word_keys },
         }
     }
 }
@@ -321,6 +333,18 @@ impl<T: Record, S: Stamps> RowList<T, S> {
         Elements { open, chunks, hash, key, number, types: PhantomData }
     }
 
+    /// Whether `row` has such a list.
+    #[inline]
+    pub(crate) fn is_in(&self, row: &Row<'_>) -> bool {
+        row.has_block(self.cell)
+    }
+
+    /// Brings the list of `row` closer.
+    #[inline]
+    pub(crate) fn prefetch(&self, row: &Row<'_>) {
+        row.prefetch_block(self.cell);
+    }
+
     /// Whether some records of the list of `row` lie in chunks, which are found by the hash of the key.
     #[inline]
     pub(crate) fn has_chunks(&self, row: &Row<'_>) -> bool {
@@ -397,62 +421,6 @@ impl<T: Record, S: Stamps> RowList<T, S> {
             }
         }
         Ok(numbers.len())
-    }
-}
-
-/// The records of one key and side, in the order of their arrival.
-///
-/// They lie in blocks of the state and are lent one by one: nothing is copied.
-pub struct Elements<'t, T: Record, S: Stamps = Unstamped> {
-    open: Option<&'t [u8]>,
-    chunks: &'t Chunks,
-    hash: u64,
-    key: &'t [u8],
-    number: u8,
-    types: PhantomData<fn(T) -> S>,
-}
-
-impl<T: Record, S: Stamps> Elements<'_, T, S> {
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.open.is_none()
-    }
-
-    /// Calls `read` with each of them.
-    #[inline]
-    pub fn for_each(&self, mut read: impl FnMut(T::View<'_>)) {
-        let _ = self.try_for_each(|view| {
-            read(view);
-            ControlFlow::<()>::Continue(())
-        });
-    }
-
-    /// Calls `read` with each of them until it breaks.
-    #[inline]
-    pub fn try_for_each<B>(
-        &self,
-        mut read: impl FnMut(T::View<'_>) -> ControlFlow<B>,
-    ) -> ControlFlow<B> {
-        self.try_for_each_stamped(|view, _| read(view))
-    }
-
-    /// As [`try_for_each`](Self::try_for_each), with the stamps.
-    #[inline]
-    pub(crate) fn try_for_each_stamped<B>(
-        &self,
-        read: impl FnMut(T::View<'_>, i64) -> ControlFlow<B>,
-    ) -> ControlFlow<B> {
-        let Some(open) = self.open else { return ControlFlow::Continue(()) };
-        let at = (self.hash, self.key, self.number);
-        let composed = &mut Vec::new(); // It allocates for chunks only.
-        each_of_list::<T, S, B>(open, self.chunks, at, composed, read)
-    }
-
-    /// How many there are.
-    pub fn count(&self) -> usize {
-        let mut count = 0;
-        self.for_each(|_| count += 1);
-        count
     }
 }
 

@@ -86,6 +86,8 @@ pub struct WindowJoin<L: Record, R: Record, F, W> {
     open: Vec<Open>,
     /// The window of the last record of each side: its neighbours tend to share it.
     recent: [usize; 2],
+    /// The one in whose table a block of keys was looked up. None if it may lie elsewhere by now.
+    ahead: Option<usize>,
     watermark: Timestamp,
     firing: Option<Firing>,
     late_left: LateRecords<L>,
@@ -131,6 +133,7 @@ where
             layout,
             open: Vec::new(),
             recent: [0; 2],
+            ahead: None,
             watermark: Timestamp::MIN,
             firing: None,
             scratch: Vec::new(),
@@ -168,9 +171,12 @@ where
     fn open(&mut self, input: usize, window: TimeWindow) -> usize {
         let at = self.open.partition_point(|open| open.window < window);
         if self.open.get(at).is_none_or(|open| open.window != window) {
-            let table = self.layout.table(&self.context);
+            // Of times in order: a late window has few records.
+            let before = self.open.last().filter(|_| at == self.open.len()).map(|last| &last.table);
+            let table = self.layout.table_after(before, &self.context);
             let fired = window.max_timestamp() <= self.watermark;
             self.open.insert(at, Open { window, table, fired });
+            self.ahead = None;
         }
         self.recent[input] = at;
         at
@@ -215,22 +221,42 @@ where
         pace: &mut Pace,
     ) -> Result<(), Firing> {
         let Open { window, table, .. } = &self.open[from.open];
+        let lists = (&self.left, &self.right);
         for group in (from.group.0..table.rows.range().end).map(KeyGroup) {
-            let skip = if group == from.group { from.row } else { 0 };
-            for (index, (_, row)) in table.rows.group(group).enumerate().skip(skip) {
-                let is_first = group == from.group && index == from.row;
-                let done = if is_first { from.left } else { 0 };
-                let is_long = self.left.has_chunks(&row) || self.right.has_chunks(&row);
-                let hash = if is_long { K::with_key(row.key(), K::key_hash) } else { 0 };
-                let (lists, row) = ((&self.left, &self.right), (&row, &table.chunks, hash));
-                let is_over = &mut || pace.is_over();
-                let paired = pair_up(&self.pairing, lists, row, done, *window, next, is_over);
-                if let ControlFlow::Break(left) = paired {
-                    return Err(Firing { open: from.open, group, row: index, left });
+            let is_first = group == from.group;
+            let mut stopped =
+                Firing { group, row: if is_first { from.row } else { 0 }, left: 0, ..from };
+            let mut done = if is_first { from.left } else { 0 };
+            let fired = table.rows.visit_blocks(group, stopped.row, |rows| {
+                let both = |row: &Row<'_>| lists.0.is_in(row) && lists.1.is_in(row);
+                let makes = |row: &Row<'_>| !F::NEEDS_BOTH || both(row);
+                // Lists lie in the order in which they were made, and not in that of the rows.
+                for row in rows.iter().filter(makes) {
+                    lists.0.prefetch(&row);
+                    lists.1.prefetch(&row);
                 }
-                if pace.is_over() {
-                    return Err(Firing { open: from.open, group, row: index + 1, left: 0 });
+                for row in rows.iter() {
+                    if makes(&row) {
+                        let is_long = lists.0.has_chunks(&row) || lists.1.has_chunks(&row);
+                        let hash = if is_long { K::with_key(row.key(), K::key_hash) } else { 0 };
+                        let (pairing, row) = (&self.pairing, (&row, &table.chunks, hash));
+                        let is_over = &mut || pace.is_over();
+                        let paired = pair_up(pairing, lists, row, done, *window, next, is_over);
+                        if let ControlFlow::Break(left) = paired {
+                            stopped.left = left;
+                            return ControlFlow::Break(());
+                        }
+                    }
+                    done = 0;
+                    stopped.row += 1;
+                    if pace.is_over() {
+                        return ControlFlow::Break(());
+                    }
                 }
+                ControlFlow::Continue(())
+            });
+            if fired.is_err() {
+                return Err(stopped);
             }
         }
         Ok(())
@@ -247,7 +273,8 @@ macro_rules! apply {
         let is_taken = $self.each_window($input, time, |join, open| {
             let Open { window, table, fired } = &mut join.open[open];
             let ListTable { rows, chunks } = table;
-            let mut row = keyed_table::upsert::<K>(rows, $at, $key, &mut join.scratch);
+            let at = $at.found_if(join.ahead == Some(open));
+            let mut row = keyed_table::upsert::<K>(rows, at, $key, &mut join.scratch);
             if let Err(failure) = join.$list.push(&mut row, chunks, $at.hash, $value, 0) {
                 join.context.fail(failure);
             } else if *fired {
@@ -272,6 +299,8 @@ where
 {
     type Out = F::Out;
 
+    const FINDS_AHEAD: bool = keyed_table::finds_ahead::<K>();
+
     #[inline]
     fn prefetch(&self, input: usize, spot: Spot) {
         if let Some(open) = self.open.get(self.recent[input]) {
@@ -282,6 +311,22 @@ where
     #[inline]
     fn wants_prefetch(&self, input: usize) -> bool {
         self.open.get(self.recent[input]).is_some_and(|open| open.table.bytes_used() > CACHE_BYTES)
+    }
+
+    #[inline]
+    fn begin_ahead(&mut self, input: usize) -> bool {
+        let recent = self.recent[input];
+        let open = self.open.get_mut(recent);
+        self.ahead = open.is_some().then_some(recent);
+        open.is_some_and(|open| open.table.rows.begin_ahead())
+    }
+
+    #[inline(always)]
+    fn find_ahead(&mut self, index: usize, key: K::View<'_>, at: Located, marks: bool) {
+        if let Some(open) = self.ahead.and_then(|ahead| self.open.get_mut(ahead)) {
+            let (rows, scratch) = (&mut open.table.rows, &mut self.scratch);
+            keyed_table::find_ahead::<K>(rows, index, at, key, scratch, marks);
+        }
     }
 
     #[inline]
@@ -336,6 +381,7 @@ where
             open.table.retire(PARTS, &open.window.header(), &self.context);
         }
         self.recent = [0; 2];
+        self.ahead = None;
         Progress::Done
     }
 

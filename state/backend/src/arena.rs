@@ -3,13 +3,13 @@
 //!
 //! ```text
 //!   small, growing segments   ── the pool of the thread, one each (a table of ten rows takes what ten rows take)
-//!   full-size segments        ── chunks: 1, 2, 4 … spans, of the pool; from 2 MiB on mapped
+//!   full-size segments        ── chunks: 1, 2, 4 … spans, of the pool; from 2 MiB on whole huge pages
 //!   given back                ── a list; zeroed when taken again
 //! ```
 //!
 //! All of it lies on huge pages, if the kernel has some: `pool.rs` says why.
 
-use std::{ptr::NonNull, rc::Rc};
+use std::{mem::ManuallyDrop, ptr::NonNull, rc::Rc};
 
 use crate::pool::{HUGE_PAGE, Huge, Pool};
 
@@ -21,8 +21,8 @@ const CHUNK_MAX: usize = 32 << 20;
 
 /// Memory of a table, given back when dropped.
 pub(crate) enum Chunk {
-    /// From 2 MiB on: its own, zeroed.
-    Huge(Huge),
+    /// From 2 MiB on: whole huge pages, zeroed unless another table had them before.
+    Huge { pool: Rc<Pool>, huge: ManuallyDrop<Huge>, is_zeroed: bool },
     /// Of the thread's pool, with anything in it.
     Pooled { pool: Rc<Pool>, start: NonNull<u8>, bytes: usize },
 }
@@ -31,9 +31,9 @@ impl Chunk {
     /// At least `bytes` bytes, aligned to a line; on huge pages where the kernel has some.
     pub(crate) fn new(pool: &Rc<Pool>, bytes: usize) -> Self {
         if bytes >= HUGE_PAGE
-            && let Some(huge) = Huge::map(bytes)
+            && let Some((huge, is_zeroed)) = pool.take_huge(bytes)
         {
-            return Self::Huge(huge);
+            return Self::Huge { pool: Rc::clone(pool), huge: ManuallyDrop::new(huge), is_zeroed };
         }
         let bytes = bytes.max(LINE);
         Self::Pooled { pool: Rc::clone(pool), start: pool.take(bytes), bytes }
@@ -41,28 +41,30 @@ impl Chunk {
 
     pub(crate) fn start(&self) -> NonNull<u8> {
         match self {
-            Self::Huge(huge) => huge.start(),
+            Self::Huge { huge, .. } => huge.start(),
             Self::Pooled { start, .. } => *start,
         }
     }
 
     pub(crate) fn bytes(&self) -> usize {
         match self {
-            Self::Huge(huge) => huge.bytes(),
+            Self::Huge { huge, .. } => huge.bytes(),
             Self::Pooled { bytes, .. } => *bytes,
         }
     }
 
     fn is_zeroed(&self) -> bool {
-        matches!(self, Self::Huge(_))
+        matches!(self, Self::Huge { is_zeroed: true, .. })
     }
 }
 
 impl Drop for Chunk {
     fn drop(&mut self) {
-        if let Self::Pooled { pool, start, bytes } = self {
+        match self {
+            // SAFETY: it is taken out once, here.
+            Self::Huge { pool, huge, .. } => pool.give_huge(unsafe { ManuallyDrop::take(huge) }),
             // SAFETY: `new` took these bytes, and whoever used them is gone.
-            unsafe { pool.give(*start, *bytes) };
+            Self::Pooled { pool, start, bytes } => unsafe { pool.give(*start, *bytes) },
         }
     }
 }

@@ -69,9 +69,15 @@ impl Block {
         (self.high >> TAG_SHIFT) as u8
     }
 
+    /// Whether it is one.
+    #[inline(always)]
+    pub(crate) const fn is_some(&self) -> bool {
+        self.tag() != TAG_NONE
+    }
+
     /// The header and the bytes of a block that does not lie in its row.
     #[inline]
-    fn heap(&self) -> Option<NonNull<u8>> {
+    pub(crate) fn heap(&self) -> Option<NonNull<u8>> {
         if self.tag() == TAG_HEAP { NonNull::new(self.low) } else { None }
     }
 

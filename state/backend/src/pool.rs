@@ -5,19 +5,21 @@
 //! ```text
 //!   table ─┐ take, give   ┌────────── Pool, one a thread ──────────┐
 //!   table ─┼─────────────▶│ regions: 2 MiB, then as much again …   │  by `talc`: best fit, neighbours merged
-//!   table ─┘              └────────────────────────────────────────┘
-//!   large tables          chunks of their own, from 2 MiB on ([`Huge`])
+//!   table ─┤              │                                        │
+//!   table ─┘ …_huge       │ kept: chunks that large tables had     │  whole huge pages ([`Huge`]), from 2 MiB on
+//!                         └────────────────────────────────────────┘
 //! ```
 //!
 //! With pages of 4 KiB a table of 4 MiB costs a TLB miss a probe: 153 against 86 ns for a load that others wait for, 12.4
 //! against 6.8 for one of many (EPYC of `bench/README.md`). The allocator gives small pages, and the kernel huge ones only
-//! to those who ask: `runtime/decisions/2026-11-27-small-segments-lie-on-huge-pages.md`.
+//! to those who ask: `runtime/decisions/2026-11-27-small-segments-lie-on-huge-pages.md`. The first touch of one costs 0.1 to
+//! 3 ms, so a window has the chunks of the one before: `runtime/decisions/2026-11-28-a-window-has-the-pages-of-the-last.md`.
 //!
 //! # What is always true
 //!
-//! 1. Memory from the pool is not zeroed: whoever needs zeroes writes them.
-//! 2. What a table gives back is there for the next table of the thread; regions go when the last table and the thread
-//!    have let go of the pool.
+//! 1. Memory from the pool is not zeroed: whoever needs zeroes writes them. Only a chunk that was just mapped is.
+//! 2. What a table gives back is there for the next table of the thread; all of it goes when the last table and the
+//!    thread have let go of the pool. A chunk that nobody has is the kernel's to take when memory is short.
 
 use std::{
     alloc::{self, Layout},
@@ -84,6 +86,22 @@ impl Huge {
             libc::madvise(start.cast(), bytes, libc::MADV_HUGEPAGE);
             Some(Self { start: NonNull::new(start)?, bytes })
         }
+    }
+
+    /// Lets the kernel have its pages if memory is short. Until the next write it holds what it held, or zeroes.
+    fn lend(&self) {
+        // SAFETY: our own mapping, whose contents nobody will read before they are written. A refusal costs only memory.
+        unsafe { libc::madvise(self.start.as_ptr().cast(), self.bytes, libc::MADV_FREE) };
+    }
+
+    /// Cuts off what lies behind the first `bytes` bytes, whole huge pages and less than all.
+    fn split_off(&mut self, bytes: usize) -> Self {
+        assert!(bytes > 0 && bytes < self.bytes && bytes.is_multiple_of(HUGE_PAGE));
+        // SAFETY: inside the mapping.
+        let start = unsafe { self.start.add(bytes) };
+        let rest = Self { start, bytes: self.bytes - bytes };
+        self.bytes = bytes;
+        rest
     }
 
     pub(crate) fn start(&self) -> NonNull<u8> {
@@ -155,6 +173,8 @@ struct Regions {
     talc: Talc<Manual, DefaultBinning>,
     regions: Vec<Region>,
     bytes: usize,
+    /// Chunks that were given back.
+    kept: Vec<Huge>,
 }
 
 impl Pool {
@@ -164,13 +184,14 @@ impl Pool {
     }
 
     fn new() -> Self {
-        Self(RefCell::new(Regions { talc: Talc::new(Manual), regions: Vec::new(), bytes: 0 }))
+        let (talc, regions, kept) = (Talc::new(Manual), Vec::new(), Vec::new());
+        Self(RefCell::new(Regions { talc, regions, bytes: 0, kept }))
     }
 
     /// Bytes, aligned to a line, with anything in them. `bytes` is not zero.
     pub(crate) fn take(&self, bytes: usize) -> NonNull<u8> {
         let layout = lines(bytes);
-        let Regions { talc, regions, bytes: held } = &mut *self.0.borrow_mut();
+        let Regions { talc, regions, bytes: held, .. } = &mut *self.0.borrow_mut();
         // SAFETY: the size is not zero.
         if let Some(start) = unsafe { talc.allocate(layout) } {
             return start;
@@ -197,6 +218,27 @@ impl Pool {
         // SAFETY: the caller's promise.
         unsafe { self.0.borrow_mut().talc.deallocate(start.as_ptr(), lines(bytes)) };
     }
+
+    /// At least `bytes` bytes in whole huge pages, and whether they are zeroed. `None` if the kernel refuses.
+    pub(crate) fn take_huge(&self, bytes: usize) -> Option<(Huge, bool)> {
+        let kept = &mut self.0.borrow_mut().kept;
+        let wanted = bytes.checked_next_multiple_of(HUGE_PAGE)?;
+        let fits = kept.iter().enumerate().filter(|(_, huge)| huge.bytes >= wanted);
+        let Some((at, _)) = fits.min_by_key(|(_, huge)| huge.bytes) else {
+            return Some((Huge::map(wanted)?, true));
+        };
+        let mut huge = kept.swap_remove(at);
+        if huge.bytes > wanted {
+            kept.push(huge.split_off(wanted));
+        }
+        Some((huge, false))
+    }
+
+    /// Takes a chunk back.
+    pub(crate) fn give_huge(&self, huge: Huge) {
+        huge.lend();
+        self.0.borrow_mut().kept.push(huge);
+    }
 }
 
 impl fmt::Debug for Pool {
@@ -205,6 +247,7 @@ impl fmt::Debug for Pool {
         f.debug_struct("Pool")
             .field("regions", &regions.regions.len())
             .field("bytes", &regions.bytes)
+            .field("kept", &regions.kept.len())
             .finish_non_exhaustive()
     }
 }
@@ -249,6 +292,32 @@ mod tests {
         }
         let regions = pool.0.borrow().regions.len();
         assert!(regions <= 8, "{regions} regions for at most 100 pieces of up to 128 KiB");
+    }
+
+    /// A chunk that was given back is taken again, whole or in parts.
+    #[test]
+    #[cfg_attr(miri, ignore = "the kernel maps nothing")]
+    fn chunks_are_used_again() {
+        let pool = Pool::new();
+        let (huge, is_zeroed) = pool.take_huge(3 * HUGE_PAGE - 1).unwrap();
+        assert!(is_zeroed && huge.bytes() == 3 * HUGE_PAGE);
+        let start = huge.start();
+        pool.give_huge(huge);
+        let taken = [1, HUGE_PAGE + 1, 1].map(|bytes| pool.take_huge(bytes).unwrap());
+        assert_eq!(taken.each_ref().map(|(_, is_zeroed)| *is_zeroed), [false, false, true]);
+        let [first, second, third] = taken.map(|(huge, _)| huge);
+        let parts =
+            [&first, &second].map(|huge| huge.start().as_ptr().addr() - start.as_ptr().addr());
+        assert_eq!((parts, second.bytes()), ([0, HUGE_PAGE], 2 * HUGE_PAGE));
+        let second_start = second.start();
+        for huge in [first, second, third] {
+            // SAFETY: mapped, and nobody else's.
+            unsafe { huge.start().write_bytes(7, huge.bytes()) };
+            pool.give_huge(huge);
+        }
+        assert!(
+            pool.take_huge(2 * HUGE_PAGE).is_some_and(|(huge, _)| huge.start() == second_start)
+        );
     }
 
     #[test]

@@ -5,8 +5,10 @@ use std::{marker::PhantomData, ops::Range, ptr};
 
 use crate::{
     BLOCK_BYTES_MAX, TableError,
+    arena::LINE,
     blocks::Block,
     layout::{BLOCK_IN_ROW_BYTES, BlockCell, Cell, KeyLayout, RowLayout},
+    segment,
     table::Table,
 };
 
@@ -61,6 +63,26 @@ impl<'t> Row<'t> {
     #[inline]
     pub fn block(&self, cell: BlockCell) -> Option<&'t [u8]> {
         self.pointer(self.layout.pointer_of(cell))
+    }
+
+    /// Whether a block cell is there: nothing but the row is read.
+    #[inline(always)]
+    pub fn has_block(&self, cell: BlockCell) -> bool {
+        let at = block_at(self.layout, self.area.cast_mut(), self.layout.pointer_of(cell));
+        // SAFETY: `block_at` checks the index; the row is live.
+        unsafe { (*at).is_some() }
+    }
+
+    /// Brings a block cell closer that is about to be read, with what lies behind it. Nothing if it is not there, or
+    /// lies in its row.
+    #[inline(always)]
+    pub fn prefetch_block(&self, cell: BlockCell) {
+        let at = block_at(self.layout, self.area.cast_mut(), self.layout.pointer_of(cell));
+        // SAFETY: `block_at` checks the index; the row is live.
+        if let Some(heap) = unsafe { (*at).heap() } {
+            segment::prefetch(heap.as_ptr());
+            segment::prefetch(heap.as_ptr().wrapping_add(LINE));
+        }
     }
 
     /// The row's layout.

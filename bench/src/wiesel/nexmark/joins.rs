@@ -78,6 +78,7 @@ where
         .process(Sellers {
             person: ValueState::new("person"),
             auctions: ValueState::new("auctions"),
+            earlier: Vec::new(),
         })
         .uid("sellers");
     check(sold, |sold: SoldView<'_>| keyed_x(sold.auction, sold.seller))
@@ -90,6 +91,8 @@ struct Sellers {
     person: ValueState<(String, String, String)>,
     /// Those that came before the person.
     auctions: ValueState<Vec<u64>>,
+    /// Those of one person, in memory that is used again.
+    earlier: Vec<u64>,
 }
 
 impl KeyedProcessFunction<u64, Side> for Sellers {
@@ -110,22 +113,26 @@ impl KeyedProcessFunction<u64, Side> for Sellers {
         match side {
             SideView::Person { id: seller, name, city, state, .. } => {
                 context.set(&self.person, (name, city, state));
-                for auction in context.get(&self.auctions).unwrap_or_default() {
-                    out.emit(SoldView { name, city, state, auction, seller });
+                let earlier = context.with(&self.auctions, |auctions| {
+                    for auction in auctions {
+                        out.emit(SoldView { name, city, state, auction, seller });
+                    }
+                });
+                if earlier.is_some() {
+                    context.clear(&self.auctions);
                 }
-                context.clear(&self.auctions);
             }
-            SideView::Auction { seller, id: auction, .. } => match context.get(&self.person) {
-                Some((name, city, state)) => {
-                    let (name, city, state) = (name.as_str(), city.as_str(), state.as_str());
+            SideView::Auction { seller, id: auction, .. } => {
+                let sold = context.with(&self.person, |(name, city, state)| {
                     out.emit(SoldView { name, city, state, auction, seller });
+                });
+                if sold.is_none() {
+                    self.earlier.clear();
+                    context.with(&self.auctions, |auctions| self.earlier.extend(auctions));
+                    self.earlier.push(auction);
+                    context.set(&self.auctions, self.earlier.view());
                 }
-                None => {
-                    let mut auctions = context.get(&self.auctions).unwrap_or_default();
-                    auctions.push(auction);
-                    context.set(&self.auctions, auctions.view());
-                }
-            },
+            }
         }
         Ok(())
     }

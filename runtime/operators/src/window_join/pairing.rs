@@ -11,6 +11,9 @@ pub trait WindowPairing<L: Record, R: Record>: Clone + Send + 'static {
     /// What goes on.
     type Out: Record;
 
+    /// Whether nothing comes of a key that is on one side only.
+    const NEEDS_BOTH: bool;
+
     /// Emits what the records on the left from the `from`-th on make with those on the right. When the turn is over it
     /// breaks with the number of those that it has done.
     fn emit(
@@ -59,6 +62,8 @@ impl<L: Record, R: Record, O: Record, F: JoinFunction<L, R, O>> WindowPairing<L,
 {
     type Out = O;
 
+    const NEEDS_BOTH: bool = true;
+
     #[inline(always)]
     fn emit(
         &self,
@@ -96,6 +101,8 @@ where
         + 'static,
 {
     type Out = O;
+
+    const NEEDS_BOTH: bool = false;
 
     #[inline(always)]
     fn emit(
