@@ -145,7 +145,12 @@ impl FrameWriter {
         }
         let slot = BLOCK_RECORDS - left as usize;
         let end = if T::PACKED {
-            self.write_packed::<T, I>(item, limit, scratch)?
+            self.write_root::<T, I>(item, limit, scratch)?
+        } else if T::is_root_only(item.view()) && self.cursor.is_multiple_of(T::ALIGN) {
+            let end = self.write_root::<T, I>(item, limit, scratch)?;
+            // SAFETY: there is a column of region ends, since the shape is that of `T`.
+            unsafe { self.put(limit + slot * size_of::<u32>(), (end as u32).to_le_bytes()) };
+            end
         } else {
             // SAFETY: `limit` is inside the frame, and `self` is borrowed alone.
             let room = unsafe { slice::from_raw_parts_mut(self.frame.as_ptr(), limit) };
@@ -175,9 +180,10 @@ impl FrameWriter {
         Ok(())
     }
 
-    /// Writes a record that is only its root. Its place is known, so all that [`RecordWriter`] does beside is left out.
+    /// Writes a record that is only its root, where a root may lie. Its place is known, so all that [`RecordWriter`] does
+    /// beside is left out.
     #[inline(always)]
-    fn write_packed<T: Record, I: Item<T>>(
+    fn write_root<T: Record, I: Item<T>>(
         &mut self,
         item: &I,
         limit: usize,

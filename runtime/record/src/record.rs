@@ -93,6 +93,14 @@ pub trait Record: Sized + Send + 'static {
         debug_assert!(written.is_ok(), "a vector takes everything");
     }
 
+    /// Whether nothing of this one lies out of line: then its region is its root, as where it is `PACKED`.
+    #[doc(hidden)]
+    #[inline(always)]
+    fn is_root_only(view: Self::View<'_>) -> bool {
+        let _ = view;
+        Self::PACKED
+    }
+
     /// First phase of writing: what lies out of line.
     #[doc(hidden)]
     fn write_parts(

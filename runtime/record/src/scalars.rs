@@ -214,6 +214,11 @@ impl Record for String {
         view
     }
 
+    #[inline(always)]
+    fn is_root_only(view: &str) -> bool {
+        view.len() <= INLINE_CAPACITY
+    }
+
     #[inline]
     fn write_parts(view: &str, writer: &mut RecordWriter<'_>) -> Result<u32, Full> {
         if view.len() <= INLINE_CAPACITY { Ok(0) } else { writer.bytes(view.as_bytes()) }

@@ -46,6 +46,11 @@ macro_rules! tuple {
                 ($($T::shrink(view.$index),)+)
             }
 
+            #[inline(always)]
+            fn is_root_only(view: Self::View<'_>) -> bool {
+                true $(&& $T::is_root_only(view.$index))+
+            }
+
             #[inline]
             fn write_parts(
                 view: Self::View<'_>,

@@ -47,7 +47,8 @@ impl Spots {
 
     /// As [`Spots::of`] for each of `hashes`, into as many of `spots` as there are: several at a time, where the
     /// processor can.
-    #[inline(always)]
+    // Never: its constants would be loaded again for each record that is applied, behind the calls that lose them.
+    #[inline(never)]
     pub fn of_all(&self, hashes: &[u64], spots: &mut [Spot]) {
         let pairs = spots.iter_mut().zip(hashes);
         if self.max_parallelism.is_power_of_two() {
