@@ -57,7 +57,7 @@ impl KeyHasher {
     }
 
     /// Takes bytes, with their length before them.
-    #[inline]
+    #[inline(always)]
     pub fn bytes(&mut self, bytes: &[u8]) {
         self.word((bytes.len() as u64).wrapping_mul(D));
         let mut rest = bytes;
