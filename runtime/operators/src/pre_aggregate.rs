@@ -208,6 +208,7 @@ where
         let is_last = self.looked == self.slots.len();
         if is_last {
             self.looked = 0;
+            self.judge(); // With fewer keys than slots nothing leaves for another one.
         }
         is_last
     }

@@ -232,8 +232,8 @@ fn some_come_late_behind_an_idle_spell() {
     assert!((0..100).map(what_comes_late_behind_an_idle_spell_counts).sum::<u64>() > 0);
 }
 
-/// The weights of the partials of `words`, all in one slice: of those that leave at once, and at its end.
-fn weights(words: impl Iterator<Item = u64>, slots: usize) -> (Vec<u64>, Vec<u64>) {
+/// The weights of what leaves while words of a slice come, and of what leaves when it closes: for each slice.
+fn weights_of(slices: &[Vec<u64>], slots: usize) -> Vec<(Vec<u64>, Vec<u64>)> {
     let (context, log) = (context(0, 1, &Arc::default()), Rc::default());
     let tumbling = Tumbling::event_time(Duration::from_secs(1));
     let chain =
@@ -241,27 +241,38 @@ fn weights(words: impl Iterator<Item = u64>, slots: usize) -> (Vec<u64>, Vec<u64
     let end = End::new(Log(Rc::clone(&log)), &context);
     let mut head = producer(chain.slots(slots), &context, end);
     let mut frames = Frames::new();
-    for word in words {
-        let record: Word = (word.to_string(), 0);
-        let frame = frames.frame([(&record, Meta::at(Timestamp::from_millis(0)))].into_iter());
-        let progress = head.frame(0, &frame, &mut 0, &mut pace(&context, Mode::Plain));
-        assert_eq!(progress, Progress::Done);
-        frames.give(frame);
-    }
     let take = |log: &RefCell<Vec<Sent<Partial<String, u64>>>>| {
         let partials = log.take().into_iter().filter_map(|sent| match sent {
             Sent::Record(partial, _) => Some(partial),
             _ => None,
         });
-        partials.map(|partial| {
+        let weight = |partial: Partial<String, u64>| {
             assert_eq!(partial.weight, partial.acc, "it counts its records");
             partial.weight
-        })
+        };
+        partials.map(weight).collect()
     };
-    let at_once = take(&log).collect();
-    let end = Timestamp::from_millis(999);
-    while head.watermark(end, &mut pace(&context, Mode::Plain)) == Progress::Stopped {}
-    (at_once, take(&log).collect())
+    let mut weights = Vec::new();
+    for (words, start) in slices.iter().zip((0..).step_by(1_000)) {
+        for word in words {
+            let record: Word = (word.to_string(), 0);
+            let meta = Meta::at(Timestamp::from_millis(start));
+            let frame = frames.frame([(&record, meta)].into_iter());
+            let progress = head.frame(0, &frame, &mut 0, &mut pace(&context, Mode::Plain));
+            assert_eq!(progress, Progress::Done);
+            frames.give(frame);
+        }
+        let at_once = take(&log);
+        let end = Timestamp::from_millis(start + 999);
+        while head.watermark(end, &mut pace(&context, Mode::Plain)) == Progress::Stopped {}
+        weights.push((at_once, take(&log)));
+    }
+    weights
+}
+
+/// The same of one slice.
+fn weights(words: impl Iterator<Item = u64>, slots: usize) -> (Vec<u64>, Vec<u64>) {
+    weights_of(&[words.collect()], slots).remove(0)
 }
 
 #[test]
@@ -289,6 +300,18 @@ fn what_does_not_repeat_passes_by() {
     let (at_once, at_end) = weights((0..words).chain((0..3_000).map(|_| words)), 64);
     let most = at_once.iter().chain(&at_end).max().unwrap();
     assert!(*most >= 1_500, "{most}");
+}
+
+/// A slice with fewer keys than slots sends nothing for another key, so it is judged when it closes.
+#[test]
+fn what_does_not_repeat_in_small_slices_passes_by() {
+    let slice = |first: u64| (first..first + 40).collect::<Vec<_>>();
+    let weights = weights_of(&[slice(0), slice(40), vec![7; 2_000], vec![7; 2_000]], 64);
+    assert_eq!(weights[0].0.len() + weights[0].1.len(), 40);
+    assert_eq!(weights[1], (vec![1; 40], vec![]), "all of them pass by");
+    // What repeats after that is combined again.
+    assert_eq!(weights[2].1, [2_000 - (64 * 16 - 40)]);
+    assert_eq!(weights[3], (vec![], vec![2_000]));
 }
 
 /// The watermark assigner of a source asks once a turn, gives records in between, and may have come further when it asks
