@@ -283,7 +283,8 @@ where
         }
     }
 
-    #[inline]
+    // Always: what is located and the meta of a record are in registers then, and not in memory.
+    #[inline(always)]
     fn apply<D: Link<A::Out>>(
         &mut self,
         key: K::View<'_>,

@@ -23,6 +23,7 @@
 //! The map from hash to spot is in `table/spot.rs`.
 
 mod ahead;
+mod bytes;
 mod clear;
 mod export;
 mod grow;
@@ -256,26 +257,6 @@ impl Table {
         self.upsert_bytes(spot, hash, key)
     }
 
-    /// As [`Table::upsert_at`], for a layout of bytes.
-    ///
-    /// # Panics
-    ///
-    /// If the layout keeps its keys as words.
-    #[inline(always)]
-    pub fn upsert_bytes(&mut self, spot: Spot, hash: u64, key: &[u8]) -> RowMut<'_> {
-        assert!(self.word_bytes == 0, "this table keeps its keys as words");
-        debug_assert!(spot == self.spot(hash), "the spot is that of another hash");
-        self.check_resident(hash, key);
-        let (spot, segment, mut place) = self.locate_bytes_at(spot, hash, key);
-        if place.found {
-            self.touch(spot, segment, place);
-        } else {
-            place = self.insert(spot, word_from(bytes_hash(hash)), Some(key));
-        }
-        // SAFETY: the place is a live row, touched or just inserted.
-        unsafe { RowMut::new(self, place.word(), place.area(self.shape), !place.found) }
-    }
-
     /// As [`Table::upsert`], for a word layout: the key's bytes as a little-endian word.
     #[inline(always)]
     pub fn upsert_word(&mut self, spot: Spot, key: u64) -> RowMut<'_> {
@@ -408,48 +389,6 @@ impl Table {
         let (spot, segment) = self.odd?;
         let group = segment.group(self.shape, 0);
         Some((spot, segment, Place { group, at: 0, row: 0, found: true }))
-    }
-
-    #[inline(always)]
-    fn locate_bytes(&self, hash: u64, key: &[u8]) -> (u64, Segment, Place) {
-        self.locate_bytes_at(self.spot(hash), hash, key)
-    }
-
-    #[inline(always)]
-    fn locate_bytes_at(&self, spot: Spot, hash: u64, key: &[u8]) -> (u64, Segment, Place) {
-        // One hash in 2^64 is another one in the table, and so has another spot.
-        let Spot(spot) = if hash == u64::MAX { self.spot(bytes_hash(hash)) } else { spot };
-        let hash = bytes_hash(hash);
-        let segment = self.segment_at(spot);
-        let word = word_from(hash);
-        let place = match Block::inline(key) {
-            Some(short) => {
-                let key_at = self.shape.key_at;
-                // SAFETY: the area of a live row of a layout of bytes: its first block is its key.
-                let block = |area: *mut u8| unsafe { &*area.wrapping_add(key_at).cast::<Block>() };
-                // SAFETY: in the directory, so live; the word is not empty.
-                unsafe { segment.find(self.shape, spot, word, |area| block(area).is(short)) }
-            }
-            None => {
-                let (at, row, found) = self.find_long(segment, spot, word, key);
-                Place { group: segment.group(self.shape, at), at, row, found }
-            }
-        };
-        (spot, segment, place)
-    }
-
-    /// The parts of a place, so that they come back in registers.
-    // Never: it calls, and what the loop over short keys holds in registers would be on the stack.
-    #[inline(never)]
-    fn find_long(&self, segment: Segment, spot: u64, word: u64, key: &[u8]) -> (u32, u32, bool) {
-        let key_at = self.shape.key_at;
-        // SAFETY: as for short keys; a block is live as its row is.
-        let same = |area: *mut u8| unsafe {
-            (*area.wrapping_add(key_at).cast::<Block>()).bytes() == Some(key)
-        };
-        // SAFETY: as for short keys.
-        let place = unsafe { segment.find(self.shape, spot, word, same) };
-        (place.at, place.row, place.found)
     }
 
     /// Before a row is written.

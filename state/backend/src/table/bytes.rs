@@ -1,0 +1,76 @@
+//! Keys of any length: the word of a row is their hash, and its first block the key. `unsafe`: see `table.rs`.
+
+use super::*;
+use crate::blocks::Block;
+
+impl Table {
+    /// As [`Table::upsert_at`], for a layout of bytes.
+    ///
+    /// # Panics
+    ///
+    /// If the layout keeps its keys as words.
+    #[inline(always)]
+    pub fn upsert_bytes(&mut self, spot: Spot, hash: u64, key: &[u8]) -> RowMut<'_> {
+        assert!(self.word_bytes == 0, "this table keeps its keys as words");
+        debug_assert!(spot == self.spot(hash), "the spot is that of another hash");
+        self.check_resident(hash, key);
+        let (area, inserted) = self.upsert_bytes_parts(spot, hash, key);
+        // SAFETY: the area is a live row's, touched or just inserted.
+        unsafe { RowMut::new(self, word_from(bytes_hash(hash)), area, inserted) }
+    }
+
+    /// The area of a row, touched or just inserted, and whether it is new.
+    // Never: what goes in and what comes back are in registers, which a caller that inlines it does not have.
+    #[inline(never)]
+    fn upsert_bytes_parts(&mut self, spot: Spot, hash: u64, key: &[u8]) -> (*mut u8, bool) {
+        let (spot, segment, mut place) = self.locate_bytes_at(spot, hash, key);
+        if place.found {
+            self.touch(spot, segment, place);
+        } else {
+            place = self.insert(spot, word_from(bytes_hash(hash)), Some(key));
+        }
+        (place.area(self.shape), !place.found)
+    }
+
+    #[inline(always)]
+    pub(super) fn locate_bytes(&self, hash: u64, key: &[u8]) -> (u64, Segment, Place) {
+        self.locate_bytes_at(self.spot(hash), hash, key)
+    }
+
+    #[inline(always)]
+    fn locate_bytes_at(&self, spot: Spot, hash: u64, key: &[u8]) -> (u64, Segment, Place) {
+        // One hash in 2^64 is another one in the table, and so has another spot.
+        let Spot(spot) = if hash == u64::MAX { self.spot(bytes_hash(hash)) } else { spot };
+        let hash = bytes_hash(hash);
+        let segment = self.segment_at(spot);
+        let word = word_from(hash);
+        let place = match Block::inline(key) {
+            Some(short) => {
+                let key_at = self.shape.key_at;
+                // SAFETY: the area of a live row of a layout of bytes: its first block is its key.
+                let block = |area: *mut u8| unsafe { &*area.wrapping_add(key_at).cast::<Block>() };
+                // SAFETY: in the directory, so live; the word is not empty.
+                unsafe { segment.find(self.shape, spot, word, |area| block(area).is(short)) }
+            }
+            None => {
+                let (at, row, found) = self.find_long(segment, spot, word, key);
+                Place { group: segment.group(self.shape, at), at, row, found }
+            }
+        };
+        (spot, segment, place)
+    }
+
+    /// The parts of a place, so that they come back in registers.
+    // Never: it calls, and what the loop over short keys holds in registers would be on the stack.
+    #[inline(never)]
+    fn find_long(&self, segment: Segment, spot: u64, word: u64, key: &[u8]) -> (u32, u32, bool) {
+        let key_at = self.shape.key_at;
+        // SAFETY: as for short keys; a block is live as its row is.
+        let same = |area: *mut u8| unsafe {
+            (*area.wrapping_add(key_at).cast::<Block>()).bytes() == Some(key)
+        };
+        // SAFETY: as for short keys.
+        let place = unsafe { segment.find(self.shape, spot, word, same) };
+        (place.at, place.row, place.found)
+    }
+}
