@@ -214,6 +214,11 @@ impl Blocks {
         self.large == 0
     }
 
+    /// Whether none was made since the last reset that does not lie in its row.
+    pub(crate) fn is_unused(&self) -> bool {
+        self.reserved() == 0
+    }
+
     /// Frees all blocks at once.
     ///
     /// # Safety

@@ -36,7 +36,8 @@ impl Table {
             return false;
         }
         self.ahead.end();
-        let (mut spot, visit) = (u64::from(group.0 - self.range.first) << 32, self.has_blocks());
+        let mut spot = u64::from(group.0 - self.range.first) << 32;
+        let visit = self.has_blocks() && !self.blocks.is_unused(); // Short ones lie in their rows.
         let end = spot + (1 << 32);
         while spot < end {
             let (segment, next) = self.segment_and_next(spot);
