@@ -195,9 +195,10 @@ impl FrameWriter {
         }
         let view = item.view();
         let parts = T::write_parts(view, &mut RecordWriter::new(&mut [], 0, scratch))?;
-        // SAFETY: `start..end` is inside the frame and before the index. The base is aligned to a page, the first
-        // record to 64, and the size of a root is a multiple of its alignment: so `root` is aligned. Its bytes are
-        // initialised and zeroed, as `resolve` wants them, and borrowed until it returns.
+        // SAFETY: `start..end` is inside the frame and before the index. The base is aligned to a page. Of packed records
+        // the first is aligned to 64, and the size of a root is a multiple of its alignment; of others the caller has
+        // looked at `start`: so `root` is aligned. Its bytes are initialised and zeroed, as `resolve` wants them, and
+        // borrowed until it returns.
         unsafe {
             let root = self.frame.as_ptr().add(start).cast::<T::Archived>();
             root.write_bytes(0, 1);

@@ -13,7 +13,7 @@
 //! With pages of 4 KiB a table of 4 MiB costs a TLB miss a probe: 153 against 86 ns for a load that others wait for, 12.4
 //! against 6.8 for one of many (EPYC of `bench/README.md`). The allocator gives small pages, and the kernel huge ones only
 //! to those who ask: `runtime/decisions/2026-11-27-small-segments-lie-on-huge-pages.md`. The first touch of one costs 0.1 to
-//! 3 ms, so a window has the chunks of the one before: `runtime/decisions/2026-11-28-a-window-has-the-pages-of-the-last.md`.
+//! 5 ms, so a window has the chunks of the one before: `runtime/decisions/2026-11-28-a-window-has-the-pages-of-the-last.md`.
 //!
 //! # What is always true
 //!
