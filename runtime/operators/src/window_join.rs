@@ -223,10 +223,10 @@ where
         let Open { window, table, .. } = &self.open[from.open];
         let lists = (&self.left, &self.right);
         for group in (from.group.0..table.rows.range().end).map(KeyGroup) {
-            let is_first = group == from.group;
-            let mut stopped =
-                Firing { group, row: if is_first { from.row } else { 0 }, left: 0, ..from };
-            let mut done = if is_first { from.left } else { 0 };
+            let mut stopped = match group == from.group {
+                true => from,
+                false => Firing { group, row: 0, left: 0, ..from },
+            };
             let fired = table.rows.visit_blocks(group, stopped.row, |rows| {
                 let both = |row: &Row<'_>| lists.0.is_in(row) && lists.1.is_in(row);
                 let makes = |row: &Row<'_>| !F::NEEDS_BOTH || both(row);
@@ -240,15 +240,14 @@ where
                         let is_long = lists.0.has_chunks(&row) || lists.1.has_chunks(&row);
                         let hash = if is_long { K::with_key(row.key(), K::key_hash) } else { 0 };
                         let (pairing, row) = (&self.pairing, (&row, &table.chunks, hash));
-                        let is_over = &mut || pace.is_over();
+                        let (done, is_over) = (stopped.left, &mut || pace.is_over());
                         let paired = pair_up(pairing, lists, row, done, *window, next, is_over);
                         if let ControlFlow::Break(left) = paired {
                             stopped.left = left;
                             return ControlFlow::Break(());
                         }
                     }
-                    done = 0;
-                    stopped.row += 1;
+                    (stopped.row, stopped.left) = (stopped.row + 1, 0);
                     if pace.is_over() {
                         return ControlFlow::Break(());
                     }
