@@ -36,7 +36,7 @@ use wiesel::{CheckpointStats, Configuration, JobStatus, prelude::*};
 use super::{check_sink::Total, events::Keys, jobs::check};
 use crate::{
     generator::{Check, keyed_x},
-    measure::{Outcome, Run, Usage, cpu_so_far, gaps, measured, stats},
+    measure::{Outcome, Run, Usage, cpu_so_far, gaps, measured, stats::Ratio},
 };
 
 /// Between two looks at a job from outside.
@@ -248,8 +248,12 @@ pub fn run(run: &Run) -> Result<Outcome, String> {
         ("updates_per_second", json!(with.updates_per_second)),
     ];
     if !ratios.is_empty() {
-        let ratio = stats::median(ratios);
-        outcome.extra.push(("cpu_ratio", json!(ratio)));
+        let ratio = Ratio::of(&ratios);
+        outcome.extra.extend([
+            ("cpu_ratio", json!(ratio.median)),
+            ("cpu_ratio_low", json!(ratio.low)),
+            ("cpu_ratio_high", json!(ratio.high)),
+        ]);
     }
     Ok(outcome)
 }

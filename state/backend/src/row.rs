@@ -25,7 +25,7 @@ pub struct Row<'t> {
 impl<'t> Row<'t> {
     /// # Safety
     ///
-    /// See the module's first lines; `word` is as it is in the group, and the layout is the row's.
+    /// See the module's first lines; `word` is as it is in the group, without its hint, and the layout is the row's.
     #[inline]
     pub(crate) unsafe fn new(layout: &'t RowLayout, word: u64, area: *const u8) -> Self {
         Self { layout, word: word.wrapping_sub(1).to_le_bytes(), area, life: PhantomData }
@@ -144,7 +144,7 @@ pub struct RowMut<'t> {
 impl<'t> RowMut<'t> {
     /// # Safety
     ///
-    /// See the module's first lines; `word` is as it is in the group. The row was touched.
+    /// See the module's first lines; `word` is as it is in the group, without its hint. The row was touched.
     #[inline]
     pub(crate) unsafe fn new(
         table: &'t mut Table,

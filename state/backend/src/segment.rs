@@ -3,15 +3,16 @@
 //! methods read and write only inside of them.**
 //!
 //! ```text
-//!   ▼ header line      ▼ the pointer (with log2 of the number of groups in its low bits)
+//!   ▼ header line      ▼ the pointer (low bits: log2 of the number of groups; whether it is wide)
 //!   │ len, depth, …    │ group 0 │ group 1 │ …                     │ mark 0 │ mark 1 │ …
 //!   group:  four words, four areas (layout.rs)           mark: a byte a group, two bits a row:
 //!   word:   key + 1, so that fresh memory is empty                 0–3 dirty, 4–7 touched since the flip
+//!           in its highest byte the row's hint (table/hint.rs), but in a wide segment, where keys need that byte
 //! ```
 //!
 //! # What is always true
 //!
-//! 1. A word of zero is an empty row; its mark bits are clear.
+//! 1. A word of zero is an empty row; its mark bits are clear. No other word is zero without its hint.
 //! 2. A row lies in the first group of its chain that had room: from its home on, no group before it has an
 //!    empty row. So a probe ends at the first empty row, and a removal closes its gap.
 //! 3. At most three rows of four are in use, so there is an empty one.
@@ -37,7 +38,12 @@ const AREAS: usize = ROWS * 8;
 const SEGMENT_BYTES: usize = 64 << 10;
 /// A new segment has as many groups as fit, at least one.
 const FIRST_BYTES: usize = 256;
+/// Low bits of the pointer.
 const TAG: usize = LINE - 1;
+const TAG_BITS: usize = 31;
+const TAG_WIDE: usize = 32;
+/// The bits of a word that are its key's where there are hints.
+pub(crate) const NARROW: u64 = u64::MAX >> 8;
 /// A mark's bits of one row.
 pub(crate) const DIRTY: u8 = 1;
 pub(crate) const TOUCHED: u8 = 1 << ROWS;
@@ -169,7 +175,29 @@ impl Segment {
 
     #[inline]
     pub(crate) fn bits(self) -> u32 {
-        (self.0.addr() & TAG) as u32
+        (self.0.addr() & TAG_BITS) as u32
+    }
+
+    /// The bits of its words that are keys.
+    #[inline]
+    pub(crate) fn key_bits(self) -> u64 {
+        if self.is_wide() { u64::MAX } else { NARROW }
+    }
+
+    /// Whether its words have no room for hints.
+    #[inline]
+    pub(crate) fn is_wide(self) -> bool {
+        self.0.addr() & TAG_WIDE != 0
+    }
+
+    /// It has as many bits for keys as the other.
+    pub(crate) fn as_wide_as(self, other: Self) -> Self {
+        if other.is_wide() { self.widened() } else { self }
+    }
+
+    /// The same segment, wide: the caller has taken its hints away.
+    pub(crate) fn widened(self) -> Self {
+        if self.is_wide() { self } else { Self(self.0.wrapping_add(TAG_WIDE)) }
     }
 
     #[inline]
@@ -274,6 +302,44 @@ impl Segment {
         }
     }
 
+    /// As [`Segment::find`], whatever hint the row has. `word` has none.
+    ///
+    /// # Safety
+    ///
+    /// As there.
+    #[inline]
+    pub(crate) unsafe fn find_hinted(
+        self,
+        shape: Shape,
+        spot: u64,
+        word: u64,
+        same: impl Fn(*mut u8) -> bool,
+    ) -> Place {
+        let (mask, key_bits) = (self.groups() - 1, self.key_bits());
+        let mut at = spot as u32 & mask;
+        loop {
+            let group = self.group(shape, at);
+            // SAFETY: `at` is below the number of groups, and a group starts with its words.
+            let words = unsafe { &*group.cast::<[u64; ROWS]>() };
+            let bits_of = |word: u64| {
+                let is = |other: &u64| u32::from(*other & key_bits == word);
+                words.iter().rev().fold(0, |found, other| found << 1 | is(other))
+            };
+            let (mut found, free) = (bits_of(word), bits_of(EMPTY));
+            while found != 0 {
+                let row = found.trailing_zeros();
+                if same(area(shape, group, row)) {
+                    return Place { group, at, row, found: true };
+                }
+                found &= found - 1;
+            }
+            if free != 0 {
+                return Place { group, at, row: free.trailing_zeros(), found: false };
+            }
+            at = (at + 1) & mask;
+        }
+    }
+
     /// The first empty place for a row that is known not to be there.
     ///
     /// # Safety
@@ -357,7 +423,7 @@ pub(crate) fn area(shape: Shape, group: *mut u8, row: u32) -> *mut u8 {
 }
 
 impl Place {
-    /// The row's word.
+    /// The row's word, with its hint.
     ///
     /// # Safety
     ///

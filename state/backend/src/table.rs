@@ -27,6 +27,7 @@ mod bytes;
 mod clear;
 mod export;
 mod grow;
+mod hint;
 mod iter;
 mod remove;
 mod spot;
@@ -53,7 +54,7 @@ use crate::{
     pool::Pool,
     residency::KeyBatch,
     row::{Row, RowMut, block_at},
-    segment::{self, DIRTY, EMPTY, Place, Segment, Shape, TOUCHED},
+    segment::{self, DIRTY, EMPTY, NARROW, Place, Segment, Shape, TOUCHED},
 };
 
 /// The rows of one operator on one subtask, by key.
@@ -95,6 +96,8 @@ pub struct Table {
     marking: bool,
     /// Whether increments follow.
     tracking: bool,
+    /// What words say of marks.
+    hints: hint::Hints,
     layout: Arc<RowLayout>,
     len: usize,
     /// The row of the word key `u64::MAX`, which says "empty" elsewhere.
@@ -139,6 +142,7 @@ impl Table {
             ahead: ahead::Ahead::NONE,
             marking: false,
             tracking: false,
+            hints: hint::Hints::NONE,
             layout,
             len: 0,
             odd: None,
@@ -194,8 +198,8 @@ impl Table {
             + self.walk.as_ref().map_or(0, |walk| walk.bytes_used())
     }
 
-    /// Brings a key's group closer: its first line, or the first two of a group of wider rows, and its mark where writes
-    /// leave one. Call it about [`AHEAD_MAX`] records before the key is looked up. One key in twenty lies in the group
+    /// Brings a key's group closer: its first line, or the first two of a group of wider rows, and its mark where it
+    /// is asked for. Call it about [`AHEAD_MAX`] records before the key is looked up. One key in twenty lies in the group
     /// behind, which is not fetched: look-ups that only read overlap.
     #[inline(always)]
     pub fn prefetch(&self, spot: Spot) {
@@ -206,7 +210,7 @@ impl Table {
         if self.shape.group_bytes > LINE {
             segment::prefetch(group.wrapping_add(LINE));
         }
-        if self.marking {
+        if self.hints.marks_asked {
             self.prefetch_mark(segment, at);
         }
     }
@@ -223,8 +227,9 @@ impl Table {
             return self.find_word(self.spot(hash), self.word_of(key));
         }
         let (_, _, place) = self.locate_bytes(hash, key);
+        let word = word_from(bytes_hash(hash));
         // SAFETY: a found place is a live row, and the row borrows the table.
-        place.found.then(|| unsafe { Row::new(&self.layout, place.word(), place.area(self.shape)) })
+        place.found.then(|| unsafe { Row::new(&self.layout, word, place.area(self.shape)) })
     }
 
     /// As [`Table::find`], for a word layout: the key's bytes as a little-endian word.
@@ -376,12 +381,16 @@ impl Table {
     #[inline(always)]
     fn locate_word(&self, spot: u64, key: u64) -> Option<(u64, Segment, Place)> {
         debug_assert!(self.word_bytes != 0 && key & !(u64::MAX >> (64 - 8 * self.word_bytes)) == 0);
-        if key == u64::MAX {
-            return self.locate_odd();
+        if key >= self.hints.apart_from {
+            return self.locate_apart(spot, key);
         }
         let segment = self.segment_at(spot);
         // SAFETY: in the directory, so live; the word is not empty.
-        Some((spot, segment, unsafe { segment.find(self.shape, spot, word_from(key), |_| true) }))
+        let place = unsafe { segment.find(self.shape, spot, self.hints.word(key), |_| true) };
+        if !place.found && self.hints.any {
+            return self.locate_apart(spot, key);
+        }
+        Some((spot, segment, place))
     }
 
     #[cold]
@@ -394,18 +403,27 @@ impl Table {
     /// Before a row is written.
     #[inline(always)]
     fn touch(&mut self, spot: u64, segment: Segment, place: Place) {
-        if self.marking {
-            let mark = segment.mark(self.shape, place.at);
-            // SAFETY: the mark of a group of a live segment.
-            unsafe {
-                if spot < self.cursor {
-                    *mark |= DIRTY << place.row;
-                } else if *mark & TOUCHED << place.row == 0 {
-                    self.keep(spot, segment, *mark & DIRTY << place.row != 0, place);
-                    *mark |= TOUCHED << place.row;
-                }
+        // SAFETY: a live row.
+        if self.marking && !self.hints.knows(unsafe { place.word() }) {
+            self.mark(spot, segment, place);
+        }
+    }
+
+    /// Where writes leave marks: before a row is written of which no hint says that it is marked.
+    // Never: with hints it is once for each row and snapshot.
+    #[inline(never)]
+    fn mark(&mut self, spot: u64, segment: Segment, place: Place) {
+        let mark = segment.mark(self.shape, place.at);
+        // SAFETY: the mark of a group of a live segment.
+        unsafe {
+            if spot < self.cursor {
+                *mark |= DIRTY << place.row;
+            } else if *mark & TOUCHED << place.row == 0 {
+                self.keep(spot, segment, *mark & DIRTY << place.row != 0, place);
+                *mark |= TOUCHED << place.row;
             }
         }
+        self.give_hint(segment, place);
     }
 
     #[inline]
@@ -424,10 +442,10 @@ fn word_from(key: u64) -> u64 {
     key.wrapping_add(1)
 }
 
-/// The hash of a key in a block: all but the one whose word would say "empty".
+/// What is kept of the hash of a key in a block: less than the bits of a word that is not wide.
 #[inline(always)]
 fn bytes_hash(hash: u64) -> u64 {
-    hash.min(u64::MAX - 1)
+    hash & NARROW >> 1
 }
 
 #[inline(never)]

@@ -9,9 +9,9 @@
 //! write before it, since it may be to the same row; a whole probe, with its three loads that need each other, then lies
 //! between two records. A block of look-ups writes nothing, so they overlap.
 //!
-//! Where writes leave marks (a walk runs, or increments follow), the look-up reads the row's mark as well. A row that is
-//! marked already is written as one without marks would be; another one is marked before that, once for each walk and
-//! increment, without another probe.
+//! Where writes leave marks (a walk runs, or increments follow), a row that is marked already is written as one without
+//! marks would be; another one is marked before that, once for each walk and increment, without another probe. Which it is
+//! says the row's word, if it has a hint (`hint.rs`), or else its mark, which the look-up reads as well.
 //!
 //! `unsafe`: see `table.rs`. **Until a block is over, what was found is a live row at its area, and what is ready is marked
 //! besides: whatever moves or removes a row ends it, and so do a flip, a step of a walk and the end of tracking, which change
@@ -29,12 +29,14 @@ pub const AHEAD_MAX: usize = 32;
 pub(super) struct Ahead {
     /// The row may be written where it lies. One question, since it is asked for each record.
     ready: u32,
-    /// The row was found, and has to be marked first. Only where writes leave marks.
+    /// The row was found, and may have to be marked first. Only where writes leave marks.
     unmarked: u32,
     /// Of what is ready or unmarked.
     areas: [*mut u8; AHEAD_MAX],
-    /// Of what is unmarked: the group in its segment, and the row in the group.
-    rows: [(u32, u8); AHEAD_MAX],
+    /// Of what is unmarked: the group in its segment.
+    groups: [u32; AHEAD_MAX],
+    /// And the row in the group.
+    rows: [u8; AHEAD_MAX],
 }
 
 const _: () = assert!(AHEAD_MAX as u32 == u32::BITS);
@@ -44,7 +46,8 @@ impl Ahead {
         ready: 0,
         unmarked: 0,
         areas: [ptr::null_mut(); AHEAD_MAX],
-        rows: [(0, 0); AHEAD_MAX],
+        groups: [0; AHEAD_MAX],
+        rows: [0; AHEAD_MAX],
     };
 
     /// Nothing that was looked up holds any more.
@@ -52,15 +55,21 @@ impl Ahead {
     pub(super) fn end(&mut self) {
         (self.ready, self.unmarked) = (0, 0);
     }
+
+    #[inline(always)]
+    fn note_unmarked(&mut self, index: usize, at: u32, row: u32) {
+        (self.groups[index], self.rows[index]) = (at, row as u8);
+        self.unmarked |= 1 << index;
+    }
 }
 
 impl Table {
-    /// Begins a block of look-ups; the block before is forgotten. Says whether writes leave marks: each look-up of the
-    /// block is told so, who looks up many asks once.
+    /// Begins a block of look-ups; the block before is forgotten. Says whether marks have to be asked for: each look-up of
+    /// the block is told so, who looks up many asks once.
     #[inline]
     pub fn begin_ahead(&mut self) -> bool {
         self.ahead.end();
-        self.marking
+        self.hints.marks_asked
     }
 
     /// Looks up the `index`-th key of a block, for a word layout.
@@ -70,29 +79,72 @@ impl Table {
     /// If `index` is not below [`AHEAD_MAX`], or as [`Table::find`].
     #[inline(always)]
     pub fn find_word_ahead(&mut self, index: usize, spot: Spot, key: u64, marks: bool) {
-        debug_assert!(marks == self.marking, "a block is one or the other");
-        let Some((spot, segment, place)) = self.locate_word(spot.0, key) else { return };
+        debug_assert!(marks == self.hints.marks_asked, "a block is one or the other");
+        if key >= self.hints.apart_from {
+            return self.find_apart(index, spot, key);
+        }
+        let segment = self.segment_at(spot.0);
+        // SAFETY: in the directory, so live; the word is not empty.
+        let place = unsafe { segment.find(self.shape, spot.0, self.hints.word(key), |_| true) };
         if !place.found {
+            if self.hints.any {
+                self.find_apart(index, spot, key);
+            }
             return;
         }
+        self.ahead.areas[index] = self.area_ahead(place);
+        if marks {
+            // SAFETY: the mark of a group of a live segment. It is only read.
+            let mark = unsafe { *segment.mark(self.shape, place.at) };
+            let wanted = if spot.0 < self.cursor { DIRTY } else { TOUCHED } << place.row;
+            if mark & wanted == 0 {
+                return self.ahead.note_unmarked(index, place.at, place.row);
+            }
+        }
+        self.ahead.ready |= 1 << index;
+    }
+
+    /// The area of a row that is about to be written, on its way.
+    #[inline(always)]
+    fn area_ahead(&self, place: Place) -> *mut u8 {
         let area = place.area(self.shape);
-        self.ahead.areas[index] = area;
         if self.shape.group_bytes > 2 * LINE {
             // `prefetch` has asked for the first two lines of the group.
             segment::prefetch(area);
             segment::prefetch(area.wrapping_add(self.shape.stride.min(LINE) - 1));
         }
-        if marks {
-            // SAFETY: the mark of a group of a live segment. It is only read.
-            let mark = unsafe { *segment.mark(self.shape, place.at) };
-            let wanted = if spot < self.cursor { DIRTY } else { TOUCHED } << place.row;
-            if mark & wanted == 0 {
-                self.ahead.rows[index] = (place.at, place.row as u8);
-                self.ahead.unmarked |= 1 << index;
-                return;
-            }
+        area
+    }
+
+    /// As [`Table::find_word_ahead`], for a row whose word says nothing of its mark, and for keys that are looked up apart.
+    #[inline(always)]
+    fn find_apart(&mut self, index: usize, spot: Spot, key: u64) {
+        let (area, at, row) = self.place_apart(spot, key);
+        if area.is_null() {
+            return;
         }
-        self.ahead.ready |= 1 << index;
+        self.ahead.areas[index] = area;
+        if self.marking {
+            self.ahead.note_unmarked(index, at, row);
+        } else {
+            self.ahead.ready |= 1 << index;
+        }
+    }
+
+    /// The area of such a row, or null; its group and its row in the group. What it needs next is on its way.
+    // Never: once for each row and snapshot. It borrows the table to read, so that what loops over a block still has the
+    // table's fields in registers.
+    #[inline(never)]
+    fn place_apart(&self, spot: Spot, key: u64) -> (*mut u8, u32, u32) {
+        match self.locate_apart(spot.0, key) {
+            Some((_, segment, place)) if place.found => {
+                if self.marking {
+                    self.prefetch_mark(segment, place.at);
+                }
+                (self.area_ahead(place), place.at, place.row)
+            }
+            _ => (ptr::null_mut(), 0, 0),
+        }
     }
 
     /// As [`Table::upsert_word`], for the key that was the `index`-th of the block; of one that was not, it looks.
@@ -101,7 +153,7 @@ impl Table {
         let area = self.ahead.areas[index];
         if self.ahead.ready >> index & 1 == 0 {
             if self.ahead.unmarked >> index & 1 == 0 {
-                return self.upsert_word(spot, key);
+                return self.upsert_word_late(spot, key);
             }
             self.mark_ahead(index, spot, key);
         }
@@ -109,11 +161,26 @@ impl Table {
         unsafe { RowMut::new(self, word_from(key), area, false) }
     }
 
+    /// As [`Table::upsert_word`], for a key that was not found: mostly a new one.
+    #[inline(always)]
+    fn upsert_word_late(&mut self, spot: Spot, key: u64) -> RowMut<'_> {
+        let (area, inserted) = self.upsert_word_parts(spot, key);
+        // SAFETY: the area is a live row's, touched or just inserted.
+        unsafe { RowMut::new(self, word_from(key), area, inserted) }
+    }
+
+    // Never: what comes back is in registers, and loops over blocks do not have the room for another look-up.
+    #[inline(never)]
+    fn upsert_word_parts(&mut self, spot: Spot, key: u64) -> (*mut u8, bool) {
+        let mut row = self.upsert_word(spot, key);
+        (row.value_mut().as_mut_ptr(), row.inserted())
+    }
+
     /// Marks the row of the `index`-th key, which was found.
     // Never: it is rare, and calls.
     #[inline(never)]
     fn mark_ahead(&mut self, index: usize, spot: Spot, key: u64) {
-        let (at, row) = self.ahead.rows[index];
+        let (at, row) = (self.ahead.groups[index], self.ahead.rows[index]);
         let (spot, segment) = match self.odd {
             Some(odd) if key == u64::MAX => odd,
             _ => (spot.0, self.segment_at(spot.0)),

@@ -39,11 +39,9 @@ impl Table {
 
     #[inline(always)]
     fn locate_bytes_at(&self, spot: Spot, hash: u64, key: &[u8]) -> (u64, Segment, Place) {
-        // One hash in 2^64 is another one in the table, and so has another spot.
-        let Spot(spot) = if hash == u64::MAX { self.spot(bytes_hash(hash)) } else { spot };
-        let hash = bytes_hash(hash);
+        let Spot(spot) = spot;
         let segment = self.segment_at(spot);
-        let word = word_from(hash);
+        let word = self.hints.word(bytes_hash(hash));
         let place = match Block::inline(key) {
             Some(short) => {
                 let key_at = self.shape.key_at;
@@ -57,6 +55,9 @@ impl Table {
                 Place { group: segment.group(self.shape, at), at, row, found }
             }
         };
+        if !place.found && self.hints.any {
+            return (spot, segment, self.find_bytes_apart(segment, spot, hash, key));
+        }
         (spot, segment, place)
     }
 
@@ -72,5 +73,18 @@ impl Table {
         // SAFETY: as for short keys.
         let place = unsafe { segment.find(self.shape, spot, word, same) };
         (place.at, place.row, place.found)
+    }
+
+    /// The place of a key whatever its row's hint.
+    // Never: once for each row and snapshot.
+    #[inline(never)]
+    fn find_bytes_apart(&self, segment: Segment, spot: u64, hash: u64, key: &[u8]) -> Place {
+        let (key_at, word) = (self.shape.key_at, word_from(bytes_hash(hash)));
+        // SAFETY: as for short keys; a block is live as its row is.
+        let same = |area: *mut u8| unsafe {
+            (*area.wrapping_add(key_at).cast::<Block>()).bytes() == Some(key)
+        };
+        // SAFETY: as for short keys.
+        unsafe { segment.find_hinted(self.shape, spot, word, same) }
     }
 }

@@ -22,8 +22,7 @@ impl Table {
     #[inline(never)]
     pub(super) fn insert(&mut self, spot: u64, word: u64, key: Option<&[u8]>) -> Place {
         debug_assert!(
-            self.low_of(word)
-                == key.map_or(spot, |key| bytes_hash(self.layout.hash(key))) & 0xffff_ffff,
+            self.low_of(word) == key.map_or(spot, |key| self.layout.hash(key)) & 0xffff_ffff,
             "the hash given with a key is not the one that the layout's function gives"
         );
         // The odd row is walked with the last ones of its group.
@@ -42,6 +41,7 @@ impl Table {
             let bit = if spot < self.cursor { DIRTY } else { TOUCHED };
             // SAFETY: the mark of a group of a live segment.
             unsafe { *segment.mark(self.shape, place.at) |= bit << place.row };
+            self.give_hint(segment, place);
         }
         place
     }
@@ -53,6 +53,11 @@ impl Table {
             unsafe {
                 if segment.is_none() || segment.len() >= segment.len_max() {
                     self.grow(spot, segment);
+                    continue;
+                }
+                if word & !segment.key_bits() != 0 {
+                    let wide = self.widen(segment);
+                    self.point(spot, segment.depth(), wide);
                     continue;
                 }
                 let place = segment.find_free(self.shape, spot);
@@ -92,7 +97,7 @@ impl Table {
         // Four times as large, so that rows move half as often; twice where a full segment is near, or nothing splits.
         let bits =
             if old.bits() + 2 <= self.shape.bits_full { old.bits() + 2 } else { old.bits() + 1 };
-        let new = self.make_segment(bits, depth);
+        let new = self.make_segment(bits, depth).as_wide_as(old);
         self.point(spot, depth, new);
         self.move_rows(old, |_| new);
         self.free_segment(old);
@@ -150,7 +155,7 @@ impl Table {
 
     /// Splits a segment by the next bit of its rows' spots.
     fn split(&mut self, spot: u64, old: Segment, depth: u32) {
-        let halves = [0, 1].map(|_| self.make_segment(old.bits(), depth + 1));
+        let halves = [0, 1].map(|_| self.make_segment(old.bits(), depth + 1).as_wide_as(old));
         let shift = 31 - depth;
         let of = |spot: u64| halves[(spot >> shift & 1) as usize];
         let other = spot ^ 1 << shift;
@@ -186,7 +191,8 @@ impl Table {
         for at in 0..old.groups() {
             let group = old.group(shape, at);
             // SAFETY: a group of `old`, which is live.
-            let words: [u64; segment::ROWS] = unsafe { *group.cast() };
+            let words = unsafe { *group.cast::<[u64; segment::ROWS]>() };
+            let words = words.map(|word| word & old.key_bits());
             let Some(spots) = self.lows_of(words) else { continue };
             for row in 0..segment::ROWS {
                 let place = Place { group, at, row: row as u32, found: true };

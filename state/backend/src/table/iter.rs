@@ -98,8 +98,9 @@ impl<'t> Iterator for Rows<'t> {
                 }
                 // SAFETY: a row of a segment of the table, which is borrowed for `'t`.
                 unsafe {
-                    if place.word() != EMPTY {
-                        let word = if self.odd { EMPTY } else { place.word() };
+                    let word = place.word() & self.segment.key_bits();
+                    if word != EMPTY {
+                        let word = if self.odd { EMPTY } else { word };
                         let row = Row::new(&table.layout, word, place.area(shape));
                         return Some((table.group_of(self.here), row));
                     }

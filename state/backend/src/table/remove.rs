@@ -111,7 +111,7 @@ impl Table {
             for row in 0..ROWS as u32 {
                 let place = Place { group, at, row, found: true };
                 // SAFETY: a row of the live segment.
-                let word = unsafe { place.word() };
+                let word = unsafe { place.word() } & segment.key_bits();
                 if word == EMPTY {
                     continue;
                 }

@@ -91,7 +91,11 @@ impl Table {
         // bytes that may be pointers.
         unsafe {
             words.push(MaybeUninit::new(was_dirty.into()));
-            words.push(MaybeUninit::new(if odd { EMPTY } else { place.word() }));
+            words.push(MaybeUninit::new(if odd {
+                EMPTY
+            } else {
+                place.word() & segment.key_bits()
+            }));
             let end = words.as_mut_ptr().add(words.len());
             end.copy_from_nonoverlapping(area.cast(), stride);
             words.set_len(words.len() + stride);

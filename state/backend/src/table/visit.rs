@@ -65,11 +65,11 @@ impl<'t> RowBlock<'t> {
     ///
     /// The group is of a live segment of the table, and there is room for [`ROWS`] more.
     #[inline(always)]
-    unsafe fn gather(&mut self, shape: Shape, group: *mut u8) {
+    unsafe fn gather(&mut self, shape: Shape, group: *mut u8, key_bits: u64) {
         for row in 0..ROWS as u32 {
             let place = Place { group, at: 0, row, found: true };
             // SAFETY: a row of the group.
-            let word = unsafe { place.word() };
+            let word = unsafe { place.word() } & key_bits;
             self.rows[self.len].write((word, place.area(shape)));
             self.len += usize::from(word != EMPTY);
         }
@@ -161,9 +161,10 @@ impl Table {
         };
         while spot < end {
             let (segment, next) = self.segment_and_next(spot);
+            let key_bits = segment.key_bits();
             for at in 0..segment.groups() {
                 // SAFETY: a group of a segment in the directory, so live; a block that is full was just flushed.
-                unsafe { block.gather(self.shape, segment.group(self.shape, at)) };
+                unsafe { block.gather(self.shape, segment.group(self.shape, at), key_bits) };
                 if block.len >= BLOCK_ROWS {
                     flush(&mut block)?;
                 }

@@ -167,6 +167,7 @@ impl Table {
         self.ahead.end();
         self.cursor = 0;
         self.epoch += 1;
+        self.begin_hints();
         Ok(self.epoch)
     }
 
@@ -197,6 +198,7 @@ impl Table {
         self.rebase.clear();
         self.ahead.end();
         self.marking = self.walk.is_some();
+        self.judge_marks();
     }
 
     /// Whether increments may follow.
@@ -245,6 +247,7 @@ impl Table {
         }
         self.cursor = u64::MAX;
         self.marking = self.tracking;
+        self.judge_marks();
         Progress::Done
     }
 
@@ -307,6 +310,11 @@ impl Table {
                 given += segment.groups() as usize / GROUPS_PER_BYTE;
                 self.pass_marks(segment, walk.scope);
                 odd.into_iter().for_each(|segment| self.pass_marks(segment, walk.scope));
+                if self.sweeps_hints(walk.group) {
+                    let swept =
+                        self.sweep_hints(segment) + odd.map_or(0, |odd| self.sweep_hints(odd));
+                    given += swept / COPIED_PER_BYTE;
+                }
                 self.cursor = next;
                 if next >> 32 != start >> 32 {
                     walk.step = Step::Undo(0);
@@ -400,8 +408,9 @@ impl Table {
                         let place = Place { group, at, row, found: true };
                         // SAFETY: a row of a segment of this table, borrowed during the call.
                         unsafe {
-                            if place.word() != EMPTY {
-                                let word = if is_odd { EMPTY } else { place.word() };
+                            let word = place.word() & segment.key_bits();
+                            if word != EMPTY {
+                                let word = if is_odd { EMPTY } else { word };
                                 let row = Row::new(&self.layout, word, place.area(self.shape));
                                 out(row, mark >> place.row);
                             }

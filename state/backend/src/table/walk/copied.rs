@@ -22,6 +22,8 @@ pub(super) struct Copied {
     marks: Vec<u8>,
     /// The first that is not given.
     at: usize,
+    /// The bits of words that are keys.
+    key_bits: u64,
     /// The bits that a row's mark must have, shifted to its own.
     pub(super) wanted: u8,
 }
@@ -48,7 +50,7 @@ impl Table {
             copied.marks.clear();
             copied.marks.extend_from_slice(segment.marks(self.shape));
         }
-        copied.at = 0;
+        (copied.at, copied.key_bits) = (0, segment.key_bits());
         words * 8
     }
 
@@ -59,7 +61,7 @@ impl Table {
         budget_bytes: usize,
         out: &mut impl FnMut(Row<'_>),
     ) -> usize {
-        let Copied { words, marks, at, wanted } = copied;
+        let Copied { words, marks, at, key_bits, wanted } = copied;
         let mut given = 0;
         for (group, mark) in words.chunks_exact(self.shape.group_bytes / 8).zip(&*marks).skip(*at) {
             let group = group.as_ptr().cast::<u8>().cast_mut();
@@ -68,8 +70,9 @@ impl Table {
                 let is_wanted = mark >> row & (not_wanted() | *wanted) == *wanted;
                 // SAFETY: a group of the copy, which holds no blocks and is borrowed during the call. It is only read.
                 unsafe {
-                    if is_wanted && place.word() != EMPTY {
-                        let row = Row::new(&self.layout, place.word(), place.area(self.shape));
+                    let word = place.word() & *key_bits;
+                    if is_wanted && word != EMPTY {
+                        let row = Row::new(&self.layout, word, place.area(self.shape));
                         given += row.bytes();
                         out(row);
                     }
