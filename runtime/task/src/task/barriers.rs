@@ -216,6 +216,11 @@ impl Task {
         if self.head.has_parked() {
             return Some(Step::Nothing(None)); // Their rows are on the way.
         }
+        if self.is_discarding() {
+            // Declined, it would be given up on all tasks, and their walks discarded in turn: where checkpoints follow
+            // one another at once, none might ever be taken again. What is left to discard is little.
+            return Some(Step::Nothing(None));
+        }
         self.barriers.at_hand = None;
         let asked = std::mem::take(&mut self.barriers.asked);
         let has_ended = matches!(self.phase, Phase::Ended { .. });

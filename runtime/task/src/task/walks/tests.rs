@@ -208,6 +208,41 @@ fn timers_of_a_checkpoint_that_was_given_up_are_walked_no_further() {
 }
 
 #[test]
+fn a_barrier_waits_until_what_was_given_up_is_gone() {
+    let mut task = task(10_000);
+    cut(&mut task, 1);
+    task.abort(CheckpointId(1)).expect("nothing waited");
+    assert!(task.trigger(CheckpointId(2), TriggerKind::Continue));
+    let mut slices = 0;
+    loop {
+        turn(&mut task);
+        assert!(task.take_cut().is_none(), "the table is still walked");
+        slices += 1;
+        if task.walk(1 << 7, &mut |_| panic!("nobody wants it")) == Progress::Done {
+            break;
+        }
+    }
+    assert!(slices > 1, "it takes a while");
+    turn(&mut task);
+    let cut = task.take_cut().expect("a cut");
+    assert!(cut.checkpoint == CheckpointId(2) && cut.snapshot.is_some());
+    assert_eq!(walk(&mut task, 1 << 20).0.len(), 10_000);
+    // One that is given up while its barrier waits does not come back.
+    cut_and_abort(&mut task, 3);
+    assert!(task.trigger(CheckpointId(4), TriggerKind::Continue));
+    turn(&mut task);
+    task.abort(CheckpointId(4)).expect("nothing waited");
+    while task.walk(1 << 10, &mut |_| {}) == Progress::Stopped {}
+    turn(&mut task);
+    assert!(task.take_cut().is_none() && !task.is_walking());
+}
+
+fn cut_and_abort(task: &mut Task, checkpoint: u64) {
+    cut(task, checkpoint);
+    task.abort(CheckpointId(checkpoint)).expect("nothing waited");
+}
+
+#[test]
 fn a_list_comes_behind_the_tables_in_pieces_that_follow_one_another() {
     const LEN: usize = 10_000;
     let mut task = task_with(100, Bytes { len: LEN, left: None, is_too_long: false });
