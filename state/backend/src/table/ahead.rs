@@ -56,6 +56,11 @@ impl Ahead {
         (self.ready, self.unmarked) = (0, 0);
     }
 
+    #[cfg(test)]
+    pub(super) fn has_found(&self, index: usize) -> bool {
+        (self.ready | self.unmarked) >> index & 1 != 0
+    }
+
     #[inline(always)]
     fn note_unmarked(&mut self, index: usize, at: u32, row: u32) {
         (self.groups[index], self.rows[index]) = (at, row as u8);

@@ -16,9 +16,12 @@
 //!    from a row that stays.
 //! 2. A flip changes the hint, and each key group is swept of older ones once in [`SWEEP`] flips, before its number comes again.
 //! 3. A key that needs all bits of its word makes its segment wide and ends the hints of the table: from then on marks are asked
-//!    for. Rows of segments that are not wide may have old hints still, so a row is looked for twice before it is not there.
+//!    for. Rows of segments that are not wide may have old hints still, until all are swept: so long a row is looked for twice
+//!    before it is not there, and such a key, which may look like another one with its hint, is never found by its word.
 //!
 //! `unsafe`: see `table.rs`.
+
+use std::num::NonZeroU64;
 
 use super::*;
 use crate::segment::ROWS;
@@ -37,17 +40,25 @@ pub(super) struct Hints {
     more: u64,
     /// Keys from here on are not found by their word: the one that says "empty", and those that would need a hint's bits.
     pub(super) apart_from: u64,
-    /// Whether a word may have a hint.
+    /// Whether a word may have a hint that is not that of the last flip, or none where there is one.
     pub(super) any: bool,
+    /// Whether a word has one.
+    is_given: bool,
     /// Whether a write has to ask for the row's mark: they leave marks, and words say nothing of them.
     pub(super) marks_asked: bool,
-    /// Whether a segment is wide.
-    is_wide: bool,
+    /// If a segment is wide, the flip behind which the first was.
+    wide_since: Option<NonZeroU64>,
 }
 
 impl Hints {
-    pub(super) const NONE: Self =
-        Self { more: 1, apart_from: u64::MAX, any: false, marks_asked: false, is_wide: false };
+    pub(super) const NONE: Self = Self {
+        more: 1,
+        apart_from: u64::MAX,
+        any: false,
+        is_given: false,
+        marks_asked: false,
+        wide_since: None,
+    };
 
     /// The word of a row that is known to be marked; without hints that of any.
     #[inline(always)]
@@ -72,12 +83,18 @@ impl Table {
     /// After a flip: another hint, if increments follow. Where only whole snapshots are taken, few rows are written while
     /// one is, and then they would have to be looked for twice.
     pub(super) fn begin_hints(&mut self) {
-        let Hints { any, is_wide, .. } = self.hints;
-        self.hints = Hints { any, is_wide, ..Hints::NONE };
-        if self.tracking && !is_wide {
-            self.hints.more = 1 | (self.epoch % HINTS + 1) << SHIFT;
-            self.hints.apart_from = NARROW;
-            self.hints.any = true;
+        let hints = &mut self.hints;
+        hints.more = 1;
+        match hints.wide_since {
+            None if self.tracking => {
+                hints.more |= (self.epoch % HINTS + 1) << SHIFT;
+                (hints.any, hints.apart_from) = (true, NARROW);
+            }
+            // Each key group has been swept since.
+            Some(since) if self.epoch > since.get() + SWEEP => {
+                (hints.any, hints.apart_from) = (false, u64::MAX);
+            }
+            _ => {}
         }
         self.judge_marks();
     }
@@ -90,7 +107,8 @@ impl Table {
     /// A row is marked, as a write wants it: from now on its word says so.
     // Never: once for each row and snapshot.
     #[inline(never)]
-    pub(super) fn give_hint(&self, segment: Segment, place: Place) {
+    pub(super) fn give_hint(&mut self, segment: Segment, place: Place) {
+        self.hints.is_given |= self.hints.hint() != 0;
         // SAFETY: a row of a live segment. If that is wide, there is no hint, and all of the word is the key.
         unsafe { place.set_word(place.word() & segment.key_bits() | self.hints.hint()) };
     }
@@ -111,7 +129,14 @@ impl Table {
     /// directory is to name instead.
     #[cold]
     pub(super) fn widen(&mut self, segment: Segment) -> Segment {
-        self.hints = Hints { any: self.hints.any, is_wide: true, ..Hints::NONE };
+        let hints = &mut self.hints;
+        hints.more = 1;
+        if hints.wide_since.is_none() {
+            hints.wide_since = NonZeroU64::new(self.epoch + 1);
+            // A table of such keys meets them before it has given a hint.
+            hints.any = hints.is_given;
+            hints.apart_from = if hints.any { NARROW } else { u64::MAX };
+        }
         self.judge_marks();
         self.ahead.end();
         if self.hints.any {
@@ -287,7 +312,7 @@ mod tests {
             }
         }
         pair.check_all();
-        assert_eq!(pair.table.hints.is_wide, is_word && wide_from < HINTS);
+        assert_eq!(pair.table.hints.wide_since.is_some(), is_word && wide_from < HINTS);
     }
 
     #[test]
@@ -303,6 +328,46 @@ mod tests {
         for (seed, wide_from) in [(5, 0), (6, 1), (7, 40), (8, 250)] {
             snapshots_are_right(KeyLayout::Word { bytes: 8 }, seed, wide_from);
         }
+    }
+
+    #[test]
+    fn a_wide_key_is_not_another_one_with_its_hint() {
+        const KEYS: u64 = 10_000;
+        // Its highest byte makes no difference: such keys meet in a group.
+        let hash_word = |key: u64| (key & NARROW).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 20;
+        let layout = RowLayout::of_value(
+            KeyLayout::Word { bytes: 8 },
+            |key| {
+                let word = u64::from_le_bytes(key.try_into().unwrap());
+                (word & NARROW).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 20
+            },
+            8,
+        );
+        let mut table = Table::new(layout.unwrap(), KeyGroupRange::all(1), 1);
+        let walk = |table: &mut Table, scope| {
+            assert!(table.flip(scope).is_ok());
+            while table.walk(usize::MAX, &mut |_, _| {}) == Progress::More {}
+        };
+        walk(&mut table, Scope::Base);
+        for key in 0..KEYS {
+            table.upsert_word(table.spot(hash_word(key)), key).value_mut().fill(1);
+        }
+        assert!(table.directory.len() > 1 && table.hints.is_given);
+        let wide = |key: u64| key | 2 << 56; // The hint of the first flip.
+        assert!(table.upsert_word(table.spot(hash_word(7)), wide(7)).inserted());
+        for flips in 0..SWEEP + 3 {
+            for key in (0..KEYS).filter(|key| *key != 7) {
+                let spot = table.spot(hash_word(key));
+                assert!(table.find_word(spot, wide(key)).is_none(), "{key}, {flips} flips");
+                let marks = table.begin_ahead();
+                table.find_word_ahead(0, spot, wide(key), marks);
+                assert!(!table.ahead.has_found(0), "{key}, {flips} flips");
+                assert_eq!(table.find_word(spot, key).map(|row| row.value()[0]), Some(1));
+            }
+            walk(&mut table, Scope::Increment);
+        }
+        assert!(!table.hints.any && table.hints.apart_from == u64::MAX, "all are swept");
+        assert_eq!(table.len() as u64, KEYS + 1);
     }
 
     #[test]
