@@ -280,26 +280,8 @@ impl Segment {
         word: u64,
         same: impl Fn(*mut u8) -> bool,
     ) -> Place {
-        let mask = self.groups() - 1;
-        let mut at = spot as u32 & mask;
-        loop {
-            let group = self.group(shape, at);
-            // SAFETY: `at` is below the number of groups.
-            let mut found = unsafe { equal(group, word) };
-            while found != 0 {
-                let row = found.trailing_zeros() >> ROW_SHIFT;
-                if same(area(shape, group, row)) {
-                    return Place { group, at, row, found: true };
-                }
-                found &= found - 1;
-            }
-            // SAFETY: as above.
-            let free = unsafe { equal(group, EMPTY) };
-            if free != 0 {
-                return Place { group, at, row: free.trailing_zeros() >> ROW_SHIFT, found: false };
-            }
-            at = (at + 1) & mask; // A full group: one in twenty at half load.
-        }
+        // SAFETY: the groups of a live segment; the rest is the caller's promise.
+        unsafe { self.probe(shape, spot, |group| equal(group, word), same) }
     }
 
     /// As [`Segment::find`], whatever hint the row has. `word` has none.
@@ -315,28 +297,49 @@ impl Segment {
         word: u64,
         same: impl Fn(*mut u8) -> bool,
     ) -> Place {
-        let (mask, key_bits) = (self.groups() - 1, self.key_bits());
+        let key_bits = self.key_bits();
+        let with_word = |group: *mut u8| {
+            // SAFETY: a group starts with its words.
+            let words = unsafe { &*group.cast::<[u64; ROWS]>() };
+            let is = |other: &u64| u32::from(*other & key_bits == word);
+            words.iter().rev().fold(0, |found, other| found << (1 << ROW_SHIFT) | is(other))
+        };
+        // SAFETY: the caller's promise.
+        unsafe { self.probe(shape, spot, with_word, same) }
+    }
+
+    /// Follows a chain from its home on. `with_word` says which rows of a group have the word that is looked for, as
+    /// [`equal`] does.
+    ///
+    /// # Safety
+    ///
+    /// Live, with this shape.
+    #[inline(always)]
+    unsafe fn probe(
+        self,
+        shape: Shape,
+        spot: u64,
+        with_word: impl Fn(*mut u8) -> u32,
+        same: impl Fn(*mut u8) -> bool,
+    ) -> Place {
+        let mask = self.groups() - 1;
         let mut at = spot as u32 & mask;
         loop {
             let group = self.group(shape, at);
-            // SAFETY: `at` is below the number of groups, and a group starts with its words.
-            let words = unsafe { &*group.cast::<[u64; ROWS]>() };
-            let bits_of = |word: u64| {
-                let is = |other: &u64| u32::from(*other & key_bits == word);
-                words.iter().rev().fold(0, |found, other| found << 1 | is(other))
-            };
-            let (mut found, free) = (bits_of(word), bits_of(EMPTY));
+            let mut found = with_word(group);
             while found != 0 {
-                let row = found.trailing_zeros();
+                let row = found.trailing_zeros() >> ROW_SHIFT;
                 if same(area(shape, group, row)) {
                     return Place { group, at, row, found: true };
                 }
                 found &= found - 1;
             }
+            // SAFETY: `at` is below the number of groups.
+            let free = unsafe { equal(group, EMPTY) };
             if free != 0 {
-                return Place { group, at, row: free.trailing_zeros(), found: false };
+                return Place { group, at, row: free.trailing_zeros() >> ROW_SHIFT, found: false };
             }
-            at = (at + 1) & mask;
+            at = (at + 1) & mask; // A full group: one in twenty at half load.
         }
     }
 

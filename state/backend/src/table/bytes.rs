@@ -65,13 +65,8 @@ impl Table {
     // Never: it calls, and what the loop over short keys holds in registers would be on the stack.
     #[inline(never)]
     fn find_long(&self, segment: Segment, spot: u64, word: u64, key: &[u8]) -> (u32, u32, bool) {
-        let key_at = self.shape.key_at;
-        // SAFETY: as for short keys; a block is live as its row is.
-        let same = |area: *mut u8| unsafe {
-            (*area.wrapping_add(key_at).cast::<Block>()).bytes() == Some(key)
-        };
         // SAFETY: as for short keys.
-        let place = unsafe { segment.find(self.shape, spot, word, same) };
+        let place = unsafe { segment.find(self.shape, spot, word, has_key(self.shape, key)) };
         (place.at, place.row, place.found)
     }
 
@@ -79,12 +74,15 @@ impl Table {
     // Never: once for each row and snapshot.
     #[inline(never)]
     fn find_bytes_apart(&self, segment: Segment, spot: u64, hash: u64, key: &[u8]) -> Place {
-        let (key_at, word) = (self.shape.key_at, word_from(bytes_hash(hash)));
-        // SAFETY: as for short keys; a block is live as its row is.
-        let same = |area: *mut u8| unsafe {
-            (*area.wrapping_add(key_at).cast::<Block>()).bytes() == Some(key)
-        };
+        let word = word_from(bytes_hash(hash));
         // SAFETY: as for short keys.
-        unsafe { segment.find_hinted(self.shape, spot, word, same) }
+        unsafe { segment.find_hinted(self.shape, spot, word, has_key(self.shape, key)) }
     }
+}
+
+/// Whether a row has this key, however long: asked of its area.
+#[inline(always)]
+fn has_key(shape: Shape, key: &[u8]) -> impl Fn(*mut u8) -> bool {
+    // SAFETY: the area of a live row of a layout of bytes: its first block is its key, which is live as the row is.
+    move |area| unsafe { (*area.wrapping_add(shape.key_at).cast::<Block>()).bytes() == Some(key) }
 }
