@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use wiesel::{
-    Owned, Record, Viewed,
+    Owned, Record, ViewRef, Viewed,
     connectors::{DataGen, Generate, SourceOutput, Tick},
 };
 
@@ -112,7 +112,7 @@ impl Generate<Event> for Events {
     fn generate<S: SourceOutput<Event>>(&mut self, tick: Tick, out: &mut S) -> bool {
         let text = &mut self.text;
         let view = self.generator.make(tick.number, text, bid_view, auction_view, person_view);
-        out.collect(Viewed::<Event>(*black_box(&view)), None)
+        out.collect(ViewRef::<Event>(black_box(&view)), None)
     }
 }
 
@@ -150,7 +150,7 @@ impl Generate<Event> for DisorderedEvents {
                 person_view(generator::Person { date_time, ..person })
             },
         );
-        out.collect(Viewed::<Event>(*black_box(&view)), None)
+        out.collect(ViewRef::<Event>(black_box(&view)), None)
     }
 }
 

@@ -7,7 +7,7 @@
 use std::hint::black_box;
 
 use wiesel::{
-    Viewed,
+    ViewRef,
     connectors::{DataGen, Generate, SourceOutput, Tick},
     prelude::*,
 };
@@ -38,7 +38,7 @@ impl Generate<Tweet> for Tweets {
     fn generate<S: SourceOutput<Tweet>>(&mut self, tick: Tick, out: &mut S) -> bool {
         self.generator.tweet_into(tick.number, &mut self.text);
         let tweet = TweetView { at: self.generator.time_ms(tick.number), text: &self.text };
-        out.collect(Viewed::<Tweet>(*black_box(&tweet)), None)
+        out.collect(ViewRef::<Tweet>(black_box(&tweet)), None)
     }
 }
 

@@ -110,33 +110,79 @@ struct Push<'p, D> {
     next: &'p mut D,
     bad_lines: &'p mut Option<Box<dyn SideOutput<String>>>,
     pace: &'p mut Pace,
-    count: u64,
-    stopwatch: &'p Stopwatch,
+    /// Lines that were no records, counted by the pace all the same.
+    skipped: u64,
     alignment: &'p SplitAlignment,
-    /// When the record before the one that is timed had been pushed.
-    since: Nanos,
+    timing: Timing<'p>,
+}
+
+/// The timing of one record of a turn. Apart from what pushes, so that a loop over records can hold that in registers.
+struct Timing<'p> {
+    stopwatch: &'p Stopwatch,
+    reached: Reached,
+}
+
+/// How far it is.
+enum Reached {
+    /// No record was timed.
+    Nothing,
+    /// The next record is. The one before it had been pushed at `since`; behind it `left` may pass until the clock is
+    /// looked at again.
+    Next { since: Nanos, left: u32 },
+    /// This one is. It had been made at `since`.
+    This { since: Nanos, left: u32 },
+    /// A record was timed.
+    All,
+}
+
+impl Timing<'_> {
+    /// A record was made behind which the clock is looked at, or which is the one to be timed.
+    #[cold]
+    #[inline(never)]
+    fn made(&mut self) {
+        if let Reached::Next { since, left } = self.reached {
+            let since = self.stopwatch.count_since(since, Stage::Source);
+            self.reached = Reached::This { since, left };
+        }
+    }
+
+    /// It was pushed. Says whether the turn is over.
+    #[cold]
+    #[inline(never)]
+    fn pushed(&mut self, pace: &mut Pace) -> bool {
+        if let Reached::This { since, left } = self.reached {
+            self.stopwatch.count_since(since, Stage::Chain);
+            self.reached = Reached::All;
+            if left > 0 {
+                pace.resume(left);
+                return pace.is_stopped();
+            }
+        }
+        let is_over = pace.look();
+        if !is_over && pace.counted() >= SAMPLED_RECORD && matches!(self.reached, Reached::Nothing)
+        {
+            let left = pace.halt();
+            self.reached = Reached::Next { since: self.stopwatch.read(), left };
+        }
+        is_over
+    }
 }
 
 impl<T: Record, D: Link<T>> SourceOutput<T> for Push<'_, D> {
-    #[inline]
+    // Nothing else per record is measured or counted here: what is, is in the countdown of the pace.
+    #[inline(always)]
     fn collect<I: Item<T>>(&mut self, item: I, time: Option<Timestamp>) -> bool {
-        self.count += 1;
-        let is_timed = self.count == SAMPLED_RECORD;
-        let made = match is_timed {
-            true => self.stopwatch.count_since(self.since, Stage::Source),
-            false => Nanos(0),
-        };
-        self.next.push(item, Meta { time, hash: None });
-        if is_timed {
-            self.stopwatch.count_since(made, Stage::Chain);
+        let meta = Meta { time, hash: None };
+        let is_looked_at = self.pace.counts_down();
+        if is_looked_at {
+            self.timing.made();
         }
-        if self.count == SAMPLED_RECORD - 1 {
-            self.since = self.stopwatch.read();
-        }
-        self.pace.is_over()
+        self.next.push(item, meta);
+        if is_looked_at { self.timing.pushed(self.pace) } else { self.pace.is_stopped() }
     }
 
     fn skip(&mut self) -> bool {
+        self.skipped += 1;
         self.pace.is_over()
     }
 
@@ -144,7 +190,7 @@ impl<T: Record, D: Link<T>> SourceOutput<T> for Push<'_, D> {
         if let Some(bad_lines) = self.bad_lines {
             bad_lines.emit(line, Meta::NONE);
         }
-        self.pace.is_over()
+        self.skip()
     }
 
     fn split(&mut self, split: u32) {
@@ -194,17 +240,18 @@ impl<T: Record, R: SourceReader<T>, D: Link<T>> Head for SourceHead<T, R, D> {
         if self.context.alignment().are_all_paused() {
             return Polled::Waiting(None); // Until the limit is raised: that is mail.
         }
+        let counted = pace.counted();
         let mut push = Push {
             next: &mut self.next,
             bad_lines: &mut self.bad_lines,
             pace,
-            count: 0,
-            stopwatch: self.context.stopwatch(),
+            skipped: 0,
             alignment: self.context.alignment(),
-            since: Nanos(0),
+            timing: Timing { stopwatch: self.context.stopwatch(), reached: Reached::Nothing },
         };
         let polled = self.reader.poll(self.context.shard(), &mut push);
-        self.context.metrics().records_in.add(push.count);
+        let counted = push.pace.counted() - counted - push.skipped;
+        self.context.metrics().records_in.add(counted);
         match polled {
             Ok(ReaderStatus::MoreAvailable) => Polled::Again,
             Ok(ReaderStatus::Waiting(until)) => Polled::Waiting(until),

@@ -21,7 +21,8 @@ pub(crate) struct Emit<'n, D> {
 }
 
 impl<O: Record, D: Link<O>> Out<O> for Emit<'_, D> {
-    #[inline]
+    // Always: a view that goes through a call is stored and loaded again.
+    #[inline(always)]
     fn emit(&mut self, view: O::View<'_>) {
         self.next.push(Viewed::<O>(view), self.meta);
     }

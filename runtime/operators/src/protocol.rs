@@ -99,6 +99,39 @@ impl Pace {
         }
         is_over
     }
+
+    /// The first half of [`Pace::is_over`], for a loop that takes the record in between: counts it, and says whether
+    /// [`Pace::look`] is to be asked behind it, else [`Pace::is_stopped`].
+    #[inline(always)]
+    pub fn counts_down(&mut self) -> bool {
+        self.quantum.counts_down()
+    }
+
+    /// Whether the output wishes to stop.
+    #[inline(always)]
+    pub fn is_stopped(&self) -> bool {
+        self.stop.is_set()
+    }
+
+    /// Whether the turn is over, behind a record at which the clock is to be read.
+    pub fn look(&mut self) -> bool {
+        self.quantum.look() || self.stop.is_set()
+    }
+
+    /// How many records were counted.
+    pub fn counted(&self) -> u64 {
+        self.quantum.counted()
+    }
+
+    /// See [`Quantum::halt`].
+    pub fn halt(&mut self) -> u32 {
+        self.quantum.halt()
+    }
+
+    /// See [`Quantum::resume`].
+    pub fn resume(&mut self, records: u32) {
+        self.quantum.resume(records);
+    }
 }
 
 /// Where a chain ends, seen by the task loop: a result partition, or the writer of a sink.

@@ -1,7 +1,7 @@
 //! Where the time of records goes, measured on few of them and never in a loop over many.
 //!
 //! ```text
-//!   source head   one record of a turn:                    │ made ── source ──▶│ pushed ── chain, with its outputs ──▶│
+//!   source head   one record of a turn, behind a look:     │ made ── source ──▶│ pushed ── chain, with its outputs ──▶│
 //!   frame head    the last record of a frame:                                  │ pushed ── chain, with its outputs ──▶│
 //!   keyed head    the last record of a frame:              │ row found and changed, pushed ── state, with outputs ──▶│
 //!   output        one record of a turn:                                             │ appended ── serialise ──▶│

@@ -4,6 +4,7 @@
 //!   source ─▶ Owned<T> ─▶ map ─▶ Owned<O> ─▶ …        a value
 //!   frame  ─▶ InFrame<T> ─▶ filter ─▶ InFrame<T> ─▶ …   passed on as it is, its region copied
 //!   flat_map ─▶ Viewed<O> ─▶ …                          only a view, nothing built
+//!   source ─▶ ViewRef<T> ─▶ …                           a view that lies in memory, read there
 //! ```
 //!
 //! # What is always true
@@ -65,6 +66,34 @@ impl<T: Record> fmt::Debug for Viewed<'_, T> {
     }
 }
 
+/// An item that is a view which lies in memory. What looks at two fields of a wide one loads two fields; a copy loads them all,
+/// and if they were stored just before, one by one, its wide loads wait until the stores have reached the cache.
+///
+/// ```
+/// use wiesel_record::{Item, ViewRef};
+///
+/// let pair = (7, "weasel");
+/// let item = ViewRef::<(u64, String)>(&pair);
+/// assert_eq!(item.view().1, "weasel");
+/// assert_eq!(item.into_owned(), (7, "weasel".to_owned()));
+/// ```
+pub struct ViewRef<'r, 'v, T: Record>(pub &'r T::View<'v>);
+
+impl<T: Record> Clone for ViewRef<'_, '_, T> {
+    #[inline]
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T: Record> Copy for ViewRef<'_, '_, T> {}
+
+impl<T: Record> fmt::Debug for ViewRef<'_, '_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ViewRef").field(self.0).finish()
+    }
+}
+
 impl<T: Record> Item<T> for Owned<T> {
     #[inline]
     fn view(&self) -> T::View<'_> {
@@ -98,6 +127,18 @@ impl<T: Record> Item<T> for Viewed<'_, T> {
     #[inline]
     fn into_owned(self) -> T {
         T::from_view(self.0)
+    }
+}
+
+impl<T: Record> Item<T> for ViewRef<'_, '_, T> {
+    #[inline]
+    fn view(&self) -> T::View<'_> {
+        T::shrink(*self.0)
+    }
+
+    #[inline]
+    fn into_owned(self) -> T {
+        T::from_view(*self.0)
     }
 }
 

@@ -43,7 +43,7 @@ pub use boundary::{
     InFrame, Invalid, Validator, read_packed, root_unchecked, validate, validate_packed,
     write_packed,
 };
-pub use item::{FnView, Item, Out, Owned, Viewed};
+pub use item::{FnView, Item, Out, Owned, ViewRef, Viewed};
 pub use key::{InvalidKey, Key, KeyArena};
 pub use key_hash::{KEY_HASH_VERSION, KeyHasher};
 pub use list::{Iter, List, Native};

@@ -13,7 +13,8 @@
 //!    seen last) to take at most a quarter of the quantum and no longer than what is left of it. So with an even
 //!    cost a turn ends within the quantum and one record; a sudden change costs at most `STRIDE_MAX` records.
 //! 2. Once spent it stays spent.
-//! 3. In simulation no clock is read: a seeded countdown ends turns at any record.
+//! 3. Every record is counted, by the same countdown: nothing else has to be kept per record.
+//! 4. In simulation no clock is read: a seeded countdown ends turns at any record.
 
 #[cfg(not(sim))]
 use wiesel_core::Nanos;
@@ -24,7 +25,10 @@ pub const STRIDE_MAX: u32 = 256;
 /// The time slice of one turn.
 #[derive(Debug)]
 pub struct Quantum {
+    /// Records until the next look.
     countdown: u32,
+    /// All that was ever counted down from.
+    granted: u64,
     #[cfg(not(sim))]
     pace: Pace,
 }
@@ -32,21 +36,15 @@ pub struct Quantum {
 #[cfg(not(sim))]
 impl Quantum {
     pub(crate) fn starting(now: Nanos, at_most_ns: u64) -> Self {
-        Self { countdown: 1, pace: Pace::new(now, at_most_ns) }
+        Self { countdown: 1, granted: 1, pace: Pace::new(now, at_most_ns) }
     }
 
-    /// Whether the slice is used up. Called after every record.
-    #[inline(always)]
-    pub fn spent(&mut self) -> bool {
-        self.countdown -= 1;
-        if self.countdown != 0 { false } else { self.look() }
-    }
-
+    /// Whether the slice is used up, behind a record for which [`Quantum::counts_down`] said yes.
     #[cold]
     #[inline(never)]
-    fn look(&mut self) -> bool {
+    pub fn look(&mut self) -> bool {
         let stride = self.pace.look(crate::backend::now());
-        self.countdown = stride.unwrap_or(1);
+        self.grant(stride.unwrap_or(1));
         stride.is_none()
     }
 }
@@ -55,18 +53,51 @@ impl Quantum {
 impl Quantum {
     /// `records` records, at least one.
     pub(crate) fn of_records(records: u32) -> Self {
-        Self { countdown: records.max(1) }
+        Self { countdown: records.max(1), granted: u64::from(records.max(1)) }
     }
 
+    /// Whether the slice is used up, behind a record for which [`Quantum::counts_down`] said yes: it is.
+    pub fn look(&mut self) -> bool {
+        self.grant(1);
+        true
+    }
+}
+
+impl Quantum {
     /// Whether the slice is used up. Called after every record.
-    #[inline]
+    #[inline(always)]
     pub fn spent(&mut self) -> bool {
+        self.counts_down() && self.look()
+    }
+
+    /// The first half of [`Quantum::spent`], for a loop that takes the record in between: counts it, and says whether
+    /// [`Quantum::look`] is to be called behind it.
+    #[inline(always)]
+    pub fn counts_down(&mut self) -> bool {
         self.countdown -= 1;
-        if self.countdown == 0 {
-            self.countdown = 1;
-            return true;
-        }
-        false
+        self.countdown == 0
+    }
+
+    /// Makes [`Quantum::counts_down`] say yes to the next record, and gives how many behind that one were to pass before.
+    pub fn halt(&mut self) -> u32 {
+        let left = std::mem::replace(&mut self.countdown, 1) - 1;
+        self.granted -= u64::from(left);
+        left
+    }
+
+    /// Lets `records` pass, as [`Quantum::halt`] gave them: says yes to the last of them.
+    pub fn resume(&mut self, records: u32) {
+        self.grant(records);
+    }
+
+    /// How many records were counted.
+    pub fn counted(&self) -> u64 {
+        self.granted - u64::from(self.countdown)
+    }
+
+    fn grant(&mut self, records: u32) {
+        self.countdown = records;
+        self.granted += u64::from(records);
     }
 }
 
@@ -150,6 +181,30 @@ mod tests {
         assert!(beyond <= u64::from(STRIDE_MAX) * 10_000);
         let (records, _, beyond) = run(50_000, |index| if index % 100 == 99 { 10_000 } else { 5 });
         assert!(records > 200 && beyond <= 10_000, "{records} records, {beyond} ns beyond");
+    }
+
+    #[test]
+    fn a_halt_puts_one_look_in_between() {
+        let mut quantum = Quantum::starting(crate::backend::now(), u64::MAX);
+        let mut records = 0;
+        for _ in 0..10 {
+            while !quantum.counts_down() {
+                records += 1;
+            }
+            records += 1;
+            assert!(!quantum.look());
+            let stride = quantum.countdown;
+            let left = quantum.halt();
+            assert!(quantum.counts_down());
+            records += 1;
+            assert_eq!((left, quantum.counted()), (stride - 1, records));
+            match left {
+                0 => assert!(!quantum.look()),
+                _ => quantum.resume(left),
+            }
+            assert_eq!(quantum.counted(), records);
+        }
+        assert!(records > 100, "{records}");
     }
 
     #[test]

@@ -103,7 +103,7 @@ pub use wiesel_datastream::{
 };
 pub use wiesel_graph::{GraphError, ResourceProfile, SlotSharingGroup};
 pub use wiesel_jobmanager::{CheckpointStats, JobStatus, Pauses};
-pub use wiesel_record::{FnView, Item, Key, List, Out, Owned, Record, Viewed};
+pub use wiesel_record::{FnView, Item, Key, List, Out, Owned, Record, ViewRef, Viewed};
 pub use wiesel_rpc::{
     FailureReport, HistogramReport, MetricValue, OperatorMetric, StageReport, TaskMetricsReport,
 };
