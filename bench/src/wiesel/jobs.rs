@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use wiesel::{
-    Configuration, Out,
+    Configuration,
     operators::{Chain, Start},
     prelude::*,
 };
@@ -58,11 +58,11 @@ fn build(env: &StreamExecutionEnvironment, run: &Run) -> Result<Total, String> {
     let events = || env.source(Events::source(generator, run.events)).uid("events");
     Ok(match run.workload {
         Workload::Gen => check(events().filter(|_| false), |_| 0),
-        Workload::Q0 => check(events().flat_map::<Bid>(bids), x_of_bid),
-        Workload::Q1 => check(events().flat_map::<Bid>(bids).project::<Bid>(in_euros), x_of_bid),
+        Workload::Q0 => check(events().filter_map::<Bid>(bid), x_of_bid),
+        Workload::Q1 => check(events().filter_map::<Bid>(bid).project::<Bid>(in_euros), x_of_bid),
         Workload::Q2 => check(
             events()
-                .flat_map::<Bid>(bids)
+                .filter_map::<Bid>(bid)
                 .filter(|bid| bid.auction.is_multiple_of(123))
                 .map(|bid| (bid.auction, bid.price)),
             |(auction, price)| auction_price_x(auction, price),
@@ -95,7 +95,7 @@ fn build(env: &StreamExecutionEnvironment, run: &Run) -> Result<Total, String> {
         Workload::Trending => trending::top_ten(env, run),
         Workload::GenTweets => trending::gen_only(env, run),
         Workload::Q0Shuffle => check(
-            events().flat_map::<Bid>(bids).partition_custom::<u64>(
+            events().filter_map::<Bid>(bid).partition_custom::<u64>(
                 |hash, subtasks| (hash >> 32) as u32 % subtasks,
                 |bid| bid.auction,
             ),
@@ -164,10 +164,8 @@ where
     total
 }
 
-pub(super) fn bids(event: EventView<'_>, out: &mut dyn Out<Bid>) {
-    if let EventView::Bid(bid) = event {
-        out.emit(bid);
-    }
+pub(super) fn bid(event: EventView<'_>) -> Option<BidView<'_>> {
+    if let EventView::Bid(bid) = event { Some(bid) } else { None }
 }
 
 fn in_euros(bid: BidView<'_>) -> BidView<'_> {

@@ -33,6 +33,7 @@ mod either;
 mod emit;
 mod evictor;
 mod filter;
+mod filter_map;
 mod fired;
 mod flat_map;
 mod folding;
@@ -105,6 +106,7 @@ pub use either::Either;
 pub use emit::{End, FanOut};
 pub use evictor::{CountEvictor, DeltaEvictor, Evictable, Evictor, NoEvictor, TimeEvictor};
 pub use filter::{Filter, FilterBy, TryFilter, TryFilterBy};
+pub use filter_map::{FilterMap, FilterMapTo};
 pub use flat_map::{FlatMap, FlatMapTo, TryFlatMap, TryFlatMapTo};
 pub use folding::{
     Aggregate, AggregateFunction, Aggregated, AggregatedView, ByRank, Combine, Count, Counted,

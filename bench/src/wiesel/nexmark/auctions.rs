@@ -89,10 +89,10 @@ where
     S: Start,
     C: Chain<S::Out, Out = Event>,
 {
-    let lots = events.flat_map::<Lot>(|event, out| match event {
-        EventView::Auction(auction) => out.emit(LotView::Auction(auction)),
-        EventView::Bid(bid) => out.emit(offer(bid.extra, bid)),
-        EventView::Person(_) => {}
+    let lots = events.filter_map::<Lot>(|event| match event {
+        EventView::Auction(auction) => Some(LotView::Auction(auction)),
+        EventView::Bid(bid) => Some(offer(bid.extra, bid)),
+        EventView::Person(_) => None,
     });
     check_rows(winners(lots, Says::EachBetter), |won: WonView<'_>| {
         let (auction, offer) = (won.auction, won.offer);
@@ -124,13 +124,13 @@ where
     S: Start,
     C: Chain<S::Out, Out = Event>,
 {
-    events.flat_map::<Lot>(|event, out| match event {
+    events.filter_map::<Lot>(|event| match event {
         EventView::Auction(auction) => {
             let (item_name, description, extra) = ("", "", "");
-            out.emit(LotView::Auction(AuctionView { item_name, description, extra, ..auction }));
+            Some(LotView::Auction(AuctionView { item_name, description, extra, ..auction }))
         }
-        EventView::Bid(bid) => out.emit(offer("", bid)),
-        EventView::Person(_) => {}
+        EventView::Bid(bid) => Some(offer("", bid)),
+        EventView::Person(_) => None,
     })
 }
 

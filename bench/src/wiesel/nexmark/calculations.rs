@@ -103,7 +103,7 @@ where
     S: Start,
     C: Chain<S::Out, Out = Event>,
 {
-    check(events.flat_map::<Calculated>(calculate), |bid: CalculatedView<'_>| {
+    check(events.filter_map::<Calculated>(calculate), |bid: CalculatedView<'_>| {
         fields_x([
             bid.auction,
             bid.bidder,
@@ -119,18 +119,18 @@ where
 /// Milliseconds of an hour.
 const HOUR_MS: u64 = 3_600_000;
 
-fn calculate(event: EventView<'_>, out: &mut dyn Out<Calculated>) {
-    let EventView::Bid(bid) = event else { return };
+fn calculate(event: EventView<'_>) -> Option<CalculatedView<'_>> {
+    let EventView::Bid(bid) = event else { return None };
     let thousandths = bid.price * 908;
     if thousandths <= 1_000_000_000 || thousandths >= 50_000_000_000 {
-        return;
+        return None;
     }
     let time_of_day = match bid.date_time / HOUR_MS % 24 {
         8..=18 => "dayTime",
         0..=6 | 20.. => "nightTime",
         _ => "otherTime",
     };
-    out.emit(CalculatedView {
+    Some(CalculatedView {
         auction: bid.auction,
         bidder: bid.bidder,
         price: thousandths / 1_000,
@@ -138,7 +138,7 @@ fn calculate(event: EventView<'_>, out: &mut dyn Out<Calculated>) {
         date_time: bid.date_time,
         extra: bid.extra,
         c_count: bid.extra.bytes().filter(|byte| *byte == b'c').count() as u64,
-    });
+    })
 }
 
 /// A bid with the number of its channel.
@@ -167,15 +167,15 @@ where
     S: Start,
     C: Chain<S::Out, Out = Event>,
 {
-    check(events.flat_map::<WithChannel>(with_channel), |bid: WithChannelView<'_>| {
+    check(events.filter_map::<WithChannel>(with_channel), |bid: WithChannelView<'_>| {
         let (channel, id) = (fnv1a64(bid.channel.as_bytes()), fnv1a64(bid.channel_id.as_bytes()));
         fields_x([bid.auction, bid.bidder, bid.price, channel, id])
     })
 }
 
-fn with_channel(event: EventView<'_>, out: &mut dyn Out<WithChannel>) {
+fn with_channel(event: EventView<'_>) -> Option<WithChannelView<'_>> {
     let EventView::Bid(BidView { auction, bidder, price, channel, url, .. }) = event else {
-        return;
+        return None;
     };
     let known = ["apple", "google", "facebook", "baidu"];
     let known = known.iter().position(|name| channel.eq_ignore_ascii_case(name));
@@ -183,9 +183,7 @@ fn with_channel(event: EventView<'_>, out: &mut dyn Out<WithChannel>) {
         Some(at) => ["0", "1", "2", "3"].get(at).copied(),
         None => url.split('&').find_map(|part| part.strip_prefix("channel_id=")),
     };
-    if let Some(channel_id) = channel_id {
-        out.emit(WithChannelView { auction, bidder, price, channel, channel_id });
-    }
+    channel_id.map(|channel_id| WithChannelView { auction, bidder, price, channel, channel_id })
 }
 
 /// A bid with the folders of its URL.
@@ -211,18 +209,18 @@ where
     S: Start,
     C: Chain<S::Out, Out = Event>,
 {
-    check(events.flat_map::<WithFolders>(with_folders), |bid: WithFoldersView<'_>| {
+    check(events.filter_map::<WithFolders>(with_folders), |bid: WithFoldersView<'_>| {
         let [channel, first, second, third] =
             [bid.channel, bid.first, bid.second, bid.third].map(|text| fnv1a64(text.as_bytes()));
         fields_x([bid.auction, bid.bidder, bid.price, channel, first, second, third])
     })
 }
 
-fn with_folders(event: EventView<'_>, out: &mut dyn Out<WithFolders>) {
+fn with_folders(event: EventView<'_>) -> Option<WithFoldersView<'_>> {
     let EventView::Bid(BidView { auction, bidder, price, channel, url, .. }) = event else {
-        return;
+        return None;
     };
     let mut parts = url.split('/').skip(3);
     let [first, second, third] = [(); 3].map(|()| parts.next().unwrap_or_default());
-    out.emit(WithFoldersView { auction, bidder, price, channel, first, second, third });
+    Some(WithFoldersView { auction, bidder, price, channel, first, second, third })
 }

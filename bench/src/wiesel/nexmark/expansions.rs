@@ -15,7 +15,7 @@ use crate::{
     wiesel::{
         check_sink::Total,
         events::{Auction, Bid, Event, EventView, Person},
-        jobs::{bids, check},
+        jobs::{bid, check},
     },
 };
 
@@ -39,14 +39,11 @@ where
     C: Chain<S::Out, Out = Event>,
 {
     let (bids, auctions) = events.split(
-        |events| events.flat_map::<Bid>(bids),
+        |events| events.filter_map::<Bid>(bid),
         |events| {
-            events.flat_map::<Auction>(|event, out| {
-                if let EventView::Auction(auction) = event
-                    && auction.category == 10
-                {
-                    out.emit(auction);
-                }
+            events.filter_map::<Auction>(|event| match event {
+                EventView::Auction(auction) if auction.category == 10 => Some(auction),
+                _ => None,
             })
         },
     );
@@ -104,16 +101,14 @@ where
     C: Chain<S::Out, Out = Event>,
 {
     let events = events.share();
-    let bids = events.stream().flat_map::<Bid>(bids);
-    let people = events.stream().flat_map::<Person>(|event, out| {
-        if let EventView::Person(person) = event {
-            out.emit(person);
-        }
+    let bids = events.stream().filter_map::<Bid>(bid);
+    let people = events.stream().filter_map::<Person>(|event| match event {
+        EventView::Person(person) => Some(person),
+        _ => None,
     });
-    let auctions = events.stream().flat_map::<Auction>(|event, out| {
-        if let EventView::Auction(auction) = event {
-            out.emit(auction);
-        }
+    let auctions = events.stream().filter_map::<Auction>(|event| match event {
+        EventView::Auction(auction) => Some(auction),
+        _ => None,
     });
     let expanded = bids
         .key_by::<u64>(|bid| bid.bidder)

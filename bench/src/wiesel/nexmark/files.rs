@@ -81,11 +81,12 @@ where
 {
     let (total, last) = (Arc::default(), BASE_MS + run.events * 1_000 / run.event_rate);
     events
-        .flat_map::<Logged>(|event, out| {
-            if let EventView::Bid(BidView { auction, bidder, price, date_time, extra, .. }) = event
-            {
-                out.emit(LoggedView { auction, bidder, price, date_time, extra });
-            }
+        .filter_map::<Logged>(|event| {
+            let EventView::Bid(BidView { auction, bidder, price, date_time, extra, .. }) = event
+            else {
+                return None;
+            };
+            Some(LoggedView { auction, bidder, price, date_time, extra })
         })
         .sink_to(MinuteSink {
             folder: folder.into(),

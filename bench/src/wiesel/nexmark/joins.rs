@@ -64,15 +64,15 @@ where
     C: Chain<S::Out, Out = Event>,
 {
     let sold = events
-        .flat_map::<Side>(|event, out| match event {
+        .filter_map::<Side>(|event| match event {
             EventView::Person(p) if matches!(p.state, "OR" | "ID" | "CA") => {
                 let (id, name, city, state) = (p.id, p.name, p.city, p.state);
-                out.emit(SideView::Person { id, name, city, state });
+                Some(SideView::Person { id, name, city, state })
             }
             EventView::Auction(a) if a.category == 10 => {
-                out.emit(SideView::Auction { seller: a.seller, id: a.id });
+                Some(SideView::Auction { seller: a.seller, id: a.id })
             }
-            _ => {}
+            _ => None,
         })
         .key_by::<u64>(|side| side.person())
         .process(Sellers {
@@ -153,17 +153,15 @@ where
 {
     let (people, auctions) = events.split(
         |events| {
-            events.flat_map::<(u64, String, u64)>(|event, out| {
-                if let EventView::Person(p) = event {
-                    out.emit((p.id, p.name, p.date_time));
-                }
+            events.filter_map::<(u64, String, u64)>(|event| match event {
+                EventView::Person(p) => Some((p.id, p.name, p.date_time)),
+                _ => None,
             })
         },
         |events| {
-            events.flat_map::<(u64, u64, u64)>(|event, out| {
-                if let EventView::Auction(a) = event {
-                    out.emit((a.seller, a.id, a.date_time));
-                }
+            events.filter_map::<(u64, u64, u64)>(|event| match event {
+                EventView::Auction(a) => Some((a.seller, a.id, a.date_time)),
+                _ => None,
             })
         },
     );

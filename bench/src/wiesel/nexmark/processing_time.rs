@@ -31,10 +31,9 @@ where
     C: Chain<S::Out, Out = Event>,
 {
     let counts = events
-        .flat_map::<u64>(|event, out| {
-            if let EventView::Bid(bid) = event {
-                out.emit(bid.bidder);
-            }
+        .filter_map::<u64>(|event| match event {
+            EventView::Bid(bid) => Some(bid.bidder),
+            _ => None,
         })
         .key_by::<u64>(|bidder| bidder)
         .process(TenSeconds { open: ValueState::new("open") })

@@ -15,7 +15,7 @@ use crate::{
     wiesel::{
         check_sink::Total,
         events::{Bid, BidView, Event},
-        jobs::bids,
+        jobs::bid,
     },
 };
 
@@ -36,7 +36,7 @@ where
     C: Chain<S::Out, Out = Event>,
 {
     let latest = events
-        .flat_map::<Bid>(bids)
+        .filter_map::<Bid>(bid)
         .key_by::<(u64, u64)>(|bid| (bid.bidder, bid.auction))
         .process(Latest { kept: ValueState::new("kept") })
         .uid("latest bids");
@@ -96,7 +96,7 @@ where
     C: Chain<S::Out, Out = Event>,
 {
     let highest = events
-        .flat_map::<Bid>(bids)
+        .filter_map::<Bid>(bid)
         .key_by::<u64>(|bid| bid.auction)
         .process(Highest { best: ValueState::new("best"), least: ValueState::new("least") })
         .uid("highest bids");

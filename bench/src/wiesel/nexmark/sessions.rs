@@ -35,10 +35,9 @@ where
     C: Chain<S::Out, Out = Event>,
 {
     let sessions = events
-        .flat_map::<(u64, u64)>(|event, out| {
-            if let EventView::Bid(bid) = event {
-                out.emit((bid.bidder, bid.date_time));
-            }
+        .filter_map::<(u64, u64)>(|event| {
+            let EventView::Bid(bid) = event else { return None };
+            Some((bid.bidder, bid.date_time))
         })
         .watermarks(bounded_out_of_orderness(millis(disorder_ms)), |(_, at)| time(at))
         .project::<u64>(|(bidder, _)| bidder)

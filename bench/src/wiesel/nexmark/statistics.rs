@@ -106,16 +106,15 @@ where
     C: Chain<S::Out, Out = Event>,
 {
     let sightings = events
-        .flat_map::<Sighting>(move |event, out| {
-            if let EventView::Bid(bid) = event {
-                out.emit(SightingView {
-                    channel: if by_channel { bid.channel } else { "" },
-                    day: bid.date_time / DAY_MS,
-                    rank: rank_of(bid.price),
-                    bidder: bid.bidder,
-                    auction: bid.auction,
-                });
-            }
+        .filter_map::<Sighting>(move |event| match event {
+            EventView::Bid(bid) => Some(SightingView {
+                channel: if by_channel { bid.channel } else { "" },
+                day: bid.date_time / DAY_MS,
+                rank: rank_of(bid.price),
+                bidder: bid.bidder,
+                auction: bid.auction,
+            }),
+            _ => None,
         })
         .share();
     let bidders = sightings
@@ -243,10 +242,9 @@ where
     C: Chain<S::Out, Out = Event>,
 {
     let statistics = events
-        .flat_map::<(u64, u64, u64)>(|event, out| {
-            if let EventView::Bid(bid) = event {
-                out.emit((bid.auction, bid.date_time / DAY_MS, bid.price));
-            }
+        .filter_map::<(u64, u64, u64)>(|event| match event {
+            EventView::Bid(bid) => Some((bid.auction, bid.date_time / DAY_MS, bid.price)),
+            _ => None,
         })
         .key_by::<(u64, u64)>(|(auction, day, _)| (auction, day))
         .process(PriceStatistics { of_day: ValueState::new("of day") })

@@ -39,10 +39,9 @@ where
     // Results carry the last time of their window: those of one sliding window are those of one slide.
     let slides = Tumbling::event_time(millis(Q5_SLIDE_MS));
     let hottest = events
-        .flat_map::<(u64, u64)>(|event, out| {
-            if let EventView::Bid(bid) = event {
-                out.emit((bid.auction, bid.date_time));
-            }
+        .filter_map::<(u64, u64)>(|event| match event {
+            EventView::Bid(bid) => Some((bid.auction, bid.date_time)),
+            _ => None,
         })
         .watermarks(monotonous_timestamps(), |(_, at)| time(at))
         .project::<u64>(|(auction, _)| auction)
@@ -128,10 +127,9 @@ where
 {
     let windows = Tumbling::event_time(millis(Q7_WINDOW_MS));
     let highest = events
-        .flat_map::<(u64, u64)>(|event, out| {
-            if let EventView::Bid(bid) = event {
-                out.emit((bid.price, bid.date_time));
-            }
+        .filter_map::<(u64, u64)>(|event| match event {
+            EventView::Bid(bid) => Some((bid.price, bid.date_time)),
+            _ => None,
         })
         .watermarks(monotonous_timestamps(), |(_, at)| time(at))
         .project::<u64>(|(price, _)| price)

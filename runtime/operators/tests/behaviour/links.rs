@@ -4,10 +4,10 @@ use std::{cell::Cell, rc::Rc, sync::Arc};
 
 use wiesel_core::{Meta, Nanos, TaskFailure, Timestamp};
 use wiesel_operators::{
-    Chain, Control, End, FanOut, FilterBy, FlatMapTo, FrameStart, FunctionError, Head, KeyByTo,
-    Link, MapTo, Nothing, OutputPort, ProcessContext, ProcessFunction, ProcessTo, Progress,
-    ProjectTo, RuntimeContext, Snapshot, Start, Status, Tee, TryFilterBy, TryFlatMapTo, TryMapTo,
-    VisitList, side_output,
+    Chain, Control, End, FanOut, FilterBy, FilterMapTo, FlatMapTo, FrameStart, FunctionError, Head,
+    KeyByTo, Link, MapTo, Nothing, OutputPort, ProcessContext, ProcessFunction, ProcessTo,
+    Progress, ProjectTo, RuntimeContext, Snapshot, Start, Status, Tee, TryFilterBy, TryFlatMapTo,
+    TryMapTo, VisitList, side_output,
 };
 use wiesel_record::{Item, Key, Out, Record};
 
@@ -72,6 +72,20 @@ fn a_map_keeps_time() {
     check(ProjectTo::<_, _, String>::new(words(), key), "a1@5 b2", "a@5 b");
     check(ProjectTo::<_, _, i64>::new(MapTo::new(words(), twice), number), "a1@5 b2", "2@5 4");
     check(TryMapTo::new(words(), try_twice), "a1@5 b2", "a2@5 b4");
+}
+
+#[test]
+fn a_filter_map_keeps_time_and_drops_what_gives_nothing() {
+    fn key_if_even((key, number): (&str, i64)) -> Option<&str> {
+        (number % 2 == 0).then_some(key)
+    }
+    check(
+        FilterMapTo::<_, _, String>::new(words(), key_if_even),
+        "a1@5 b2@6 a4 c3@9 w9 idle active end",
+        "b@6 a w9 idle active",
+    );
+    check(FilterMapTo::<_, _, String>::new(words(), key_if_even), "a1 b3 w+", "w+");
+    check(FilterMapTo::<_, _, String>::new(words(), key_if_even), "", "");
 }
 
 #[test]
