@@ -132,7 +132,7 @@ enum Reached {
     /// This one is. It had been made at `since`.
     This { since: Nanos, left: u32 },
     /// A record was timed.
-    All,
+    Done,
 }
 
 impl Timing<'_> {
@@ -152,7 +152,7 @@ impl Timing<'_> {
     fn pushed(&mut self, pace: &mut Pace) -> bool {
         if let Reached::This { since, left } = self.reached {
             self.stopwatch.count_since(since, Stage::Chain);
-            self.reached = Reached::All;
+            self.reached = Reached::Done;
             if left > 0 {
                 pace.resume(left);
                 return pace.is_stopped();
@@ -240,7 +240,7 @@ impl<T: Record, R: SourceReader<T>, D: Link<T>> Head for SourceHead<T, R, D> {
         if self.context.alignment().are_all_paused() {
             return Polled::Waiting(None); // Until the limit is raised: that is mail.
         }
-        let counted = pace.counted();
+        let before = pace.counted();
         let mut push = Push {
             next: &mut self.next,
             bad_lines: &mut self.bad_lines,
@@ -250,8 +250,8 @@ impl<T: Record, R: SourceReader<T>, D: Link<T>> Head for SourceHead<T, R, D> {
             timing: Timing { stopwatch: self.context.stopwatch(), reached: Reached::Nothing },
         };
         let polled = self.reader.poll(self.context.shard(), &mut push);
-        let counted = push.pace.counted() - counted - push.skipped;
-        self.context.metrics().records_in.add(counted);
+        let records = push.pace.counted() - before - push.skipped;
+        self.context.metrics().records_in.add(records);
         match polled {
             Ok(ReaderStatus::MoreAvailable) => Polled::Again,
             Ok(ReaderStatus::Waiting(until)) => Polled::Waiting(until),

@@ -21,7 +21,7 @@ use wiesel_core::{
 };
 use wiesel_shard::Shard;
 
-/// Which record of a turn an output looks at: not one of the first, whose lines are not here yet.
+/// Which record of a turn an output looks at: not one of the first, whose lines are not here yet. A source looks at one behind it.
 pub const SAMPLED_RECORD: u64 = 24;
 
 /// One per task, shared by its operators. Cheap to clone.
