@@ -177,6 +177,7 @@ const UNSAFE_MODULES: &[(&str, &str)] = &[
     ("state/backend/src/pool.rs", "regions that live as long as their pool; its random tests"),
     ("state/backend/src/row.rs", "areas of live rows; the table's random tests"),
     ("state/backend/src/segment.rs", "one layout behind one pointer; the table's random tests"),
+    ("state/backend/src/segment/", "as its module; the table's random tests"),
     ("state/backend/src/table/", "as its module; random tests against a model"),
     ("state/backend/src/table.rs", "segments owned by one table; random tests against a model"),
 ];

@@ -21,7 +21,11 @@
 //! the other mispredicts its branch for every third key: 14.5 ns an update against 9.2, more than the
 //! cache miss costs (measured on the Xeon of `bench/README.md`).
 
+mod probe;
+
 use std::ptr::{self, NonNull};
+
+pub(crate) use probe::Sought;
 
 use crate::{
     arena::{Arena, LINE},
@@ -266,157 +270,6 @@ impl Segment {
         // SAFETY: `make` has made room for a mark of each group.
         unsafe { std::slice::from_raw_parts_mut(self.mark(shape, 0), self.groups() as usize) }
     }
-
-    /// Finds a row by its word, or the place where it belongs: the first empty one of its chain.
-    ///
-    /// # Safety
-    ///
-    /// Live, with this shape; `word` is not `EMPTY`.
-    #[inline(always)]
-    pub(crate) unsafe fn find(
-        self,
-        shape: Shape,
-        spot: u64,
-        word: u64,
-        same: impl Fn(*mut u8) -> bool,
-    ) -> Place {
-        // SAFETY: the groups of a live segment; the rest is the caller's promise.
-        unsafe { self.probe(shape, spot, |group| equal(group, word), same) }
-    }
-
-    /// As [`Segment::find`], whatever hint the row has. `word` has none.
-    ///
-    /// # Safety
-    ///
-    /// As there.
-    #[inline]
-    pub(crate) unsafe fn find_hinted(
-        self,
-        shape: Shape,
-        spot: u64,
-        word: u64,
-        same: impl Fn(*mut u8) -> bool,
-    ) -> Place {
-        let key_bits = self.key_bits();
-        let with_word = |group: *mut u8| {
-            // SAFETY: a group starts with its words.
-            let words = unsafe { &*group.cast::<[u64; ROWS]>() };
-            let is = |other: &u64| u32::from(*other & key_bits == word);
-            words.iter().rev().fold(0, |found, other| found << (1 << ROW_SHIFT) | is(other))
-        };
-        // SAFETY: the caller's promise.
-        unsafe { self.probe(shape, spot, with_word, same) }
-    }
-
-    /// Follows a chain from its home on. `with_word` says which rows of a group have the word that is looked for, as
-    /// [`equal`] does.
-    ///
-    /// # Safety
-    ///
-    /// Live, with this shape.
-    #[inline(always)]
-    unsafe fn probe(
-        self,
-        shape: Shape,
-        spot: u64,
-        with_word: impl Fn(*mut u8) -> u32,
-        same: impl Fn(*mut u8) -> bool,
-    ) -> Place {
-        let mask = self.groups() - 1;
-        let mut at = spot as u32 & mask;
-        loop {
-            let group = self.group(shape, at);
-            let mut found = with_word(group);
-            while found != 0 {
-                let row = found.trailing_zeros() >> ROW_SHIFT;
-                if same(area(shape, group, row)) {
-                    return Place { group, at, row, found: true };
-                }
-                found &= found - 1;
-            }
-            // SAFETY: `at` is below the number of groups.
-            let free = unsafe { equal(group, EMPTY) };
-            if free != 0 {
-                return Place { group, at, row: free.trailing_zeros() >> ROW_SHIFT, found: false };
-            }
-            at = (at + 1) & mask; // A full group: one in twenty at half load.
-        }
-    }
-
-    /// The first empty place for a row that is known not to be there.
-    ///
-    /// # Safety
-    ///
-    /// Live, with this shape, and not `NONE`.
-    pub(crate) unsafe fn find_free(self, shape: Shape, spot: u64) -> Place {
-        // SAFETY: the caller's promise. No row is the same.
-        unsafe { self.find(shape, spot, u64::MAX, |_| false) }
-    }
-}
-
-/// For each row whether it has this word, at bit `row << ROW_SHIFT`. No branch.
-///
-/// # Safety
-///
-/// A group of a live segment, or `NONE`'s.
-#[cfg(all(target_arch = "x86_64", target_feature = "avx2"))]
-#[inline(always)]
-unsafe fn equal(group: *const u8, word: u64) -> u32 {
-    use std::arch::x86_64::{
-        _mm256_castsi256_pd, _mm256_cmpeq_epi64, _mm256_load_si256, _mm256_movemask_pd,
-        _mm256_set1_epi64x,
-    };
-    // SAFETY: the group's four words, which start on a multiple of 32; the processor is one that this is built for.
-    unsafe {
-        let words = _mm256_load_si256(group.cast());
-        let same = _mm256_cmpeq_epi64(words, _mm256_set1_epi64x(word.cast_signed()));
-        _mm256_movemask_pd(_mm256_castsi256_pd(same)).cast_unsigned()
-    }
-}
-
-/// How far apart [`equal`] puts the bits of two rows, as a power of two.
-#[cfg(all(target_arch = "x86_64", target_feature = "avx2"))]
-const ROW_SHIFT: u32 = 0;
-
-/// How far apart [`equal`] puts the bits of two rows, as a power of two.
-#[cfg(not(all(target_arch = "x86_64", target_feature = "avx2")))]
-const ROW_SHIFT: u32 = 2;
-
-/// The bits 0, 4, 8 and 12: for each row whether it has this word. No branch.
-///
-/// SSE2, which every x86-64 has, compares halves of words: both have to be equal.
-///
-/// # Safety
-///
-/// A group of a live segment, or `NONE`'s.
-#[cfg(all(target_arch = "x86_64", not(target_feature = "avx2")))]
-#[inline(always)]
-unsafe fn equal(group: *const u8, word: u64) -> u32 {
-    use std::arch::x86_64::{
-        __m128i, _mm_cmpeq_epi32, _mm_load_si128, _mm_movemask_epi8, _mm_packs_epi32,
-        _mm_set1_epi64x,
-    };
-    // SAFETY: the group's four words, which start on a multiple of 32.
-    unsafe {
-        let word = _mm_set1_epi64x(word.cast_signed());
-        let low = _mm_cmpeq_epi32(_mm_load_si128(group.cast()), word);
-        let high = _mm_cmpeq_epi32(_mm_load_si128(group.cast::<__m128i>().add(1)), word);
-        let halves = _mm_movemask_epi8(_mm_packs_epi32(low, high)).cast_unsigned();
-        halves & halves >> 2 & 0x1111
-    }
-}
-
-/// The bits 0, 4, 8 and 12: for each row whether it has this word. No branch.
-///
-/// # Safety
-///
-/// A group of a live segment, or `NONE`'s.
-#[cfg(not(target_arch = "x86_64"))]
-#[inline(always)]
-unsafe fn equal(group: *const u8, word: u64) -> u32 {
-    // SAFETY: a group starts with its words.
-    let words = unsafe { &*group.cast::<[u64; ROWS]>() };
-    words.iter().rev().fold(0, |found, other| found << 4 | u32::from(*other == word))
 }
 
 /// The area of a row of a group.

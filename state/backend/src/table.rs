@@ -54,7 +54,7 @@ use crate::{
     pool::Pool,
     residency::KeyBatch,
     row::{Row, RowMut, block_at},
-    segment::{self, DIRTY, EMPTY, NARROW, Place, Segment, Shape, TOUCHED},
+    segment::{self, DIRTY, EMPTY, NARROW, Place, Segment, Shape, Sought, TOUCHED},
 };
 
 /// The rows of one operator on one subtask, by key.
@@ -386,7 +386,7 @@ impl Table {
         }
         let segment = self.segment_at(spot);
         // SAFETY: in the directory, so live; the word is not empty.
-        let place = unsafe { segment.find(self.shape, spot, self.hints.word(key), |_| true) };
+        let place = unsafe { segment.find(self.shape, spot, self.hints.sought(key), |_| true) };
         if !place.found && self.hints.any {
             return self.locate_apart(spot, key);
         }

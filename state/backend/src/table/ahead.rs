@@ -90,7 +90,7 @@ impl Table {
         }
         let segment = self.segment_at(spot.0);
         // SAFETY: in the directory, so live; the word is not empty.
-        let place = unsafe { segment.find(self.shape, spot.0, self.hints.word(key), |_| true) };
+        let place = unsafe { segment.find(self.shape, spot.0, self.hints.sought(key), |_| true) };
         if !place.found {
             if self.hints.any {
                 self.find_apart(index, spot, key);

@@ -41,17 +41,17 @@ impl Table {
     fn locate_bytes_at(&self, spot: Spot, hash: u64, key: &[u8]) -> (u64, Segment, Place) {
         let Spot(spot) = spot;
         let segment = self.segment_at(spot);
-        let word = self.hints.word(bytes_hash(hash));
+        let sought = self.hints.sought(bytes_hash(hash));
         let place = match Block::inline(key) {
             Some(short) => {
                 let key_at = self.shape.key_at;
                 // SAFETY: the area of a live row of a layout of bytes: its first block is its key.
                 let block = |area: *mut u8| unsafe { &*area.wrapping_add(key_at).cast::<Block>() };
                 // SAFETY: in the directory, so live; the word is not empty.
-                unsafe { segment.find(self.shape, spot, word, |area| block(area).is(short)) }
+                unsafe { segment.find(self.shape, spot, sought, |area| block(area).is(short)) }
             }
             None => {
-                let (at, row, found) = self.find_long(segment, spot, word, key);
+                let (at, row, found) = self.find_long(segment, spot, sought, key);
                 Place { group: segment.group(self.shape, at), at, row, found }
             }
         };
@@ -64,9 +64,15 @@ impl Table {
     /// The parts of a place, so that they come back in registers.
     // Never: it calls, and what the loop over short keys holds in registers would be on the stack.
     #[inline(never)]
-    fn find_long(&self, segment: Segment, spot: u64, word: u64, key: &[u8]) -> (u32, u32, bool) {
+    fn find_long(
+        &self,
+        segment: Segment,
+        spot: u64,
+        sought: Sought,
+        key: &[u8],
+    ) -> (u32, u32, bool) {
         // SAFETY: as for short keys.
-        let place = unsafe { segment.find(self.shape, spot, word, has_key(self.shape, key)) };
+        let place = unsafe { segment.find(self.shape, spot, sought, has_key(self.shape, key)) };
         (place.at, place.row, place.found)
     }
 
@@ -74,9 +80,9 @@ impl Table {
     // Never: once for each row and snapshot.
     #[inline(never)]
     fn find_bytes_apart(&self, segment: Segment, spot: u64, hash: u64, key: &[u8]) -> Place {
-        let word = word_from(bytes_hash(hash));
+        let sought = Sought::of_key(word_from(bytes_hash(hash)), segment.key_bits());
         // SAFETY: as for short keys.
-        unsafe { segment.find_hinted(self.shape, spot, word, has_key(self.shape, key)) }
+        unsafe { segment.find(self.shape, spot, sought, has_key(self.shape, key)) }
     }
 }
 

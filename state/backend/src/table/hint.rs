@@ -38,7 +38,8 @@ const _: () = assert!(SWEEP < HINTS);
 pub(super) struct Hints {
     /// What a key's word is more than the key: one, and the hint of the last flip.
     more: u64,
-    /// Keys from here on are not found by their word: the one that says "empty", and those that would need a hint's bits.
+    /// Keys from here on are not found by their word: the one that says "empty", and those that would need a hint's bits. So
+    /// they are the bits of a word that are its key's.
     pub(super) apart_from: u64,
     /// Whether a word may have a hint that is not that of the last flip, or none where there is one.
     pub(super) any: bool,
@@ -60,10 +61,10 @@ impl Hints {
         wide_since: None,
     };
 
-    /// The word of a row that is known to be marked; without hints that of any.
+    /// A row that is known to be marked; without hints any.
     #[inline(always)]
-    pub(super) fn word(&self, key: u64) -> u64 {
-        key.wrapping_add(self.more)
+    pub(super) fn sought(&self, key: u64) -> Sought {
+        Sought::hinted(key.wrapping_add(self.more), self.apart_from)
     }
 
     /// That of the last flip, where it lies in a word; zero if there is none.
@@ -120,8 +121,9 @@ impl Table {
             return self.locate_odd();
         }
         let segment = self.segment_at(spot);
+        let sought = Sought::of_key(word_from(key), segment.key_bits());
         // SAFETY: in the directory, so live; the word is not empty.
-        let place = unsafe { segment.find_hinted(self.shape, spot, word_from(key), |_| true) };
+        let place = unsafe { segment.find(self.shape, spot, sought, |_| true) };
         Some((spot, segment, place))
     }
 
