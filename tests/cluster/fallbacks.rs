@@ -225,3 +225,59 @@ fn where_all_are_damaged_nothing_starts_from_empty_state() {
         assert_eq!(visible(&folder.path().join("out")), before, "nothing was taken back");
     });
 }
+
+/// Spoils the older manifest of two; its number.
+fn spoil_older(folder: &Path) -> u64 {
+    let [_, older] = directory(folder).list().expect("listed")[..] else {
+        panic!("two are retained")
+    };
+    let path = folder.join(format!("checkpoints/counts/chk-{older}/_metadata"));
+    fs::write(&path, "nothing").expect("a disk");
+    older
+}
+
+/// What is left are the files that whole checkpoints name, and those of the damaged one.
+#[track_caller]
+fn assert_only_needed(folder: &Path, damaged: u64) {
+    let directory = directory(folder);
+    let needed: BTreeSet<_> = directory.list().expect("listed").into_iter().collect();
+    assert!(!needed.is_empty() && !needed.contains(&damaged), "{damaged} of {needed:?}");
+    let left = directory.clean(&BTreeSet::new()).expect("listed");
+    assert_eq!(left.unreadable, []);
+    let of_damaged = format!("chk-{damaged}/");
+    let others: Vec<_> = left.deleted.iter().filter(|p| !p.starts_with(&of_damaged)).collect();
+    assert!(others.is_empty(), "left behind beside {needed:?}: {others:?}");
+}
+
+#[test]
+fn a_damaged_manifest_does_not_keep_files_of_others() {
+    watched(|| {
+        // Found at the start …
+        let folder = tempfile::tempdir().expect("a folder");
+        template(folder.path());
+        let damaged = spoil_older(folder.path());
+        let result = finish(folder.path(), 2).expect("the newest is whole");
+        assert_eq!(result.status, JobStatus::Finished, "{:?}", result.failure);
+        assert_exactly_once(&folder.path().join("out"), "damaged before the start");
+        assert_only_needed(folder.path(), damaged);
+        // … and when it is to be removed.
+        let folder = tempfile::tempdir().expect("a folder");
+        let slow = Arc::new(AtomicBool::new(true));
+        let client = submit(folder.path(), 2, Some(Arc::clone(&slow))).expect("fit");
+        let completed = || {
+            let checkpoints = client.progress().and_then(|progress| progress.checkpoints);
+            checkpoints.map_or(0, |checkpoints| checkpoints.completed)
+        };
+        let wait_for = |number| {
+            while completed() < number {
+                thread::sleep(Duration::from_millis(1));
+            }
+        };
+        wait_for(3);
+        let damaged = spoil_older(folder.path());
+        wait_for(completed() + 3);
+        slow.store(false, Ordering::Relaxed);
+        assert_eq!(client.wait().status, JobStatus::Failed);
+        assert_only_needed(folder.path(), damaged);
+    });
+}

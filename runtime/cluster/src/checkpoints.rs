@@ -19,139 +19,25 @@ use std::{
     sync::Arc,
 };
 
-use wiesel_checkpoint::{CheckpointConfig, CheckpointKind, RestartConfig};
+use wiesel_checkpoint::CheckpointKind;
 use wiesel_connectors::MachineDiscovery;
 use wiesel_core::{
-    CheckpointId, JobId, SubtaskIndex, TaskFailure, TaskId, Timestamp, VertexId,
-    config::{
-        CheckpointRetention, CheckpointingMode, Configuration, FailoverStrategy, RecoveryClaimMode,
-        options,
-    },
+    Blame, CheckpointId, JobId, SubtaskIndex, TaskFailure, TaskId, Timestamp, VertexId,
+    config::CheckpointRetention,
 };
 use wiesel_datastream::{SinkPreparation, VertexCode};
 use wiesel_graph::JobGraph;
 use wiesel_jobmanager::{CheckpointEffect, CheckpointPlan, CompletedCheckpoint, Event, JobStatus};
 use wiesel_shard::fs;
 use wiesel_storage::{
-    CheckpointDirectory, Ending, Hash, Kind, LocalStorage, Manifest, OwnerLock, StorageError,
-    SubtaskState, VertexState,
+    CheckpointDirectory, Ending, Hash, Kind, Leftovers, LocalStorage, Manifest, OwnerLock,
+    StorageError, SubtaskState, VertexState,
 };
-use wiesel_task::Checkpoints;
 
-use crate::{ClusterError, claims::Chain, savepoints::Requests};
+use crate::{CheckpointSettings, ClusterError, claims::Chain, savepoints::Requests};
 
-/// What the configuration says of checkpoints and restarts.
-#[derive(Clone, Debug)]
-pub struct CheckpointSettings {
-    /// The folder of all jobs; none if the job takes no checkpoints. Without an interval it takes savepoints and, when
-    /// all is read, the final one.
-    pub folder: Option<PathBuf>,
-    /// When, and how many are kept.
-    pub config: CheckpointConfig,
-    /// What follows a failure.
-    pub restart: RestartConfig,
-    /// For whom.
-    pub failover: FailoverStrategy,
-    /// Begin without what is there, which is removed.
-    pub fresh: bool,
-    /// State that no operator takes is dropped.
-    pub allow_non_restored: bool,
-    /// The folder of savepoints that name none.
-    pub savepoints: Option<PathBuf>,
-    /// The savepoint, or the checkpoint, to start from, whatever else is there.
-    pub recovery: Option<PathBuf>,
-    /// Whose that is then.
-    pub claim_mode: RecoveryClaimMode,
-}
-
-impl CheckpointSettings {
-    /// Those of a job that takes no checkpoints and does not restart.
-    pub fn off() -> Self {
-        let config = CheckpointConfig::default();
-        Self {
-            folder: None,
-            config,
-            restart: RestartConfig::None,
-            failover: FailoverStrategy::Region,
-            fresh: false,
-            allow_non_restored: false,
-            savepoints: None,
-            recovery: None,
-            claim_mode: RecoveryClaimMode::NoClaim,
-        }
-    }
-
-    /// The plan of a job that takes no checkpoints but may begin anew.
-    pub(crate) fn restarts_only(&self) -> Option<CheckpointPlan> {
-        let restarts = self.restart != RestartConfig::None;
-        restarts.then(|| CheckpointPlan {
-            config: CheckpointConfig { interval: None, ..self.config.clone() },
-            restart: self.restart,
-            failover: self.failover,
-            first_id: CheckpointId(1),
-            retained: Vec::new(),
-            restored: None,
-            seed: 0,
-        })
-    }
-
-    /// What tasks are told.
-    pub(crate) fn of_tasks(&self) -> Checkpoints {
-        match self.config.mode {
-            _ if self.folder.is_none() => Checkpoints::Off,
-            CheckpointingMode::ExactlyOnce => Checkpoints::ExactlyOnce,
-            CheckpointingMode::AtLeastOnce => Checkpoints::AtLeastOnce,
-        }
-    }
-
-    /// What the configuration says of a job in batch mode: it has no barriers, and so no checkpoints. After a failure it
-    /// begins anew, if it is told to.
-    ///
-    /// # Errors
-    ///
-    /// If it is to start from a savepoint.
-    pub(crate) fn of_batch(config: &Configuration) -> Result<Self, ClusterError> {
-        if config.get(&options::STATE_RECOVERY_PATH).is_some() {
-            return Err(ClusterError::BatchRecovery);
-        }
-        if CheckpointConfig::of(config).interval.is_some() {
-            tracing::warn!(
-                "no checkpoints are taken in batch mode (`{}` is set): a job that is started again begins anew",
-                options::CHECKPOINTING_INTERVAL.key()
-            );
-        }
-        // `auto` is what a job without checkpoints does.
-        let is_set = config.get(&options::RESTART_STRATEGY).is_some();
-        let restart = if is_set { RestartConfig::of(config) } else { RestartConfig::None };
-        let failover = config.get(&options::FAILOVER_STRATEGY);
-        Ok(Self { restart, failover, ..Self::off() })
-    }
-
-    /// What the configuration says.
-    ///
-    /// # Errors
-    ///
-    /// If checkpoints are on, or the job is to start from a savepoint, and there is no folder for them.
-    pub fn of(config: &Configuration) -> Result<Self, ClusterError> {
-        let checkpoints = CheckpointConfig::of(config);
-        let folder = config.get(&options::CHECKPOINTING_DIRECTORY).map(PathBuf::from);
-        let recovery = config.get(&options::STATE_RECOVERY_PATH).map(PathBuf::from);
-        if (checkpoints.interval.is_some() || recovery.is_some()) && folder.is_none() {
-            return Err(ClusterError::CheckpointFolder);
-        }
-        Ok(Self {
-            folder,
-            savepoints: config.get(&options::SAVEPOINT_DIRECTORY).map(PathBuf::from),
-            recovery,
-            claim_mode: config.get(&options::STATE_RECOVERY_CLAIM_MODE),
-            restart: RestartConfig::of(config),
-            failover: config.get(&options::FAILOVER_STRATEGY),
-            config: checkpoints,
-            fresh: false,
-            allow_non_restored: false,
-        })
-    }
-}
+/// The highest number that the first checkpoint of a process may have: there are more behind it than anybody takes.
+const FIRST_ID_MAX: u64 = u64::MAX / 2;
 
 /// What is known of a vertex beside its state.
 pub(crate) struct VertexName {
@@ -193,6 +79,8 @@ pub(crate) struct JobCheckpoints {
     retention: CheckpointRetention,
     /// Sinks whose last commit has failed.
     uncommitted: BTreeSet<VertexId>,
+    /// Checkpoints that failed, and whose manifest may be there all the same.
+    undecided: BTreeSet<CheckpointId>,
     _owner: OwnerLock,
 }
 
@@ -248,12 +136,23 @@ impl JobCheckpoints {
             begun: BTreeMap::new(),
             retention: settings.config.retention,
             uncommitted: BTreeSet::new(),
+            undecided: BTreeSet::new(),
             _owner: owner,
         };
         let visible = checkpoints.of_sinks(|sink| sink.newest_visible(&MachineDiscovery))?;
-        let above_visible = visible.into_iter().flatten().max().map_or(0, |newest| newest.0 + 1);
+        let newest = visible.into_iter().flatten().max();
+        let above_visible = newest.map_or(0, |newest| newest.0.saturating_add(1));
+        let free = |id: u64| {
+            if id <= FIRST_ID_MAX {
+                Ok(CheckpointId(id))
+            } else {
+                Err(ClusterError::NoNumberLeft { highest: id - 1 })
+            }
+        };
+        free(checkpoints.directory.next_id()?.max(above_visible))?;
         let restored = checkpoints.find(settings, above_visible)?;
-        let first_id = CheckpointId(checkpoints.directory.next_id()?.max(above_visible));
+        checkpoints.set_damaged_aside()?;
+        let first_id = free(checkpoints.directory.next_id()?.max(above_visible))?;
         let leftovers = checkpoints.directory.clean(&BTreeSet::new())?; // Behind the id: a folder holds its number.
         for unknown in leftovers.unknown {
             tracing::warn!(file = %unknown, "not a file of a checkpoint: it stays");
@@ -332,24 +231,36 @@ impl JobCheckpoints {
                 None
             }
             CheckpointEffect::Discard(id) => {
-                if let Err(error) = self.directory.discard(id.0, &BTreeSet::new()) {
-                    tracing::warn!(checkpoint = %id, "not removed: {error}");
-                }
+                self.discard(id.0);
                 None
             }
             CheckpointEffect::DiscardState(id, handles) => {
                 let files = handles.iter().flat_map(|handle| &handle.files);
                 let files = files.map(|file| file.path.as_str());
-                if let Err(error) = self.directory.discard_files(files, &BTreeSet::new()) {
+                let discarded = self.directory.discard_files(files, &BTreeSet::new());
+                if let Err(error) = discarded.and_then(|left| self.discard_kept(&left)) {
                     tracing::warn!(checkpoint = %id, "its files are not removed: {error}");
                 }
                 None
             }
             CheckpointEffect::Rewire(tasks) => {
-                let failed = self.clean_up(&tasks).err();
+                let failed = self.decide().and_then(|()| self.clean_up(&tasks)).err();
                 failed.map(|failure| Event::CommitFailed((&failure).into()))
             }
         }
+    }
+
+    /// Takes back checkpoints that nobody knows to be there or not, before anything goes that they count on: a process that is
+    /// started after this one would continue from them.
+    fn decide(&mut self) -> Result<(), TaskFailure> {
+        while let Some(id) = self.undecided.first().copied() {
+            self.directory.take_back(id.0).map_err(|error| {
+                let doing = format!("take back checkpoint {id}, which could not be stored");
+                TaskFailure::new(Blame::Environment, doing, error)
+            })?;
+            self.undecided.remove(&id);
+        }
+        Ok(())
     }
 
     /// Removes what the writers of these tasks have left. Not that of a sink whose last commit has failed: it is tried again
@@ -387,22 +298,55 @@ impl JobCheckpoints {
         }
         let ids = self.directory.list().unwrap_or_default();
         for id in ids {
-            if let Err(error) = self.directory.discard(id, &BTreeSet::new()) {
-                tracing::warn!(checkpoint = id, "not removed: {error}");
-            }
+            self.discard(id);
         }
     }
 
+    /// Removes a checkpoint and the files that it alone needs.
+    fn discard(&self, id: u64) {
+        let discarded = match self.directory.discard(id, &BTreeSet::new()) {
+            Err(StorageError::Damaged(_)) => self.set_damaged_aside(),
+            discarded => discarded.and_then(|left| self.discard_kept(&left)),
+        };
+        if let Err(error) = discarded {
+            tracing::warn!(checkpoint = id, "not removed: {error}");
+        }
+    }
+
+    /// Removes what stayed because nobody knew whether a damaged manifest names it.
+    fn discard_kept(&self, left: &Leftovers) -> Result<(), StorageError> {
+        if left.unreadable.is_empty() {
+            return Ok(());
+        }
+        self.set_damaged_aside()?;
+        let kept = left.kept.iter().map(String::as_str);
+        self.directory.discard_files(kept, &BTreeSet::new()).map(drop)
+    }
+
     fn store(&mut self, now: Timestamp, completed: &Arc<CompletedCheckpoint>) -> Event {
-        let checkpoint = completed.id;
         let manifest = self.manifest_of(completed, now);
-        match self.directory.store(&manifest) {
-            Ok(()) => Event::Stored(checkpoint),
-            Err(error) => Event::StoreFailed {
-                checkpoint,
-                ambiguous: error.is_ambiguous(),
-                reason: error.to_string(),
-            },
+        let stored = self.directory.store(&manifest);
+        if stored.is_ok() {
+            self.undecided.retain(|other| *other > completed.id); // Nobody continues from older ones.
+        }
+        self.is_stored(completed.id, stored)
+    }
+
+    /// Whether a checkpoint is there, as the JobMaster is told.
+    pub(crate) fn is_stored(
+        &mut self,
+        id: CheckpointId,
+        stored: Result<(), StorageError>,
+    ) -> Event {
+        match stored {
+            Ok(()) => Event::Stored(id),
+            Err(error) => {
+                let ambiguous = error.is_ambiguous();
+                if ambiguous {
+                    self.undecided.insert(id);
+                }
+                Event::StoreFailed { checkpoint: id, ambiguous, reason: error.to_string() }
+            }
         }
     }
 

@@ -124,6 +124,15 @@ pub enum ClusterError {
         /// Who wants to continue from them.
         is: String,
     },
+    /// A name in the job's folder, or in that of a sink, leaves no numbers for checkpoints.
+    #[error(
+        "no numbers are left for checkpoints above {highest}, which a folder chk-{highest} or a file part-…-{highest} of a sink \
+         has in its name: move that away"
+    )]
+    NoNumberLeft {
+        /// The highest that is taken.
+        highest: u64,
+    },
     /// A job in batch mode is to be started from a savepoint.
     #[error(
         "a job in batch mode has no checkpoints and starts from none: leave out `execution.state-recovery.path` (-s), or \

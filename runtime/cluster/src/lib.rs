@@ -25,8 +25,8 @@ mod progress;
 mod recovery;
 mod resources;
 mod savepoints;
+mod settings;
 
-pub use checkpoints::CheckpointSettings;
 pub use claims::Unclaimed;
 pub use client::{JobClient, JobHandle, JobResult, MiniCluster};
 pub use control_socket::{AskError, ask_job};
@@ -36,3 +36,4 @@ pub use launch::{
 };
 pub use progress::{JobProgress, TaskProgress};
 pub use savepoints::SavepointError;
+pub use settings::CheckpointSettings;

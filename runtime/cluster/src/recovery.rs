@@ -94,6 +94,17 @@ impl JobCheckpoints {
         Ok(Some(restored))
     }
 
+    /// Manifests that nobody can read, where another one can be: as long as they are there no file is removed.
+    pub(crate) fn set_damaged_aside(&self) -> Result<(), StorageError> {
+        for id in self.directory.list()? {
+            if let Err(StorageError::Damaged(damage)) = self.directory.load(id) {
+                tracing::warn!(checkpoint = id, "damaged, and set aside: {damage}");
+                self.directory.set_aside(id)?;
+            }
+        }
+        Ok(())
+    }
+
     /// The folder may be another job's all the same: it was renamed, or was given the name of ours.
     fn refuse_others(&self) -> Result<(), ClusterError> {
         for id in self.directory.list()? {

@@ -148,14 +148,8 @@ impl JobCheckpoints {
             let (checkpoint, reason) = (completed.id, failure.to_string());
             return Event::StoreFailed { checkpoint, ambiguous: false, reason };
         }
-        match self.write_savepoint(kind, &manifest) {
-            Ok(()) => Event::Stored(completed.id),
-            Err(error) => Event::StoreFailed {
-                checkpoint: completed.id,
-                ambiguous: error.is_ambiguous(),
-                reason: error.to_string(),
-            },
-        }
+        let stored = self.write_savepoint(kind, &manifest);
+        self.is_stored(completed.id, stored)
     }
 
     /// What sinks have pending stays, for whoever continues from the savepoint.

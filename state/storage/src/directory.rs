@@ -106,6 +106,8 @@ pub struct Leftovers {
     pub unknown: Vec<String>,
     /// Manifests that cannot be read: because of them nothing else was deleted.
     pub unreadable: Vec<Damage>,
+    /// Files that were to be deleted, and stay because of them.
+    pub kept: Vec<String>,
 }
 
 /// The folder of a job's checkpoints.
@@ -144,14 +146,29 @@ impl<S: CheckpointStorage> CheckpointDirectory<S> {
     }
 
     /// Stores a manifest whose files are durable: the checkpoint is there. An ambiguous outcome is settled by a second
-    /// try, with the same bytes.
+    /// try, with the same bytes, or by [`CheckpointDirectory::take_back`].
     ///
     /// # Errors
     ///
     /// [`StorageError::Ambiguous`] if it may be there all the same: then no file of it may be deleted.
     pub fn store(&self, manifest: &Manifest) -> Result<(), StorageError> {
         let path = manifest_path(manifest.kind, manifest.checkpoint);
-        store(&self.storage, &path, manifest)
+        match store(&self.storage, &path, manifest) {
+            Err(StorageError::Ambiguous(error)) if self.take_back(manifest.checkpoint).is_ok() => {
+                Err(error.into())
+            }
+            stored => stored,
+        }
+    }
+
+    /// Takes a manifest away, durably, that may be there or not: nobody ever continues from it. Its files stay.
+    ///
+    /// # Errors
+    ///
+    /// When the disk fails. It may be there then.
+    pub fn take_back(&self, checkpoint: u64) -> Result<(), StorageError> {
+        self.storage.delete(&manifest_path(Kind::Checkpoint, checkpoint))?;
+        self.storage.sync(&folder_of(checkpoint))
     }
 
     /// The ids that have a manifest, whole or not, newest first.
@@ -244,8 +261,7 @@ impl<S: CheckpointStorage> CheckpointDirectory<S> {
             return Ok(Leftovers::default());
         }
         let manifest = self.load(checkpoint)?;
-        self.storage.delete(&path)?;
-        self.storage.sync(&folder_of(checkpoint))?;
+        self.take_back(checkpoint)?;
         let files = manifest.files().map(|(_, _, file)| file.path.as_str());
         let mut leftovers = self.discard_files(files, in_use)?;
         leftovers.deleted.insert(0, path);
@@ -264,7 +280,9 @@ impl<S: CheckpointStorage> CheckpointDirectory<S> {
     ) -> Result<Leftovers, StorageError> {
         let (referenced, unreadable) = self.referenced()?;
         let mut leftovers = Leftovers { unreadable, ..Leftovers::default() };
-        if leftovers.unreadable.is_empty() {
+        if !leftovers.unreadable.is_empty() {
+            leftovers.kept.extend(files.into_iter().map(str::to_owned));
+        } else {
             let is_needed = |path: &str| referenced.contains(path) || in_use.contains(path);
             let is_free = |path: &&str| !is_needed(path) || Mutant::SharedDeleted.is_chosen();
             let free: BTreeSet<&str> = files.into_iter().filter(is_free).collect();

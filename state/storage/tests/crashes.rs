@@ -163,7 +163,7 @@ fn whatever_fails_once_nothing_is_lost_and_a_full_disk_keeps_nothing() {
     for errno in [ENOSPC, EIO] {
         for at in 1.. {
             let disk = ModelDisk::default();
-            disk.fail(at, errno, false);
+            disk.fail(at..at + 1, errno);
             let mut progress = Progress::default();
             let outcome = scenario(&disk, &mut progress);
             let is_over = disk.changes() < at;
@@ -190,19 +190,57 @@ fn an_outcome_that_is_not_known_is_settled_or_said() {
     let manifest = write_checkpoint(directory.storage(), 1).expect("written");
     // The folder's sync after the rename is change number 6 of a put: create, two writes, sync, rename, sync.
     let before = disk.changes();
-    disk.fail(before + 6, EIO, false);
+    disk.fail(before + 6..before + 7, EIO);
     directory.store(&manifest).expect("the second try settles it");
     disk.heal();
     assert!(matches!(directory.store(&manifest), Err(StorageError::Exists { .. })));
 
     directory.begin(2).expect("the second");
     let manifest = write_checkpoint(directory.storage(), 2).expect("written");
-    disk.fail(disk.changes() + 6, EIO, true);
+    disk.fail(disk.changes() + 6..u64::MAX, EIO);
     let error = directory.store(&manifest).expect_err("both tries fail");
     assert!(error.is_ambiguous(), "{error}");
     disk.heal();
-    let newest = directory.newest().expect("readable").manifest.map(|manifest| manifest.checkpoint);
-    assert_eq!(newest, Some(2), "it is there all the same, and whole");
+    let newest = || {
+        let found = directory.newest().expect("readable");
+        found.manifest.map(|manifest| manifest.checkpoint)
+    };
+    assert_eq!(newest(), Some(2), "it is there all the same, and whole");
+    directory.take_back(2).expect("a disk");
+    assert_eq!(newest(), Some(1));
+}
+
+#[test]
+fn what_is_said_not_to_be_stored_does_not_come_back() {
+    let mut random = Random(41);
+    for second in 7..13 {
+        let disk = ModelDisk::default();
+        let directory = CheckpointDirectory::new(storage(&disk).expect("a disk"));
+        directory.begin(1).expect("the first");
+        let manifest = write_checkpoint(directory.storage(), 1).expect("written");
+        directory.store(&manifest).expect("a disk");
+        directory.begin(2).expect("the second");
+        let manifest = write_checkpoint(directory.storage(), 2).expect("written");
+        // The sync behind the first rename, and something of the second try.
+        for failing in [6, second].map(|at| disk.changes() + at) {
+            disk.fail(failing..failing + 1, EIO);
+        }
+        let stored = directory.store(&manifest);
+        let is_there = |disk: &ModelDisk| {
+            let directory = CheckpointDirectory::new(storage(disk).expect("a disk"));
+            let found = directory.newest().expect("readable");
+            found.manifest.is_some_and(|manifest| manifest.checkpoint == 2)
+        };
+        match stored {
+            Err(error) if !error.is_ambiguous() => {
+                assert!(!is_there(&disk), "{second}: {error}");
+                for _ in 0..50 {
+                    assert!(!is_there(&disk.after_crash(&mut random)), "{second}: {error}");
+                }
+            }
+            stored => panic!("{second}: {stored:?}"),
+        }
+    }
 }
 
 #[test]

@@ -118,7 +118,7 @@ fn whenever_the_power_goes_it_is_whole_or_not_there() {
 fn a_disk_that_is_full_keeps_nothing_of_it() {
     for at in 1.. {
         let disk = ModelDisk::default();
-        disk.fail(at, ENOSPC, false);
+        disk.fail(at..at + 1, ENOSPC);
         match make(&disk) {
             Ok(path) => {
                 assert!(import(&disk, &path).is_ok() || disk.changes() >= at);

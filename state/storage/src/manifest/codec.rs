@@ -386,6 +386,12 @@ impl<'a> Reading<'a> {
             return Err(damage(16, "header: length", what));
         }
         let (bytes, hash) = bytes.split_at(bytes.len() - HASH_BYTES);
+        // What is counted in sections is made room for before it is read.
+        let room = (bytes.len() - HEADER_BYTES) / (SECTION_HEADER_BYTES + 4);
+        if left as usize > room {
+            let what = format!("is {left}, but the file has room for {room}");
+            return Err(damage(12, "header: sections", what));
+        }
         Ok(Self { file, bytes, hash, at: HEADER_BYTES, left })
     }
 

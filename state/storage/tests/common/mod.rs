@@ -5,6 +5,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
+    ops::Range,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
 };
@@ -52,10 +53,8 @@ struct State {
     /// Changes so far; the power goes before the one of this number.
     changes: u64,
     crash_before: Option<u64>,
-    /// The change of this number fails with this error of the system.
-    fail: Option<(u64, i32)>,
-    /// All changes from `fail` on fail.
-    fails_for_ever: bool,
+    /// Changes with these numbers fail with these errors of the system.
+    fail: Vec<(Range<u64>, i32)>,
 }
 
 /// The disk. Clones are the same one.
@@ -67,9 +66,8 @@ impl ModelDisk {
         self.0.lock().unwrap().crash_before = Some(change);
     }
 
-    pub fn fail(&self, change: u64, errno: i32, for_ever: bool) {
-        let mut state = self.0.lock().unwrap();
-        (state.fail, state.fails_for_ever) = (Some((change, errno)), for_ever);
+    pub fn fail(&self, changes: Range<u64>, errno: i32) {
+        self.0.lock().unwrap().fail.push((changes, errno));
     }
 
     pub fn changes(&self) -> u64 {
@@ -77,7 +75,7 @@ impl ModelDisk {
     }
 
     pub fn heal(&self) {
-        self.0.lock().unwrap().fail = None;
+        self.0.lock().unwrap().fail.clear();
     }
 
     /// The disk after the power came back: of what was not synced anything may be there.
@@ -174,11 +172,9 @@ impl State {
         if self.crash_before.is_some_and(|at| self.changes >= at) {
             return Err(io::Error::other("the power is gone"));
         }
-        match self.fail {
-            Some((at, errno)) if self.changes == at || self.fails_for_ever && self.changes > at => {
-                Err(io::Error::from_raw_os_error(errno))
-            }
-            _ => Ok(()),
+        match self.fail.iter().find(|(changes, _)| changes.contains(&self.changes)) {
+            Some((_, errno)) => Err(io::Error::from_raw_os_error(*errno)),
+            None => Ok(()),
         }
     }
 }

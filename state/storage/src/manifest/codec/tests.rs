@@ -117,6 +117,18 @@ fn counts_are_checked_before_memory_is_taken() {
 }
 
 #[test]
+fn a_header_does_not_count_more_sections_than_there_is_room_for() {
+    let mut bytes = encoded(&manifest());
+    bytes[12..16].copy_from_slice(&u32::MAX.to_le_bytes());
+    seal(&mut bytes);
+    let error = Manifest::decode("m", &bytes).expect_err("too many").to_string();
+    assert_eq!(
+        error,
+        "m is damaged at byte 12: header: sections: is 4294967295, but the file has room for 63"
+    );
+}
+
+#[test]
 fn what_has_no_room_is_named_and_nothing_is_written() {
     let mut manifest = manifest();
     // All but the list of files; all; what the enumerator keeps has grown.
