@@ -27,6 +27,7 @@ mod failures;
 mod fallbacks;
 mod floods;
 mod functions;
+mod lists;
 mod memory;
 mod migrations;
 mod recut;

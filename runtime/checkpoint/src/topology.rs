@@ -61,7 +61,7 @@ impl Topology {
             topology.vertices.push(Vertex {
                 parallelism: vertex.parallelism,
                 has_enumerator: vertex.is_source,
-                has_union_state: false,
+                has_union_state: vertex.operators.iter().any(|operator| operator.has_union_state),
                 inputs: inputs.collect(),
             });
         }
@@ -138,12 +138,18 @@ impl Topology {
         running.iter().filter(|task| !reads_running(task)).copied().collect()
     }
 
-    /// A vertex with union list state of which some but not all subtasks have finished.
-    pub(crate) fn union_partly_finished(&self, finished: &BTreeSet<TaskId>) -> Option<VertexId> {
+    /// A vertex with union list state of which some subtasks have finished, and others have not even read all. When all have
+    /// read all, nobody needs the lists any more.
+    pub(crate) fn union_partly_finished(
+        &self,
+        finished: &BTreeSet<TaskId>,
+        ended: &BTreeSet<TaskId>,
+    ) -> Option<VertexId> {
         self.vertex_ids().find(|vertex| {
-            let done = self.tasks_of(*vertex).filter(|task| finished.contains(task)).count();
-            let Vertex { has_union_state, parallelism, .. } = &self.vertices[vertex.index()];
-            *has_union_state && done > 0 && done < *parallelism as usize
+            let is_over = |task: &TaskId| finished.contains(task) || ended.contains(task);
+            self.vertices[vertex.index()].has_union_state
+                && self.tasks_of(*vertex).any(|task| finished.contains(&task))
+                && !self.tasks_of(*vertex).all(|task| is_over(&task))
         })
     }
 

@@ -106,9 +106,18 @@ fn show(effect: Effect<String>) -> String {
 /// A line is a time in milliseconds, an event, and behind `=>` the effects, joined by `; `.
 #[track_caller]
 fn check(config: CheckpointConfig, story: &[&str]) {
+    check_of(topology(), config, story);
+}
+
+fn topology() -> Topology {
     let mut topology = Topology::default();
     let sources = topology.add_source(2);
     topology.add_vertex(1, [(sources, std::iter::once(0..2).collect())]);
+    topology
+}
+
+#[track_caller]
+fn check_of(topology: Topology, config: CheckpointConfig, story: &[&str]) {
     let mut coordinator =
         CheckpointCoordinator::new(config, topology, CheckpointId(5), [CheckpointId(4)]);
     for line in story {
@@ -454,6 +463,31 @@ fn finished_tasks_take_no_part_and_barriers_begin_behind_them() {
             "0   running 0/0",
             "100 tick              => skipped: tasks have finished: set \
          `execution.checkpointing.checkpoints-after-tasks-finish` to `true`",
+        ],
+    );
+}
+
+#[test]
+fn a_union_list_waits_until_all_or_none_have_finished_or_all_have_read_all() {
+    check_of(
+        topology().with_union_state(VertexId(0)),
+        config(),
+        &[
+            "0   running",
+            "100 tick              => enumerators 5 Checkpoint",
+            "100 enumerators 5     => trigger 5 0/0,0/1",
+            "110 ended 0/0",
+            "111 ack 5 0/0",
+            "111 ack 5 0/1",
+            "111 ack 5 1/0         => store 5 5:0/0,5:0/1,5:1/0",
+            "112 stored 5          => complete 5 30 B 12 ms; discard 4",
+            "113 finished 0/0",
+            "200 tick              => skipped: some but not all subtasks of vertex 0 have finished, and it has union list state",
+            "250 ended 0/1",
+            "260 ended 1/0         => enumerators 6 Checkpoint",
+            "260 enumerators 6     => trigger 6 0/1",
+            "261 ack 6 0/1",
+            "261 ack 6 1/0         => store 6 6:0/1,6:1/0 without 0/0",
         ],
     );
 }

@@ -155,9 +155,8 @@ impl<T: Record, B: Record> BroadcastConnectedStream<T, B> {
         side_slot: Option<usize>,
     ) -> BroadcastProcessStream<T, B, F> {
         let Self { streams, states } = self;
-        let is_stateful = !states.is_empty();
-        let start = BroadcastStart::new(function, states, side_slot);
-        streams.start_with("BroadcastProcess", is_stateful, true, start)
+        let start = BroadcastStart::new(function, states.clone(), side_slot);
+        streams.start_with("BroadcastProcess", &states, true, start)
     }
 
     /// Processes the records of both streams, by a method for each.

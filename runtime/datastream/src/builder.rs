@@ -7,7 +7,7 @@ use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
 
 use wiesel_core::{Blame, TaskFailure};
 use wiesel_graph::{GraphError, SlotSharingGroup};
-use wiesel_operators::{Head, side_output};
+use wiesel_operators::{Head, OperatorStateRegistry, side_output};
 use wiesel_record::Record;
 use wiesel_task::{BuildContext, TaskFactory};
 
@@ -39,13 +39,16 @@ pub struct OperatorParts {
     pub uid: Option<String>,
     /// It keeps state that a restart has to bring back.
     pub is_stateful: bool,
+    /// A restart brings the lists of all its subtasks to each.
+    pub has_union_state: bool,
     /// The vertex whose first operator it works for, if it is no operator of the program's.
     pub serves: Option<usize>,
 }
 
 impl OperatorParts {
     fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), uid: None, is_stateful: false, serves: None }
+        let name = name.into();
+        Self { name, uid: None, is_stateful: false, has_union_state: false, serves: None }
     }
 }
 
@@ -167,6 +170,14 @@ impl VertexParts {
     pub(crate) fn keeps_state(&mut self) {
         if let Some(operator) = self.operators.last_mut() {
             operator.is_stateful = true;
+        }
+    }
+
+    /// The operator that was chained last keeps what its function has registered.
+    pub(crate) fn keeps(&mut self, states: &OperatorStateRegistry) {
+        if let Some(operator) = self.operators.last_mut() {
+            operator.is_stateful |= !states.is_empty();
+            operator.has_union_state |= states.has_union();
         }
     }
 }

@@ -89,23 +89,21 @@ impl<T1: Record, T2: Record> ConnectedStreams<T1, T2> {
     ) -> CoStream<T1, T2, F> {
         let mut states = OperatorStateRegistry::default();
         function.initialize_state(&mut states);
-        self.start_with(name, !states.is_empty(), reads_time, CoStart::new(function, side_slot))
+        self.start_with(name, &states, reads_time, CoStart::new(function, side_slot))
     }
 
     /// Starts the chain behind both exchanges.
     pub(crate) fn start_with<S: Start>(
         self,
         name: &str,
-        is_stateful: bool,
+        states: &OperatorStateRegistry,
         reads_time: bool,
         start: S,
     ) -> DataStream<S::Out, S, Nothing<S::Out>> {
         self.builder.name_first(self.vertex, name);
         self.builder.vertex(self.vertex, |vertex| {
             vertex.reads_time |= reads_time;
-            if is_stateful {
-                vertex.keeps_state();
-            }
+            vertex.keeps(states);
         });
         DataStream {
             builder: self.builder,

@@ -250,6 +250,7 @@ fn stream_vertex(
             name: operator.name.clone(),
             uid: operator.uid.clone(),
             is_stateful: operator.is_stateful,
+            has_union_state: operator.has_union_state,
             serves: operator.serves.map(|vertex| ids[vertex]),
         })
         .collect();

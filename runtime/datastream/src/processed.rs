@@ -21,9 +21,7 @@ impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
         let position = self.builder.chained(self.vertex, "Process");
         self.builder.vertex(self.vertex, |vertex| {
             vertex.reads_time = true;
-            if !states.is_empty() {
-                vertex.keeps_state();
-            }
+            vertex.keeps(&states);
         });
         self.grown(|chain| ProcessTo::new(chain, function, side_slot).at(position))
     }

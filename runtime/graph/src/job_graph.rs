@@ -76,6 +76,8 @@ pub struct JobOperator {
     pub is_uid_generated: bool,
     /// Whether it keeps state.
     pub is_stateful: bool,
+    /// Whether each of its subtasks is restored from the lists of all.
+    pub has_union_state: bool,
 }
 
 /// One edge, as it will run.

@@ -82,6 +82,8 @@ pub struct StreamOperator {
     pub uid: Option<String>,
     /// Whether it keeps state that a snapshot must hold.
     pub is_stateful: bool,
+    /// Whether each of its subtasks is restored from the lists of all.
+    pub has_union_state: bool,
     /// The chain whose head it works for, if it is a part of what the program sees as one operator: a combiner in front of
     /// a window. Its uid follows from the one of that, wherever it is chained.
     pub serves: Option<VertexId>,
@@ -218,7 +220,8 @@ impl<F> StreamVertex<F> {
 impl StreamOperator {
     /// An operator without state and without a uid.
     pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), uid: None, is_stateful: false, serves: None }
+        let name = name.into();
+        Self { name, uid: None, is_stateful: false, has_union_state: false, serves: None }
     }
 
     /// The same with a uid.

@@ -47,6 +47,7 @@ pub(crate) fn assign<F>(
                 uid,
                 is_uid_generated: operator.uid.is_none(),
                 is_stateful: operator.is_stateful,
+                has_union_state: operator.has_union_state,
             });
         }
     }

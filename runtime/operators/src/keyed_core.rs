@@ -160,7 +160,7 @@ impl<K: Key, S: Record> KeyedCore<K, S> {
     }
 
     pub(crate) fn snapshot(&mut self, snapshot: &mut Snapshot) {
-        self.keep.snapshot(&self.task, snapshot);
+        self.keep.snapshot(snapshot);
     }
 
     pub(crate) fn tables(&mut self, visit: &mut VisitTable<'_>) {

@@ -114,6 +114,11 @@ impl OperatorStateRegistry {
     pub fn is_empty(&self) -> bool {
         self.states.is_empty()
     }
+
+    /// Whether each subtask is restored from a list of all of them.
+    pub fn has_union(&self) -> bool {
+        self.states.iter().any(|state| state.kind == StateKind::UnionList)
+    }
 }
 
 /// A state of a subtask.
@@ -265,11 +270,10 @@ impl OperatorStates {
         task: &TaskContext,
         snapshot: &mut Snapshot,
     ) -> Result<(), TaskFailure> {
-        if task.id().subtask.0 == 0 {
-            let mut bytes = Vec::new();
-            self.schema(task)?.write(&mut bytes);
-            snapshot.put(STATES, None, bytes);
-        }
+        // By every subtask: any of them may be the only one that has not finished.
+        let mut bytes = Vec::new();
+        self.schema(task)?.write(&mut bytes);
+        snapshot.put(STATES, None, bytes);
         if !snapshot.takes_lists() {
             return Ok(());
         }

@@ -424,7 +424,7 @@ where
     }
 
     fn snapshot(&mut self, snapshot: &mut Snapshot) {
-        self.contents.snapshot(&self.context, snapshot);
+        self.contents.snapshot(snapshot);
     }
 
     fn keeps() -> Vec<StateDescriptor> {

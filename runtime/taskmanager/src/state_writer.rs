@@ -138,6 +138,12 @@ impl StateWriter {
         matches!(self.step, Step::Taking) && !self.is_abandoned && queued < QUEUED_BYTES
     }
 
+    /// Whether nothing is done for it until the disk has answered.
+    pub(crate) fn waits_for_disk(&self) -> bool {
+        let queued = self.file.as_ref().map_or(0, RingFile::queued_bytes);
+        matches!(self.step, Step::Writing) && queued == 0
+    }
+
     /// Takes what a walk gives.
     pub(crate) fn take(&mut self, walked: Walked<'_>, files: &mut StateFiles) {
         match walked {

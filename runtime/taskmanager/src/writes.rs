@@ -9,7 +9,8 @@
 //! 1. One walk is given a quantum between two turns of tasks, however many there are.
 //! 2. What a task has written is reported in the order of its checkpoints.
 //! 3. A write that was abandoned is never reported, and leaves no file.
-//! 4. As long as a checkpoint is under way, the time between two turns of tasks is measured; the longest is reported.
+//! 4. As long as something is to be done for a checkpoint, the time between two turns of tasks is measured; the longest is
+//!    reported. While all of it waits for the disk nothing is done, and no clock is read.
 
 use std::{collections::VecDeque, path::Path, time::Duration};
 
@@ -31,7 +32,7 @@ const WALK_QUANTUM: Duration = Duration::from_micros(10);
 #[derive(Default)]
 pub(crate) struct Writes {
     writers: Vec<StateWriter>,
-    /// When the last turn of tasks had ended, by both clocks, if a checkpoint is under way.
+    /// When the last turn of tasks had ended, by both clocks, if something is to be done.
     since: Option<(Nanos, Nanos)>,
 }
 
@@ -43,8 +44,9 @@ impl Writes {
 
     /// Tasks have had their turns: what comes now holds up their records.
     pub(crate) fn tasks_have_run(&mut self, shard: &Shard, slots: &[Slot]) {
-        let is_under_way = !self.writers.is_empty() || slots.iter().any(Slot::is_walking);
-        self.since = is_under_way.then(|| (shard.read_clock(), shard.running_time()));
+        let is_at_work = slots.iter().any(Slot::is_walking)
+            || !self.writers.iter().all(StateWriter::waits_for_disk);
+        self.since = is_at_work.then(|| (shard.read_clock(), shard.running_time()));
     }
 
     /// Tasks are about to have turns.

@@ -404,23 +404,26 @@ impl Table {
     #[inline(always)]
     fn touch(&mut self, spot: u64, segment: Segment, place: Place) {
         // SAFETY: a live row.
-        if self.marking && !self.hints.knows(unsafe { place.word() }) {
+        if self.hints.words_asked && !self.hints.knows(unsafe { place.word() }) {
             self.mark(spot, segment, place);
         }
     }
 
-    /// Where writes leave marks: before a row is written of which no hint says that it is marked.
+    /// Before a row is written of which no hint says that it is marked, where writes leave marks; where they do not, it gets
+    /// its hint.
     // Never: with hints it is once for each row and snapshot.
     #[inline(never)]
     fn mark(&mut self, spot: u64, segment: Segment, place: Place) {
-        let mark = segment.mark(self.shape, place.at);
-        // SAFETY: the mark of a group of a live segment.
-        unsafe {
-            if spot < self.cursor {
-                *mark |= DIRTY << place.row;
-            } else if *mark & TOUCHED << place.row == 0 {
-                self.keep(spot, segment, *mark & DIRTY << place.row != 0, place);
-                *mark |= TOUCHED << place.row;
+        if self.marking {
+            let mark = segment.mark(self.shape, place.at);
+            // SAFETY: the mark of a group of a live segment.
+            unsafe {
+                if spot < self.cursor {
+                    *mark |= DIRTY << place.row;
+                } else if *mark & TOUCHED << place.row == 0 {
+                    self.keep(spot, segment, *mark & DIRTY << place.row != 0, place);
+                    *mark |= TOUCHED << place.row;
+                }
             }
         }
         self.give_hint(segment, place);

@@ -145,7 +145,7 @@ impl<H: Clone> CheckpointCoordinator<H> {
         if !self.finished.is_empty() && !self.config.after_tasks_finish {
             return Some(AbortReason::TasksFinished);
         }
-        let union = self.topology.union_partly_finished(&self.finished);
+        let union = self.topology.union_partly_finished(&self.finished, &self.ended);
         union.map(|vertex| AbortReason::UnionPartlyFinished { vertex })
     }
 }

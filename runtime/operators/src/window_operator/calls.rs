@@ -181,8 +181,8 @@ impl<K: Key, In: Record, P: ProcessWindowFunction<K, In>> Calls<K, In, P> {
         }
     }
 
-    pub(super) fn snapshot(&mut self, task: &TaskContext, snapshot: &mut Snapshot) {
-        self.keeps_mut().for_each(|keep| keep.snapshot(task, snapshot));
+    pub(super) fn snapshot(&mut self, snapshot: &mut Snapshot) {
+        self.keeps_mut().for_each(|keep| keep.snapshot(snapshot));
     }
 
     pub(super) fn tables(&mut self, visit: &mut VisitTable<'_>) {

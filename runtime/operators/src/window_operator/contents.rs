@@ -99,7 +99,7 @@ pub trait WindowContents<K: Key, T: Record>: 'static {
     fn tables(&mut self, visit: &mut VisitTable<'_>);
 
     /// Adds what is in no table, by key group.
-    fn snapshot(&mut self, task: &TaskContext, snapshot: &mut Snapshot);
+    fn snapshot(&mut self, snapshot: &mut Snapshot);
 
     /// Continues from a snapshot; `check` is asked of each window.
     ///
@@ -139,8 +139,8 @@ macro_rules! forward_to_calls {
         fn forget_key(&mut self) {
             self.calls.forget_key();
         }
-        fn snapshot(&mut self, task: &TaskContext, snapshot: &mut Snapshot) {
-            self.calls.snapshot(task, snapshot);
+        fn snapshot(&mut self, snapshot: &mut Snapshot) {
+            self.calls.snapshot(snapshot);
         }
         fn next_timer(&self) -> Option<Timestamp> {
             self.calls.next_timer()

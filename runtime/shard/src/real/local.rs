@@ -34,8 +34,11 @@ use std::{
 
 use crate::io::with_context;
 
-/// The longest line.
-pub const LINE_BYTES_MAX: usize = 64 << 10;
+/// The longest question: anybody may send rubbish.
+const QUESTION_BYTES_MAX: u64 = 64 << 10;
+
+/// The longest answer. It comes from a process of the same user, and may tell of thousands of tasks.
+const ANSWER_BYTES_MAX: u64 = 64 << 20;
 
 /// Questions that are answered at a time; others are closed at once.
 const CONNECTIONS_MAX: usize = 16;
@@ -119,15 +122,15 @@ fn accept(listener: &UnixListener, is_over: &AtomicBool, answer: &Answer) {
 fn converse(stream: &UnixStream, answer: &Answer) -> io::Result<()> {
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
-    let line = read_line(stream)?;
+    let line = read_line(stream, QUESTION_BYTES_MAX)?;
     let mut answer = answer(&line);
     answer.push('\n');
     (&*stream).write_all(answer.as_bytes())
 }
 
-fn read_line(stream: &UnixStream) -> io::Result<String> {
+fn read_line(stream: &UnixStream, bytes_max: u64) -> io::Result<String> {
     let mut line = Vec::new();
-    BufReader::new(stream).take(LINE_BYTES_MAX as u64).read_until(b'\n', &mut line)?;
+    BufReader::new(stream).take(bytes_max).read_until(b'\n', &mut line)?;
     if line.pop() != Some(b'\n') {
         return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "no whole line came"));
     }
@@ -156,7 +159,7 @@ pub fn ask(path: &Path, line: &str) -> io::Result<String> {
     debug_assert!(!line.contains('\n'), "a line is one line");
     let asked = connect(path).and_then(|stream| {
         (&stream).write_all(format!("{line}\n").as_bytes())?;
-        read_line(&stream)
+        read_line(&stream, ANSWER_BYTES_MAX)
     });
     asked.map_err(|error| with_context(format_args!("ask {}", path.display()), error))
 }
@@ -211,7 +214,7 @@ mod tests {
         let silent = connect(&path).expect("it listens");
         drop(connect(&path).expect("it listens"));
         let mut talker = connect(&path).expect("it listens");
-        let _ = talker.write_all(&vec![b'x'; LINE_BYTES_MAX + 1]);
+        let _ = talker.write_all(&vec![b'x'; QUESTION_BYTES_MAX as usize + 1]);
         let mut answer = String::new();
         let _ = talker.read_to_string(&mut answer);
         assert_eq!(answer, "");
@@ -223,6 +226,15 @@ mod tests {
         drop((silent, listener));
         waits.join().expect("it is gone");
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn an_answer_may_be_longer_than_a_question() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("_control");
+        let bytes = 5 << 20;
+        let _listener = listen(&path, move |_| "x".repeat(bytes)).expect("a socket");
+        assert_eq!(ask(&path, "all").expect("an answer").len(), bytes);
     }
 
     #[test]

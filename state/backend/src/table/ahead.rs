@@ -129,7 +129,7 @@ impl Table {
             return;
         }
         self.ahead.areas[index] = area;
-        if self.marking {
+        if self.hints.words_asked {
             self.ahead.note_unmarked(index, at, row);
         } else {
             self.ahead.ready |= 1 << index;

@@ -41,6 +41,8 @@ impl Table {
             let bit = if spot < self.cursor { DIRTY } else { TOUCHED };
             // SAFETY: the mark of a group of a live segment.
             unsafe { *segment.mark(self.shape, place.at) |= bit << place.row };
+        }
+        if self.hints.words_asked {
             self.give_hint(segment, place);
         }
         place

@@ -12,7 +12,7 @@
 //! # What is always true
 //!
 //! 1. A row whose word has the hint of the last flip is marked as a write wants it ("touched", or where the walk has passed
-//!    "dirty"), if writes leave marks at all. The walker turns the one mark into the other, and nothing else takes it away
+//!    "dirty"), if writes leave marks at all; once they leave none, a flip comes before they do again. The walker turns the one mark into the other, and nothing else takes it away
 //!    from a row that stays.
 //! 2. A flip changes the hint, and each key group is swept of older ones once in [`SWEEP`] flips, before its number comes again.
 //! 3. A key that needs all bits of its word makes its segment wide and ends the hints of the table: from then on marks are asked
@@ -47,6 +47,9 @@ pub(super) struct Hints {
     is_given: bool,
     /// Whether a write has to ask for the row's mark: they leave marks, and words say nothing of them.
     pub(super) marks_asked: bool,
+    /// Whether a write has to ask for the row's word: they leave marks, or words without the hint of the last flip are found
+    /// late.
+    pub(super) words_asked: bool,
     /// If a segment is wide, the flip behind which the first was.
     wide_since: Option<NonZeroU64>,
 }
@@ -58,6 +61,7 @@ impl Hints {
         any: false,
         is_given: false,
         marks_asked: false,
+        words_asked: false,
         wide_since: None,
     };
 
@@ -102,7 +106,9 @@ impl Table {
 
     /// After anything that changes whether writes leave marks.
     pub(super) fn judge_marks(&mut self) {
-        self.hints.marks_asked = self.marking && self.hints.hint() == 0;
+        let has_hint = self.hints.hint() != 0;
+        self.hints.marks_asked = self.marking && !has_hint;
+        self.hints.words_asked = self.marking || has_hint;
     }
 
     /// A row is marked, as a write wants it: from now on its word says so.
@@ -389,5 +395,35 @@ mod tests {
         assert!(keys.iter().all(|key| is_known(&pair, key)));
         assert!(pair.table.flip(Scope::Increment).is_ok());
         assert!(keys.iter().all(|key| !is_known(&pair, key)), "a flip ends what was known");
+    }
+
+    #[test]
+    fn who_leaves_no_marks_any_more_still_gives_hints() {
+        let mut pair = Pair::new(KeyLayout::Word { bytes: 8 }, 11);
+        let key = |key: u64| vec![key.to_le_bytes().to_vec()];
+        pair.write(&key(1), false);
+        assert!(pair.table.flip(Scope::Base).is_ok());
+        while pair.table.walk(usize::MAX, &mut |_, _| {}) == Progress::More {}
+        pair.table.stop_tracking();
+        // A row that was there, one that is new, and one that is found ahead: each is looked for twice at most once.
+        pair.write(&key(2), false);
+        for (number, ahead) in [(1, false), (2, false), (3, false), (3, true)] {
+            pair.write(&key(number), ahead);
+            let (_, _, place) = pair.table.locate(hash(&key(number)[0]), &key(number)[0]).unwrap();
+            // SAFETY: a live row of the table, which is borrowed.
+            assert!(pair.table.hints.knows(unsafe { place.word() }), "{number}");
+        }
+        pair.check_all();
+        // The next base has all of them, and the increment behind it what was written since.
+        for (scope, all) in [(Scope::Base, 3), (Scope::Increment, 1)] {
+            assert!(pair.table.flip(scope).is_ok());
+            let mut rows = 0;
+            while pair.table.walk(usize::MAX, &mut |_, event| {
+                rows += u64::from(matches!(event, RowEvent::Row(_)));
+            }) == Progress::More
+            {}
+            assert_eq!(rows, all, "{scope:?}");
+            pair.write(&key(2), true);
+        }
     }
 }
