@@ -111,11 +111,9 @@ impl<T: Record, F: 'static, G: WatermarkGenerator<T>, D: Link<T>> Control
         if watermark == Timestamp::MAX { self.next.watermark(watermark) } else { Progress::Done }
     }
 
-    fn status(&mut self, status: Status) {
-        if self.idle_after.is_none() {
-            self.next.status(status);
-        }
-    }
+    /// So is what inputs say of themselves, as in Flink (`TimestampsAndWatermarksOperator`): a stream is idle if our
+    /// strategy says so, and never without a timeout. Passed on, it would overtake a watermark that is yet to be told.
+    fn status(&mut self, _status: Status) {}
 
     fn split(&mut self, change: SplitChange) {
         self.splits.change(change);
