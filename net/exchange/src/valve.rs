@@ -10,16 +10,16 @@
 //! # What is always true
 //!
 //! 1. Watermarks that go out only rise.
-//! 2. What goes out is the minimum over the channels that are active and aligned. A channel that was idle
-//!    is aligned again once its watermark is at least what has gone out; until then it holds nobody back.
+//! 2. What goes out is the minimum over the channels that are active, aligned and not finished. A channel that was
+//!    idle is aligned again once its watermark is at least what has gone out; until then it holds nobody back.
 //! 3. A watermark on an idle channel is ignored: `Active` has to come first.
 //! 4. When the last active channel goes idle, the largest watermark of all goes out, then `Idle`. So the
 //!    result does not depend on which channel went idle last.
 //! 5. A channel whose watermark is [`Timestamp::MAX`] has *finished*. It holds nobody back, and it does not
 //!    keep the valve active either: `MAX` goes out only when every channel has finished.
 //!
-//! The rules are Flink's (`StatusWatermarkValve`), but for the last: there a finished channel beside an idle
-//! one makes `MAX` go out, and all that the idle one sends later is late.
+//! The rules are Flink's (`StatusWatermarkValve`), but for the last: there a finished channel beside one that is
+//! idle, or that catches up, makes `MAX` go out, and all that the other one sends later is late.
 
 use wiesel_core::Timestamp;
 
@@ -78,7 +78,7 @@ impl Channel {
 
     /// Whether it can hold the others back.
     fn counts(&self) -> bool {
-        self.aligned && self.status == WatermarkStatus::Active
+        self.aligned && self.status == WatermarkStatus::Active && !self.is_finished()
     }
 }
 
@@ -155,8 +155,10 @@ impl WatermarkValve {
     /// A channel stopped holding the others back: raises the watermark, and goes idle if nobody is left.
     fn settle(&mut self) -> ValveOutput {
         let unfinished = || self.channels.iter().filter(|channel| !channel.is_finished());
-        let active = unfinished().any(|channel| channel.status == WatermarkStatus::Active);
-        if active || unfinished().next().is_none() {
+        if unfinished().next().is_none() {
+            return self.advance(Some(Timestamp::MAX));
+        }
+        if unfinished().any(|channel| channel.status == WatermarkStatus::Active) {
             return self.advance(self.minimum());
         }
         if self.status == WatermarkStatus::Idle {
@@ -167,6 +169,7 @@ impl WatermarkValve {
         ValveOutput { status: Some(WatermarkStatus::Idle), ..self.advance(flushed) }
     }
 
+    /// `None` if all that have not finished are idle or catching up: then nothing is known that was not before.
     fn minimum(&self) -> Option<Timestamp> {
         self.channels
             .iter()
@@ -265,6 +268,10 @@ mod tests {
         check(2, "a5 b3 b- aM b+ b7 bM", "| 3 5 idle active 7 M");
         check(2, "aM b4 b- b+ b6 bM", "| 4 idle active 6 M");
         check(3, "aM b- cM b+ bM", "| | idle active M");
+        // Nor does it go out while one catches up that has not finished.
+        check(2, "a5 b3 b- aM b+ b4 b7 bM", "| 3 5 idle active | 7 M");
+        check(2, "a5 b3 b- a9 b+ aM b4 b12 bM", "| 3 5 9 | | | 12 M");
+        check(3, "a5 b3 c2 c- c+ aM b- c4 c9 cM", "| | 2 3 | | | 4 9 idle");
         check(1, "aM a- a+", "M | |"); // Nothing follows the end.
     }
 }

@@ -10,7 +10,8 @@ use crate::DataStream;
 
 impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
     /// Gives each record its event time, and the stream its watermarks. In the vertex of a source each split has
-    /// watermarks of its own, and the least of them counts.
+    /// watermarks of its own, and the least of them counts. Those of an earlier `watermarks` are replaced, and so is what it
+    /// said of idleness: a stream that may fall silent needs a timeout here as well.
     ///
     /// ```
     /// # use wiesel_datastream::Environment;

@@ -12,6 +12,7 @@
 //! 2. Idleness is told by the clock of the seam, and only while the task was free to read.
 //! 3. Behind an exchange there is one split: what comes from there has been merged before.
 //! 4. In batch mode there is no watermark but the last: nothing is late there, and no input is idle.
+//! 5. A task with nothing left to do has told all that is to be told, whatever was stopped on the way.
 
 use std::{marker::PhantomData, time::Duration};
 
@@ -36,7 +37,7 @@ pub struct AssignWatermarks<T, F, G, D> {
     is_aligned: bool,
     emitted: Timestamp,
     emitted_at: Nanos,
-    /// Something has changed whose watermark was not told yet.
+    /// Something has changed since the splits were asked for their watermark.
     untold: bool,
     /// All splits are.
     is_idle: bool,
@@ -56,6 +57,7 @@ impl<T: Record, F: 'static, G: WatermarkGenerator<T>, D: Link<T>> AssignWatermar
     /// Goes on with the last watermark if that was stopped, else with the next one.
     fn advance(&mut self) {
         if !self.stopped {
+            self.untold = false;
             let combined = self.combined();
             if combined <= self.emitted {
                 return;
@@ -65,10 +67,9 @@ impl<T: Record, F: 'static, G: WatermarkGenerator<T>, D: Link<T>> AssignWatermar
         self.stopped = self.next.watermark(self.emitted) == Progress::Stopped;
     }
 
-    /// As [`advance`](Self::advance), as often as it takes: there is nothing else to do.
+    /// As [`advance`](Self::advance), until nothing is left to tell: there is nothing else to do.
     fn advance_all(&mut self) {
-        self.advance();
-        while self.stopped {
+        while self.stopped || self.untold {
             self.advance();
         }
     }
@@ -110,11 +111,9 @@ impl<T: Record, F: 'static, G: WatermarkGenerator<T>, D: Link<T>> Control
         if watermark == Timestamp::MAX { self.next.watermark(watermark) } else { Progress::Done }
     }
 
-    fn status(&mut self, status: Status) {
-        if self.idle_after.is_none() {
-            self.next.status(status);
-        }
-    }
+    /// So is what inputs say of themselves, as in Flink (`TimestampsAndWatermarksOperator`): a stream is idle if our
+    /// strategy says so, and never without a timeout. Passed on, it would overtake a watermark that is yet to be told.
+    fn status(&mut self, _status: Status) {}
 
     fn split(&mut self, change: SplitChange) {
         self.splits.change(change);
@@ -134,20 +133,19 @@ impl<T: Record, F: 'static, G: WatermarkGenerator<T>, D: Link<T>> Control
             self.next.status(Status::Active);
         }
         let becomes_idle = ticked.are_all_idle && !self.is_idle;
-        if self.untold && (is_idle || becomes_idle) {
-            (self.untold, self.emitted_at) = (false, now);
+        if is_idle || becomes_idle {
+            if self.untold {
+                self.emitted_at = now;
+            }
             self.advance_all(); // Before it goes idle, or it would be ignored downstream.
-        } else if self.untold && now.since(self.emitted_at) >= EMIT_EVERY {
-            (self.untold, self.emitted_at) = (false, now);
-            self.advance();
         } else if self.stopped {
+            self.advance();
+        } else if self.untold && now.since(self.emitted_at) >= EMIT_EVERY {
+            self.emitted_at = now;
             self.advance();
         }
         if becomes_idle {
             self.is_idle = true;
-            if self.stopped {
-                self.advance_all();
-            }
             self.next.status(Status::Idle);
         }
         if let Some(left) = ticked.next_idle_in {

@@ -9,11 +9,11 @@
 //! # What is always true
 //!
 //! 1. A watermark goes on when every element that came before it has, and before any that came after it.
-//! 2. Each element goes on once. Its place is given back when all before it are gone.
+//! 2. Each element goes on once, and nothing is kept of it then, however long one before it waits.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
-use wiesel_core::{Meta, Timestamp};
+use wiesel_core::{Meta, Nanos, Timestamp};
 
 use crate::Status;
 
@@ -47,10 +47,12 @@ pub(crate) enum Ready<R> {
 #[derive(Debug)]
 pub(crate) struct AsyncQueue<T, R> {
     is_ordered: bool,
-    /// From number `first`; a hole where one has gone on.
-    elements: VecDeque<Option<Element<T, R>>>,
-    first: u64,
-    open: usize,
+    /// Those that have not gone on, by number.
+    elements: BTreeMap<u64, Element<T, R>>,
+    /// The number of the next one.
+    end: u64,
+    /// When those without results time out: in order of arrival, and so of time.
+    deadlines: BTreeMap<u64, Nanos>,
     /// Each with the number of the first element behind it.
     passing: VecDeque<(u64, Passing)>,
     /// With results, before the first `passing`, in the order of their results.
@@ -63,9 +65,9 @@ impl<T, R> AsyncQueue<T, R> {
     pub(crate) fn new(is_ordered: bool) -> Self {
         Self {
             is_ordered,
-            elements: VecDeque::new(),
-            first: 0,
-            open: 0,
+            elements: BTreeMap::new(),
+            end: 0,
+            deadlines: BTreeMap::new(),
             passing: VecDeque::new(),
             done: VecDeque::new(),
             done_behind: Vec::new(),
@@ -74,15 +76,11 @@ impl<T, R> AsyncQueue<T, R> {
 
     /// Elements that have not gone on.
     pub(crate) fn len(&self) -> usize {
-        self.open
+        self.elements.len()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.open == 0 && self.passing.is_empty()
-    }
-
-    fn end(&self) -> u64 {
-        self.first + self.elements.len() as u64
+        self.elements.is_empty() && self.passing.is_empty()
     }
 
     /// The number of the first element that is not before a watermark.
@@ -90,17 +88,19 @@ impl<T, R> AsyncQueue<T, R> {
         self.passing.front().map_or(u64::MAX, |(number, _)| *number)
     }
 
-    /// Takes a record; gives its number.
-    pub(crate) fn push(&mut self, record: T, meta: Meta) -> u64 {
+    /// Takes a record that times out at `deadline`, no earlier than those before it; gives its number.
+    pub(crate) fn push(&mut self, record: T, meta: Meta, deadline: Nanos) -> u64 {
+        let number = self.end;
         let element = Element { record, meta, tried: 0, running: None, results: None };
-        self.elements.push_back(Some(element));
-        self.open += 1;
-        self.end() - 1
+        self.elements.insert(number, element);
+        self.deadlines.insert(number, deadline);
+        self.end += 1;
+        number
     }
 
     /// Takes what stands between the elements before and those after it.
     pub(crate) fn pass(&mut self, passing: Passing) {
-        let end = self.end();
+        let end = self.end;
         if let (Passing::Watermark(_), Some((number, Passing::Watermark(last)))) =
             (passing, self.passing.back_mut())
             && *number == end
@@ -114,14 +114,23 @@ impl<T, R> AsyncQueue<T, R> {
 
     /// The element with this number, if it has no results yet.
     pub(crate) fn waiting(&mut self, number: u64) -> Option<&mut Element<T, R>> {
-        let index = usize::try_from(number.checked_sub(self.first)?).ok()?;
-        let element = self.elements.get_mut(index)?.as_mut()?;
-        element.results.is_none().then_some(element)
+        self.elements.get_mut(&number).filter(|element| element.results.is_none())
+    }
+
+    /// When the next one times out.
+    pub(crate) fn next_deadline(&self) -> Option<Nanos> {
+        self.deadlines.first_key_value().map(|(_, deadline)| *deadline)
+    }
+
+    /// The number of one that has timed out by `now`. Each is given once.
+    pub(crate) fn overdue(&mut self, now: Nanos) -> Option<u64> {
+        let first = self.deadlines.first_entry().filter(|first| *first.get() <= now)?;
+        Some(first.remove_entry().0)
     }
 
     /// All that have not gone on, in order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Element<T, R>> {
-        self.elements.iter().flatten()
+        self.elements.values()
     }
 
     /// An element has its results.
@@ -129,6 +138,7 @@ impl<T, R> AsyncQueue<T, R> {
         let Some(element) = self.waiting(number) else { return };
         element.results = Some(results);
         element.running = None;
+        self.deadlines.remove(&number);
         if self.is_ordered {
             return;
         }
@@ -140,23 +150,18 @@ impl<T, R> AsyncQueue<T, R> {
 
     /// What may go on next, taken out.
     pub(crate) fn next(&mut self) -> Option<Ready<R>> {
+        let first = self.elements.first_key_value().map_or(self.end, |(number, _)| *number);
         if let Some((number, passing)) = self.passing.front()
-            && *number <= self.first
+            && *number <= first
         {
             let passing = *passing;
             self.passing.pop_front();
             self.let_through();
             return Some(Ready::Passing(passing));
         }
-        let number = if self.is_ordered { self.first } else { self.done.pop_front()? };
-        let place = self.elements.get_mut((number - self.first) as usize)?;
-        let is_done = place.as_ref().is_some_and(|element| element.results.is_some());
-        let element = if is_done { place.take() } else { None }?;
-        self.open -= 1;
-        while let Some(None) = self.elements.front() {
-            self.elements.pop_front();
-            self.first += 1;
-        }
+        let number = if self.is_ordered { first } else { self.done.pop_front()? };
+        self.elements.get(&number).filter(|element| element.results.is_some())?;
+        let element = self.elements.remove(&number)?;
         element.results.map(|results| Ready::Results(element.meta, results))
     }
 
@@ -186,7 +191,7 @@ mod tests {
             let (verb, object) = step.split_at(1);
             match verb {
                 "+" => {
-                    assert_eq!(queue.push(count, Meta::NONE), count);
+                    assert_eq!(queue.push(count, Meta::NONE, Nanos(count)), count);
                     count += 1;
                 }
                 "w" => {
@@ -228,6 +233,20 @@ mod tests {
         check(false, "+ + w5 + + !3 !1 !0 !2", "1 0 w5 3 2");
         check(false, "+ w5 + w6 + !2 !1 !0", "0 w5 1 w6 2");
         check(false, "+ i a + !1 !0", "0 Idle Active 1");
+    }
+
+    #[test]
+    fn one_that_hangs_keeps_no_others() {
+        let mut queue = AsyncQueue::new(false);
+        let hanging = queue.push((), Meta::NONE, Nanos(7));
+        for _ in 0..1_000 {
+            let number = queue.push((), Meta::NONE, Nanos(8));
+            queue.complete(number, ());
+            assert!(matches!(queue.next(), Some(Ready::Results(..))));
+            assert_eq!((queue.elements.len(), queue.deadlines.len(), queue.done.len()), (1, 1, 0));
+        }
+        assert_eq!((queue.overdue(Nanos(6)), queue.next_deadline()), (None, Some(Nanos(7))));
+        assert_eq!((queue.overdue(Nanos(9)), queue.overdue(Nanos(9))), (Some(hanging), None));
     }
 
     #[test]

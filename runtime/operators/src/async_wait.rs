@@ -47,8 +47,6 @@ pub struct AsyncWait<T: Record, F: AsyncFunction<T>, D> {
     /// Elements by the future that runs for them.
     running: BTreeMap<u64, u64>,
     to_start: VecDeque<u64>,
-    /// When each times out, in order of arrival and so of time.
-    deadlines: VecDeque<(Nanos, u64)>,
     /// Those that are to be asked about again, and when.
     pauses: BTreeSet<(Nanos, u64)>,
     /// A watermark that the next link is not done with.
@@ -65,10 +63,9 @@ impl<T: Record, F: AsyncFunction<T>, D: Link<F::Out>> AsyncWait<T, F, D> {
     }
 
     fn take(&mut self, record: T, meta: Meta) {
-        let number = self.queue.push(record, meta);
+        let deadline = self.context.shard().now() + self.options.timeout;
+        let number = self.queue.push(record, meta, deadline);
         self.to_start.push_back(number);
-        let now = self.context.shard().now();
-        self.deadlines.push_back((now + self.options.timeout, number));
         if self.queue.len() >= self.options.capacity {
             self.context.stop().set();
         }
@@ -93,9 +90,8 @@ impl<T: Record, F: AsyncFunction<T>, D: Link<F::Out>> AsyncWait<T, F, D> {
         }
         worked |= self.start();
         worked |= self.emit();
-        let deadline = self.deadlines.front().map(|(deadline, _)| *deadline);
         let pause = self.pauses.first().map(|(due, _)| *due);
-        if let Some(wake) = deadline.into_iter().chain(pause).min() {
+        if let Some(wake) = self.queue.next_deadline().into_iter().chain(pause).min() {
             self.context.wake_at(wake);
         }
         worked
@@ -147,15 +143,8 @@ impl<T: Record, F: AsyncFunction<T>, D: Link<F::Out>> AsyncWait<T, F, D> {
     }
 
     fn time_out(&mut self, now: Nanos) {
-        while let Some((deadline, number)) = self.deadlines.front().copied() {
-            let Some(element) = self.queue.waiting(number) else {
-                self.deadlines.pop_front();
-                continue;
-            };
-            if deadline > now {
-                return;
-            }
-            self.deadlines.pop_front();
+        while let Some(number) = self.queue.overdue(now) {
+            let Some(element) = self.queue.waiting(number) else { continue };
             if let Some(future) = element.running.take() {
                 self.running.remove(&future);
                 self.futures.cancel(future);
@@ -403,7 +392,6 @@ where
             futures: context.helper().futures(),
             running: BTreeMap::new(),
             to_start: VecDeque::new(),
-            deadlines: VecDeque::new(),
             pauses: BTreeSet::new(),
             stopped: None,
             is_ending: false,

@@ -89,6 +89,9 @@ impl<T: Record, D: Link<T>> Control for IngestionTime<T, D> {
             if now >= due || self.stopped {
                 (self.has_seen, self.emitted_at) = (false, Some(now));
                 self.advance();
+                while is_idle && self.stopped {
+                    self.advance(); // There is nothing else to do.
+                }
                 self.turn = None;
                 self.context.wake_at(now + QUIET_EVERY);
             } else {

@@ -117,6 +117,15 @@ impl ByteStream {
         }
     }
 
+    /// What was read ahead, if it has come.
+    pub(crate) fn take_read(&mut self) -> Vec<u8> {
+        let Some(read) = self.reading.and_then(|token| self.io.take(token)) else {
+            return Vec::new();
+        };
+        self.reading = None;
+        read.map_or_else(|_| Vec::new(), |read| read.into_bytes().0)
+    }
+
     fn read(&mut self) -> Fed {
         let State::Open(file) = &self.state else { return Fed::End };
         let bytes = if self.offset.is_some() { CHUNK_BYTES } else { STREAM_CHUNK_BYTES };

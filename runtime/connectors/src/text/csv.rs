@@ -5,7 +5,7 @@
 //! 1. A record is one line: fields may be quoted, and hold delimiters and doubled quotes, but no line ends. That is
 //!    what lets a file be split at any byte.
 //! 2. With a header every split of a file reads that file's first line, and fields go by name; without, they go in
-//!    the order of `T`'s fields.
+//!    the order of `T`'s fields. Each connection has a header of its own; that of standard input is read once.
 //! 3. Empty lines are left out.
 
 use std::{fmt, marker::PhantomData, time::Duration};
@@ -62,7 +62,8 @@ impl<T: Record + DeserializeOwned> Csv<T> {
 }
 
 impl<T: Record + DeserializeOwned, S: Shift<T>> TextSource<Csv<T, S>> {
-    /// Whether the first line of each file names the fields. No, if nothing is said.
+    /// Whether the first line of each file, of each connection, and of standard input names the fields. No, if nothing is
+    /// said.
     #[must_use]
     pub fn header(self, header: bool) -> Self {
         let format = Csv { header, ..self.format().clone() };

@@ -16,6 +16,7 @@ mod options;
 mod reader;
 mod source;
 mod split;
+mod stdin;
 
 #[cfg(all(test, not(sim)))] // In simulation there is no folder that they could write to.
 mod tests;

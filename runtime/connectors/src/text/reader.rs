@@ -11,6 +11,7 @@
 //! 1. A turn ends right after the line at which the output said so; the next begins with the line after it.
 //! 2. Per line the reader does nothing for messages: positions are worked out from the cutter when asked for.
 //! 3. A split that is not the first of its file reads the file's first line beforehand, if the format has a header.
+//! 4. Only a file has a range: a connection begins with a line, and standard input goes on where it was left.
 
 use std::{borrow::Cow, collections::VecDeque};
 
@@ -24,6 +25,7 @@ use super::{
     decompress::{Decompressor, Pulled},
     options::TextOptions,
     split::{Place, TextSplit},
+    stdin::stdin,
 };
 use crate::{
     ReaderContext, ReaderStatus, SourceOutput, SourceReader, SplitPayload, codec::malformed,
@@ -91,7 +93,7 @@ impl<F: Format> SourceReader<F::Record> for TextReader<F> {
                         false => ReaderStatus::NeedSplit,
                     });
                 };
-                let header = self.lines.decoder.wants_header();
+                let header = self.lines.wants_header(&split.place)?;
                 self.lines.decoder.shift(self.lines.shift_of(&split));
                 self.open = Some(Open::new(shard, split, header, &self.lines.options)?);
             }
@@ -142,6 +144,8 @@ impl Open {
         header: bool,
         options: &TextOptions,
     ) -> Result<Self, TaskFailure> {
+        let is_file = matches!(split.place, Place::File { .. });
+        let split = if is_file { split } else { TextSplit { start: 0, ..split } }; // Invariant 4.
         let header_only = header && split.start > 0;
         let (start, end) = if header_only { (0, 1) } else { (split.start, split.end) };
         let first_byte = LineCutter::first_byte(start);
@@ -155,13 +159,16 @@ impl Open {
             Place::Stdin => ByteStream::stdin(shard),
             Place::Socket { addresses, .. } => ByteStream::socket(shard, addresses),
         };
+        let left = if split.place == Place::Stdin { stdin().left.take() } else { None };
+        let fresh = || (LineCutter::new(start, end, options.line_bytes_max), Vec::new());
+        let (cutter, chunk) = left.unwrap_or_else(fresh);
         Ok(Self {
             discard: if decompressor.is_some() { first_byte } else { 0 },
-            cutter: LineCutter::new(start, end, options.line_bytes_max),
+            cutter,
             split,
             bytes,
             decompressor,
-            chunk: Vec::new(),
+            chunk,
             at: 0,
             input_ended: false,
             header,
@@ -180,14 +187,14 @@ impl Open {
                 Cut::Line(line) if !self.header => lines.line(line, out)?,
                 Cut::Line(header) => {
                     self.header = false;
-                    lines.header(header)?
+                    lines.header(&self.split.place, header)?
                 }
                 Cut::TooLong(line) => lines.too_long(line, out)?,
                 Cut::End => return Ok(Step::Ended),
                 // After the last line one more round finds the end.
                 Cut::More if self.input_ended => match self.cutter.finish() {
                     Some(line) if !self.header => lines.line(line, out)?,
-                    Some(header) => lines.header(header)?,
+                    Some(header) => lines.header(&self.split.place, header)?,
                     None => return Ok(Step::Ended),
                 },
                 Cut::More => match self.next_chunk()? {
@@ -283,7 +290,29 @@ impl Open {
     }
 }
 
+/// What was read of standard input and not cut is for whoever reads it next. A read that is under way is cancelled.
+impl Drop for Open {
+    fn drop(&mut self) {
+        if self.split.place == Place::Stdin {
+            let mut chunk = self.chunk.split_off(self.at);
+            chunk.append(&mut self.bytes.take_read());
+            let cutter = std::mem::replace(&mut self.cutter, LineCutter::new(0, 0, 0));
+            stdin().left = Some((cutter, chunk));
+        }
+    }
+}
+
 impl<F: Format> Lines<F> {
+    /// Whether the next line of `place` is a header. That of standard input may be known.
+    fn wants_header(&mut self, place: &Place) -> Result<bool, TaskFailure> {
+        let wants_header = self.decoder.wants_header();
+        let is_stdin = wants_header && *place == Place::Stdin;
+        match if is_stdin { stdin().header.clone() } else { None } {
+            Some(header) => self.header(place, &header),
+            None => Ok(wants_header),
+        }
+    }
+
     fn shift_of(&self, split: &TextSplit) -> std::time::Duration {
         let pass = u32::try_from(split.pass).unwrap_or(u32::MAX);
         self.options.pass_step.saturating_mul(pass)
@@ -334,7 +363,10 @@ impl<F: Format> Lines<F> {
     }
 
     #[cold]
-    fn header(&mut self, line: &[u8]) -> Result<bool, TaskFailure> {
+    fn header(&mut self, place: &Place, line: &[u8]) -> Result<bool, TaskFailure> {
+        if *place == Place::Stdin {
+            stdin().header = Some(line.to_vec());
+        }
         let read = self.decoder.header(line);
         read.map_err(|error| TaskFailure::new(Blame::Job, "read a header", error))?;
         Ok(false)

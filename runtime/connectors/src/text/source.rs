@@ -42,12 +42,14 @@ impl<F> TextSource<F> {
         Self::new(Input::Files(vec![pattern.into()]), format)
     }
 
-    /// Standard input.
+    /// Standard input. It cannot be read again: after a restart in the same process it goes on behind the last line that
+    /// was read, and what came of the lines since the last checkpoint is lost.
     pub fn stdin(format: F) -> Self {
         Self::new(Input::Stdin, format)
     }
 
-    /// What a server at `host:port` sends.
+    /// What a server at `host:port` sends. A restart connects again, and a connection begins with a line; what the last one
+    /// has sent since the last checkpoint is lost.
     pub fn socket(format: F, address: impl Into<String>) -> Self {
         Self::new(Input::Socket(address.into()), format)
     }

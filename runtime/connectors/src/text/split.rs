@@ -42,7 +42,8 @@ impl Place {
     }
 }
 
-/// The lines that begin in `start..end` (bytes of text, once decompressed) of a place.
+/// The lines that begin in `start..end` (bytes of text, once decompressed) of a file. Of a stream it is all that comes,
+/// whatever was read of it before.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TextSplit {
     pub(crate) place: Place,

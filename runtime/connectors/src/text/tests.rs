@@ -1,15 +1,24 @@
 //! Text sources against files, as a job meets them.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // The tests make files and servers themselves.
 
-use std::{fs, io::Write, net::TcpListener, path::Path, sync::Arc, thread, time::Duration};
+use std::{
+    env, fs,
+    io::{BufRead, BufReader, Write},
+    net::TcpListener,
+    path::Path,
+    process::{Command, Stdio},
+    sync::Arc,
+    thread,
+    time::Duration,
+};
 
 use wiesel_core::{Timestamp, metrics::TaskMetrics, seconds};
 use wiesel_record::Record;
 
 use super::*;
 use crate::{
-    Assignment, MachineDiscovery, Source,
-    testing::{Collected, read_all},
+    Assignment, MachineDiscovery, ReaderStatus, Source, SourceReader,
+    testing::{Collected, context, read_all},
 };
 
 /// What reading came to: the lines, or the failure with its place and cause.
@@ -140,18 +149,18 @@ fn a_file_that_is_gone_or_shorter_is_named() {
     let mut enumerator = source.enumerator(1, &MachineDiscovery).expect("a file");
     let shard = wiesel_shard::Shard::detached();
     let mut failure_of = |change: &dyn Fn(&Path)| {
-        let mut reader = source.reader(&crate::testing::context(&Arc::default()));
+        let mut reader = source.reader(&context(&Arc::default()));
         let Assignment::Split(split) = enumerator.request_split(wiesel_core::SubtaskIndex(0))
         else {
             panic!("two splits");
         };
         change(&folder.path().join("x"));
-        crate::SourceReader::add_split(&mut reader, split).expect("a split");
+        SourceReader::add_split(&mut reader, split).expect("a split");
         let mut out = Collected::<String>::default();
         loop {
             shard.look();
-            match crate::SourceReader::poll(&mut reader, &shard, &mut out) {
-                Ok(crate::ReaderStatus::Waiting(_)) => {}
+            match SourceReader::poll(&mut reader, &shard, &mut out) {
+                Ok(ReaderStatus::Waiting(_)) => {}
                 Ok(status) => panic!("{status:?}"),
                 Err(failure) => return format!("{failure}: {}", failure.source),
             }
@@ -261,4 +270,116 @@ fn a_socket_is_read_until_the_server_ends() {
     assert!(failure.to_string().contains(&address) && failure.retryable, "{failure}");
     let nowhere = Lines::socket("no port").enumerator(1, &MachineDiscovery);
     assert!(nowhere.expect_err("not an address").to_string().contains("connect to no port"));
+}
+
+/// Sends `connections`, each to a reader of its own.
+fn serve(connections: &'static [&'static str]) -> (String, thread::JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("bound").to_string();
+    let server = thread::spawn(move || {
+        for text in connections {
+            let (mut stream, _) = listener.accept().expect("a reader");
+            stream.write_all(text.as_bytes()).expect("a reader");
+        }
+    });
+    (address, server)
+}
+
+#[test]
+fn a_new_connection_begins_with_a_line() {
+    let (address, server) = serve(&["a\nb\nc", "d\ne\n", "f"]);
+    let mut out = Collected { turn_records: 2, ..Collected::default() };
+    read_all(&Lines::socket(&*address), &Arc::default(), &mut out, true).expect("a server");
+    assert_eq!(out.records, ["a", "b", "d", "e", "f"]);
+    server.join().expect("it sent");
+
+    let (address, server) = serve(&["text,at\na,1\n", "at,text\n2,b\n", "text,at\n"]);
+    let source = Csv::<Post>::socket(&*address).header(true);
+    let mut out = Collected { turn_records: 1, ..Collected::default() };
+    read_all(&source, &Arc::default(), &mut out, true).expect("a server");
+    let posts = out.records.iter().map(|post: &Post| format!("{} {};", post.text, post.at));
+    assert_eq!(posts.collect::<String>(), "a 1;b 2;");
+    server.join().expect("it sent");
+}
+
+/// Set for the process whose standard input is read.
+const IS_CHILD: &str = "WIESEL_TEST_STDIN";
+
+/// Each piece is written to another process once that has read the one before.
+#[track_caller]
+fn check_stdin(pieces: &[(&str, &str)]) {
+    let mut child = Command::new(env::current_exe().expect("this test's program"))
+        .args(["--exact", "text::tests::prints_standard_input", "--nocapture"])
+        .env(IS_CHILD, "1")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it runs");
+    let mut stdin = child.stdin.take().expect("it is piped");
+    let mut printed = BufReader::new(child.stdout.take().expect("it is piped")).lines();
+    let mut next = || loop {
+        let line = printed.next().expect("it prints").expect("text");
+        if let Some((_, read)) = line.split_once("read=") {
+            return read.to_owned();
+        }
+    };
+    for (piece, expected) in pieces {
+        stdin.write_all(piece.as_bytes()).expect("it reads");
+        assert_eq!(next(), *expected, "{piece:?}");
+    }
+    drop(stdin);
+    assert_eq!(next(), "end");
+    assert!(child.wait().expect("it ends").success());
+}
+
+#[test]
+fn standard_input_goes_on_where_it_was_left() {
+    check_stdin(&[
+        ("text,at\na,1\nb,2\n", "a 1;b 2;"),
+        ("c,3\nd", "c 3;"),
+        (",4\ne,", "d 4;"),
+        ("5\n\nf,6\n", "e 5;f 6;"),
+    ]);
+}
+
+/// What [`check_stdin`] runs. A new reader goes on after each record, and after every second read.
+#[test]
+fn prints_standard_input() {
+    if env::var_os(IS_CHILD).is_none() {
+        return;
+    }
+    let (shard, metrics) = (wiesel_shard::Shard::detached(), Arc::default());
+    let source = Csv::<Post>::stdin().header(true);
+    let mut enumerator = source.enumerator(1, &MachineDiscovery).expect("standard input");
+    let Assignment::Split(split) = enumerator.request_split(wiesel_core::SubtaskIndex(0)) else {
+        panic!("one split");
+    };
+    let start = |splits: Vec<_>| {
+        let mut reader = source.reader(&context(&metrics));
+        splits.into_iter().try_for_each(|split| reader.add_split(split)).expect("a split");
+        reader.no_more_splits();
+        reader
+    };
+    let mut reader = start(vec![split]);
+    let mut out = Collected { turn_records: 1, ..Collected::default() };
+    let mut is_second = false;
+    loop {
+        if shard.look() > 0 {
+            is_second = !is_second;
+            if is_second {
+                reader = start(reader.unread());
+            }
+        }
+        match reader.poll(&shard, &mut out).expect("standard input") {
+            ReaderStatus::MoreAvailable => reader = start(reader.unread()),
+            ReaderStatus::Waiting(_) if out.records.is_empty() => {}
+            ReaderStatus::Waiting(_) => {
+                shard.look(); // What is cancelled reads no more.
+                let posts = out.records.drain(..).map(|post| format!("{} {};", post.text, post.at));
+                println!("read={}", posts.collect::<String>());
+            }
+            ReaderStatus::NeedSplit => panic!("there are no more splits"),
+            ReaderStatus::Finished => return println!("read=end"),
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use std::{cell::RefCell, rc::Rc, time::Duration};
 
 use wiesel_core::{Meta, Nanos, StopFlag, TaskFailure, Timestamp};
-use wiesel_operators::{Aggregated, Counted, Output, OutputPort, Ranked, Status};
+use wiesel_operators::{Aggregated, Counted, Output, OutputPort, Partial, Ranked, Status};
 use wiesel_record::{Item, Record};
 
 use crate::harness::{Word, show_time};
@@ -138,6 +138,12 @@ impl<K: Show> Show for Counted<K> {
 impl<K: Show, V: Show> Show for Aggregated<K, V> {
     fn show(&self) -> String {
         format!("{}={}", self.key.show(), self.value.show())
+    }
+}
+
+impl<K: Show, A: Show> Show for Partial<K, A> {
+    fn show(&self) -> String {
+        format!("{}={}", self.key.show(), self.acc.show())
     }
 }
 

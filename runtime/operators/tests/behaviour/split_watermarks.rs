@@ -4,14 +4,15 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use wiesel_core::{Meta, Timestamp, metrics::TaskMetrics, millis};
 use wiesel_operators::{
-    AssignWatermarksTo, Chain, Control, End, IngestionTimeTo, Link, Nothing, SplitChange, SplitId,
-    TaskContext, WatermarkStrategy, bounded_out_of_orderness, monotonous_timestamps,
+    AssignWatermarksTo, Chain, Control, Count, End, IngestionTimeTo, Link, Nothing, PreAggregateTo,
+    SplitChange, SplitId, TaskContext, Tumbling, WatermarkStrategy, bounded_out_of_orderness,
+    monotonous_timestamps,
 };
 use wiesel_record::Owned;
 use wiesel_shard::{ManualClock, Shard};
 
 use crate::{
-    harness::{Word, context_on, number, show_time},
+    harness::{Word, context_on, key, number, show_time},
     probe::{Event, Probe},
     random::Random,
 };
@@ -53,7 +54,8 @@ where
 
 impl<L: Link<Word>> Bench<L> {
     /// Steps: `s1` split 1 is read, `e1` it has ended, `5` a record of that time, `+10` it is 10 ms later and a turn ends
-    /// in which nothing is left to do, `b10` as `+10`, but the task could not write, `l7` the limit of alignment is 7.
+    /// in which nothing is left to do, `~10` as `+10`, but there is more to do, `b10` as `+10`, but the task could not
+    /// write, `l7` the limit of alignment is 7.
     fn step(&mut self, step: &str) {
         let (verb, object) = step.split_at(1);
         let split = || SplitId(object.parse().unwrap());
@@ -63,13 +65,13 @@ impl<L: Link<Word>> Bench<L> {
             "l" => {
                 self.context.alignment().set_limit(Timestamp::from_millis(object.parse().unwrap()))
             }
-            "+" | "b" => {
+            "+" | "~" | "b" => {
                 let time = millis(object.parse().unwrap());
                 self.clock.advance(time);
                 if verb == "b" {
                     self.context.metrics().back_pressured_ns.add(time.as_nanos() as u64);
                 }
-                self.link.tick(self.clock.now(), true);
+                self.link.tick(self.clock.now(), verb != "~");
             }
             _ => self.link.push(Owned(("a".to_owned(), step.parse().unwrap())), Meta::NONE),
         }
@@ -155,6 +157,37 @@ fn an_idle_split_asks_for_the_turn_in_which_it_is_told() {
     assert_eq!(bench.context.take_wake(), None);
 }
 
+/// What closes a slice of 10 ms looks at its four slots in as many calls, and is not done before the last.
+fn in_slices<C: Chain<Word, Out = Word>>(
+    context: &TaskContext,
+    probe: &Probe,
+    chain: C,
+) -> impl Link<Word> + use<C> {
+    let slices = Tumbling::event_time(millis(10));
+    let chain = PreAggregateTo::<_, String, _, _>::new(chain, key, Count, slices).slots(4);
+    chain.finish(End::new(probe.output(""), context), context)
+}
+
+#[test]
+fn a_watermark_that_is_stopped_keeps_none_back() {
+    let check = |script: &str, expected: &str| {
+        let mut bench = bench(|context, probe| {
+            let strategy = monotonous_timestamps().with_idleness(millis(IDLE_MS));
+            let chain = AssignWatermarksTo::new(Nothing::<Word>::new(), strategy, time_of);
+            in_slices(context, probe, chain)
+        });
+        assert_eq!(bench.run(script), expected, "{script}");
+    };
+    // A busy task goes a step a turn.
+    check("5 12 ~1 ~0 ~0 ~0", "9 w11");
+    // The burst is over before the first watermark is.
+    check("5 12 ~1 25 ~0 +0", "9 25 w11 19 w24");
+    check("5 12 ~1 25 ~0 ~0 ~0 ~1 ~0 ~0 ~0", "9 25 w11 19 w24");
+    check("5 12 ~1 25 ~0 ~20", "9 25 w11 19 w24 idle");
+    check("5 12 ~1 +0", "9 w11");
+    check("5 12 ~1 25 +0", "9 25 w11 19 w24");
+}
+
 #[test]
 fn ingestion_time_is_the_clocks() {
     let mut bench = bench(|context, probe| {
@@ -170,6 +203,14 @@ fn ingestion_time_is_the_clocks() {
     assert_eq!(bench.run("1 +300 1 +1"), "w4 5 5 w6 7 w7 w207 208 w302 303 w303");
     assert_eq!(bench.link.watermark(Timestamp::MAX), wiesel_operators::Progress::Done);
     assert!(bench.run("+300").ends_with("w303 w+"));
+}
+
+#[test]
+fn ingestion_time_does_not_sleep_within_a_watermark() {
+    let mut bench = bench(|context, probe| {
+        in_slices(context, probe, IngestionTimeTo::new(Nothing::<Word>::new()))
+    });
+    assert_eq!(bench.run("+5 7 +200"), "w4 9 w204");
 }
 
 /// The definition: everything is kept, and worked out anew at every turn.
