@@ -191,11 +191,11 @@ impl Environment {
             let mut ids = Vec::with_capacity(parts.vertices.len());
             let mut next = 0;
             for vertex in &parts.vertices {
-                // An absorbed one has no edge: nobody asks for its number.
+                // One that is gone has no edge: nobody asks for its number.
                 ids.push(VertexId(next));
-                next += u32::from(!vertex.is_absorbed);
+                next += u32::from(!vertex.is_gone);
             }
-            for vertex in parts.vertices.iter().filter(|vertex| !vertex.is_absorbed) {
+            for vertex in parts.vertices.iter().filter(|vertex| !vertex.is_gone) {
                 graph.add_vertex(stream_vertex(vertex, &ids)?);
             }
             for edge in &parts.edges {
@@ -266,7 +266,8 @@ fn stream_vertex(
 
 fn stream_edge(edge: &EdgeParts, ids: &[VertexId]) -> StreamEdge {
     let partitioning = match edge.exchange {
-        Exchange::Forward => None,
+        Exchange::Auto => None,
+        Exchange::Forward => Some(Partitioning::Forward),
         Exchange::Hash => Some(Partitioning::Hash),
         Exchange::Rebalance => Some(Partitioning::Rebalance),
         Exchange::Rescale => Some(Partitioning::Rescale),

@@ -175,6 +175,74 @@ fn so_is_what_cannot_be_wired() {
 }
 
 #[test]
+fn side_outputs_of_one_name_are_said() {
+    let late = OutputTag::<u64>::new("late");
+    let pairs = |n: Numbers| {
+        let n = n.share();
+        let pairs = n.stream().join(n.stream()).where_key::<u64>(|n| n).equal_to(|n| n);
+        pairs.window(Tumbling::event_time(seconds(1))).side_output_left_late_data(&late)
+    };
+    check(|n| pairs(n).apply::<u64>(|n, _, out| out.emit(n)).print(), "a graph");
+    check(
+        |n| {
+            let pairs = pairs(n).side_output_right_late_data(&late);
+            pairs.apply::<u64>(|n, _, out| out.emit(n)).print();
+        },
+        "`KeyBy<u64>`: its chain has a side output `late` already: give each a name of its own, and `union` them if they are one",
+    );
+    check(
+        |n| {
+            let pairs = pairs(n).apply::<u64>(|n, _, out| out.emit(n));
+            pairs.get_side_output(&late).print();
+            pairs.get_side_output(&late).print();
+            pairs.print();
+        },
+        "`Tumbling(1000 ms).Join`: its side output `late` is taken twice: take it once, and `share` it",
+    );
+}
+
+#[test]
+fn a_chain_has_one_parallelism() {
+    let counts = |n: Numbers| n.window_all(Tumbling::event_time(seconds(1))).count();
+    let print = |n: FrameStream<u64>| n.print();
+    check(|n| n.set_parallelism(1).map(|n| n + 1).set_parallelism(1).print(), "a graph");
+    check(|n| print(n.set_parallelism(1).parallelism(4)), "a graph");
+    check(
+        |n| n.set_parallelism(1).map(|n| n + 1).set_parallelism(4).print(),
+        "`Map`: a chain has one parallelism, and this one has 1 already: leave one out, or break the chain between \
+         them with `.parallelism(4)`",
+    );
+    check(
+        |n| {
+            let n = n.share();
+            let keyed = |parallelism| n.stream().key_by::<u64>(|n| n).set_parallelism(parallelism);
+            let pairs = keyed(2).join(keyed(4)).unbounded();
+            pairs.apply::<u64>(|n, _, out| out.emit(n)).print();
+        },
+        "`KeyBy<u64>`: a chain has one parallelism, and this one has 2 already: leave one out, or break the chain between \
+         them with `.parallelism(4)`",
+    );
+    check(|n| counts(n).set_parallelism(1).parallelism(4).print(), "a graph");
+    check(
+        |n| counts(n).map(|counted| counted.count).set_parallelism(4).print(),
+        "`Map`: one subtask has a window of all records, and what is chained to it: break the chain behind the window \
+         with `.parallelism(4)`",
+    );
+}
+
+#[test]
+fn who_forwards_has_as_many_subtasks_as_who_gets_it() {
+    let numbers = |n: Numbers| n.set_parallelism(3);
+    check(|n| numbers(n).forward().set_parallelism(3).print(), "a graph");
+    check(|n| numbers(n).start_new_chain().set_parallelism(4).print(), "a graph");
+    check(
+        |n| numbers(n).forward().set_parallelism(4).print(),
+        "`Source: collection of 1 records` (parallelism 3) cannot forward to `Forward -> Sink: print to stdout` (parallelism \
+         4): use `rebalance()` or `rescale()` between them, or make them equal",
+    );
+}
+
+#[test]
 fn so_are_streams_of_two_environments() {
     let what = "its inputs are of two environments: make all sources of a job in one";
     let (union, connect) = (format!("`Union`: {what}"), format!("`Connect`: {what}"));
