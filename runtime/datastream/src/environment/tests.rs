@@ -133,6 +133,24 @@ fn who_asks_about_no_record_is_told_so() {
 }
 
 #[test]
+fn no_time_at_all_is_said() {
+    check(
+        |n| {
+            let options = AsyncOptions::within(millis(0));
+            n.ordered_wait(options, |n| async move { Ok::<_, std::io::Error>([n]) }).print();
+        },
+        "`OrderedWait`: no answer comes within no time: allow some, and a long one, such as `hours(24)`, for Flink's 0",
+    );
+    check(
+        |n| {
+            let strategy = bounded_out_of_orderness(seconds(1)).with_idleness(millis(0));
+            n.watermarks(strategy, |n| Timestamp::from_millis(n as i64)).print();
+        },
+        "`Watermarks`: after no time at all every split is idle, whatever comes of it: give `with_idleness` a longer one",
+    );
+}
+
+#[test]
 fn a_join_that_keeps_nothing_is_said() {
     check(
         |n| {
