@@ -1,10 +1,6 @@
 //! Where a program starts: sources on an empty graph, and the graph when everything is said.
 
-use std::{
-    collections::BTreeMap,
-    marker::PhantomData,
-    path::{Component, PathBuf},
-};
+use std::{collections::BTreeMap, marker::PhantomData, path};
 
 use wiesel_connectors::{Collection, Source};
 use wiesel_core::VertexId;
@@ -210,17 +206,17 @@ impl Environment {
     }
 }
 
-/// A folder of output is one sink's alone: two would give their files the same names.
+/// A folder of output is one sink's alone: two would give their files the same names. Links are not followed: the graph is
+/// made without a look at the disk.
 fn check_folders(vertices: &[VertexParts]) -> Result<(), GraphError> {
     let mut folders = BTreeMap::new();
     for vertex in vertices {
         let Some(folder) = vertex.preparation.as_ref().and_then(|sink| sink.folder()) else {
             continue;
         };
-        let is_named = |part: &Component<'_>| *part != Component::CurDir;
         let name = vertex.operators.last().map_or("", |operator| &operator.name);
-        let plain: PathBuf = folder.components().filter(is_named).collect();
-        if let Some(first) = folders.insert(plain, name) {
+        let absolute = path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+        if let Some(first) = folders.insert(absolute, name) {
             let (first, second) = (first.to_owned(), name.to_owned());
             let folder = folder.display().to_string();
             return Err(GraphError::SharedFolder { folder, first, second });
