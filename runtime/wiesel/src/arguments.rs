@@ -148,7 +148,7 @@ pub(crate) fn parse(
     arguments: impl IntoIterator<Item = OsString>,
 ) -> Result<Arguments, UsageError> {
     let mut own: Vec<OsString> = arguments.into_iter().collect();
-    let (mut parsed, mut from_savepoint) = (Arguments::default(), false);
+    let (mut parsed, mut explains, mut from_savepoint) = (Arguments::default(), false, false);
     if let Some(end) = own.iter().position(|argument| argument == "--") {
         let program = own.split_off(end).into_iter().skip(1);
         parsed.program = program.map(text).collect::<Result<_, _>>()?;
@@ -169,10 +169,14 @@ pub(crate) fn parse(
                 parsed.config = Some(parser.value().map_err(malformed)?.into());
             }
             Arg::Long("explain") => {
-                parsed.wish = Wish::Explain(match parser.optional_value() {
+                let format = match parser.optional_value() {
                     None => PlanFormat::Text,
                     Some(format) => plan_format(text(format)?)?,
-                });
+                };
+                match parsed.wish {
+                    Wish::Ask(_) => explains = true,
+                    _ => parsed.wish = Wish::Explain(format),
+                }
             }
             Arg::Long("fromSavepoint") | Arg::Short('s') => {
                 parsed.settings.push(Setting::Flag {
@@ -217,6 +221,7 @@ pub(crate) fn parse(
         }
     }
     let starts = [
+        (explains, "--explain"),
         (parsed.fresh, "--fresh"),
         (parsed.allow_non_restored, "--allowNonRestoredState"),
         (from_savepoint, "--fromSavepoint"),
@@ -349,6 +354,11 @@ mod tests {
         check("savepoint -p x", &format!("`--savepointPath` {stops}"));
         let starts = "is a flag of a job that is started, not of a command to one that runs";
         check("status --fresh", &format!("`--fresh` {starts}; see `--help`"));
+        check("cancel --explain", &format!("`--explain` {starts}; see `--help`"));
+        check(
+            "--explain cancel",
+            "unexpected argument `cancel`: the program's own arguments follow `--`, as in `-- cancel`",
+        );
         check("-s x cancel", &format!("`--fromSavepoint` {starts}; see `--help`"));
     }
 
