@@ -194,6 +194,18 @@ impl GraphBuilder {
         change(&mut self.0.borrow_mut())
     }
 
+    /// Leaves of what was said only the names, for whoever goes on with a stream of it. Numbers go on.
+    pub(crate) fn clear(&self) {
+        self.with(|graph| {
+            for vertex in &mut graph.vertices {
+                let operators = std::mem::take(&mut vertex.operators);
+                *vertex = VertexParts { operators, is_gone: true, ..VertexParts::default() };
+            }
+            graph.edges.clear();
+            graph.mistake = None;
+        });
+    }
+
     /// Opens a vertex whose first operator is `name`.
     pub(crate) fn open_vertex(&self, name: impl Into<String>) -> usize {
         self.with(|graph| {

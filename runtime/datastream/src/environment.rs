@@ -182,6 +182,12 @@ impl Environment {
             if let Some(mistake) = &parts.mistake {
                 return Err(mistake.clone());
             }
+            if let Some(edge) = parts.edges.iter().find(|e| parts.vertices[e.source].is_gone) {
+                let operators = &parts.vertices[edge.source].operators;
+                let operator = operators.last().map_or("", |operator| &operator.name).to_owned();
+                let what = "its job was started already: make the streams of the next one from sources of its own";
+                return Err(GraphError::Mistake { operator, what: what.to_owned() });
+            }
             check_folders(&parts.vertices)?;
             let mut graph = StreamGraph::new();
             let mut ids = Vec::with_capacity(parts.vertices.len());
@@ -203,6 +209,18 @@ impl Environment {
             Ok(graph)
         })?;
         JobGraph::translate(name, &graph, defaults)
+    }
+
+    /// Begins the next job: what was said so far is not in its graph.
+    ///
+    /// ```
+    /// # let env = wiesel_datastream::Environment::new();
+    /// env.from_collection([1_u64, 2]).print();
+    /// env.clear();
+    /// env.from_collection([3_u64]).print(); // The only pipeline.
+    /// ```
+    pub fn clear(&self) {
+        self.builder.clear();
     }
 }
 

@@ -283,6 +283,30 @@ fn so_are_streams_of_two_environments() {
 }
 
 #[test]
+fn the_next_job_has_streams_of_its_own() {
+    let env = Environment::new();
+    let graph = || {
+        let graph = env.job_graph("job", &GraphDefaults::from_config(&Configuration::new(), 2));
+        graph.map(|job| job.vertices.iter().map(|vertex| vertex.name()).collect::<Vec<_>>())
+    };
+    let numbers = env.from_collection([1_u64]).share();
+    numbers.stream().print();
+    assert_eq!(graph().map(|names| names.len()), Ok(2));
+    env.clear();
+    assert_eq!(graph(), Err(GraphError::NoSink));
+    env.from_collection([2_u64, 3]).print();
+    assert_eq!(
+        graph(),
+        Ok(vec!["Source: collection of 2 records -> Sink: print to stdout".to_owned()])
+    );
+    numbers.stream().print();
+    let said = graph().expect_err("a stream of the first").to_string();
+    let expected = "`Source: collection of 1 records`: its job was started already: make the streams of the next one from \
+                    sources of its own";
+    assert_eq!(said, expected);
+}
+
+#[test]
 fn bounds_with_nothing_between_them_are_said() {
     let joined = |n: Numbers| {
         let (left, right) = (n.share(), |n: &SharedStream<u64>| n.stream().key_by::<u64>(|n| n));
