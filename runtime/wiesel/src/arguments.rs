@@ -90,6 +90,14 @@ pub enum UsageError {
         /// As it was written.
         argument: String,
     },
+    /// More arguments of the program than it has.
+    #[error("unexpected argument `{argument}`: the program takes {}", at_most(*.max))]
+    Surplus {
+        /// The first of them.
+        argument: String,
+        /// How many it takes.
+        max: usize,
+    },
     /// A flag of one command, or of none, with another.
     #[error("`{flag}` is a flag of {of}; see `--help`")]
     Misplaced {
@@ -249,6 +257,15 @@ fn command(name: String) -> Result<Ask, UsageError> {
             }
             None => UsageError::Unexpected { argument: name },
         }),
+    }
+}
+
+/// So many arguments, in words.
+fn at_most(max: usize) -> String {
+    match max {
+        0 => "no arguments of its own".to_owned(),
+        1 => "at most 1 argument".to_owned(),
+        max => format!("at most {max} arguments"),
     }
 }
 

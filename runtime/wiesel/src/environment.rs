@@ -25,7 +25,7 @@ use wiesel_datastream::{Environment, VertexCode};
 use wiesel_graph::{GraphDefaults, JobGraph};
 
 use crate::{
-    CheckpointConfig, Error, Result, answers,
+    CheckpointConfig, Error, Result, UsageError, answers,
     arguments::{self, Arguments, PlanFormat, Wish},
     exit_code, help, logging, print,
     progress::ProgressLine,
@@ -110,6 +110,28 @@ impl StreamExecutionEnvironment {
     /// The arguments of the program itself: what follows `--`.
     pub fn params(&self) -> &[String] {
         self.arguments.as_ref().map_or(&[], |arguments| &arguments.program)
+    }
+
+    /// The arguments of the program itself, at most `N`: those that are not given are the `defaults`.
+    ///
+    /// ```
+    /// use wiesel::{Configuration, prelude::*};
+    ///
+    /// let env = StreamExecutionEnvironment::new(Configuration::new());
+    /// let [file, folder] = env.params_or(["posts.jsonl", "out"])?; // `my-job -- other.jsonl` has another file.
+    /// assert_eq!([file, folder], ["posts.jsonl", "out"]);
+    /// # Ok::<(), wiesel::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If there are more. A command then ends with 2.
+    pub fn params_or<const N: usize>(&self, defaults: [&str; N]) -> Result<[String; N]> {
+        let mut params = defaults.map(str::to_owned);
+        params.iter_mut().zip(self.params()).for_each(|(param, given)| param.clone_from(given));
+        let surplus = self.params().get(N).cloned();
+        let surplus = surplus.map(|argument| UsageError::Surplus { argument, max: N }.into());
+        self.settle(surplus.map_or(Ok(params), Err))
     }
 
     /// The configuration, with all its layers.
