@@ -33,10 +33,10 @@ struct Mention {
 
 fn main() -> wiesel::Result<()> {
     let env = StreamExecutionEnvironment::from_args()?;
-    let pattern = env.params().first().map_or(CHANGELOGS, String::as_str);
+    let [pattern] = env.params_or([CHANGELOGS])?;
     let bad_dates = OutputTag::<String>::new("bad-dates");
     let mentions = env
-        .source(Lines::files(pattern).utf8(Utf8::Replace).bad_lines(BadLines::SkipAndCount))
+        .source(Lines::files(&pattern).utf8(Utf8::Replace).bad_lines(BadLines::SkipAndCount))
         .uid("changelogs")
         .process_with_side(Entries::default(), &bad_dates);
     mentions

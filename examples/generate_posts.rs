@@ -33,9 +33,23 @@ const SLOT_MS: u64 = 100;
 const USERS: u64 = 40_000;
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/posts.jsonl");
 
+const USAGE: &str = "usage: generate_posts [FILE]";
+
 fn main() -> ExitCode {
-    let file = env::args().nth(1).unwrap_or_else(|| FILE.to_owned());
-    match fs::write(&file, generate()) {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let file = match arguments.as_slice() {
+        [] => FILE,
+        [help] if help == "--help" || help == "-h" => {
+            println!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
+        [file] if !file.starts_with('-') => file,
+        [unexpected] | [_, unexpected, ..] => {
+            eprintln!("Error: unexpected argument `{unexpected}`; {USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match fs::write(file, generate()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("could not write {file}: {error}");

@@ -23,7 +23,7 @@ pub struct Post {
 
 fn main() -> wiesel::Result<()> {
     let env = StreamExecutionEnvironment::from_args()?;
-    let file = env.params().first().map_or("examples/data/posts.jsonl", String::as_str);
+    let [file] = env.params_or(["examples/data/posts.jsonl"])?;
     env.source(JsonLines::<Post>::files(file))
         .uid("posts")
         .watermarks(bounded_out_of_orderness(seconds(2)), |post| post.at)

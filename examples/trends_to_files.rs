@@ -23,10 +23,7 @@ const PASS: Duration = Duration::from_secs(600);
 
 fn main() -> wiesel::Result<()> {
     let mut env = StreamExecutionEnvironment::from_args()?;
-    let [file, out, passes] = arguments(env.params()).unwrap_or_else(|wrong| {
-        eprintln!("Error: {wrong}; usage: trends_to_files [FLAGS] [-- [FILE [FOLDER [PASSES]]]]");
-        std::process::exit(2)
-    });
+    let [file, out, passes] = env.params_or(["examples/data/posts.jsonl", "out", "1"])?;
     let passes = passes.parse().unwrap_or_else(|_| {
         eprintln!("Error: `{passes}` is not a number of passes");
         std::process::exit(2)
@@ -52,14 +49,4 @@ fn main() -> wiesel::Result<()> {
     .write_lines(out);
     env.execute("trends to files")?;
     Ok(())
-}
-
-/// File, folder and passes.
-fn arguments(given: &[String]) -> Result<[String; 3], String> {
-    let mut arguments = ["examples/data/posts.jsonl", "out", "1"].map(str::to_owned);
-    if let Some(unexpected) = given.get(arguments.len()) {
-        return Err(format!("unexpected argument `{unexpected}`"));
-    }
-    arguments.iter_mut().zip(given).for_each(|(argument, given)| argument.clone_from(given));
-    Ok(arguments)
 }

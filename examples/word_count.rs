@@ -18,6 +18,7 @@ use wiesel::prelude::*;
 
 fn main() -> wiesel::Result<()> {
     let env = StreamExecutionEnvironment::from_args()?;
+    let [] = env.params_or([])?; // A file comes by `< FILE`.
     env.source(Lines::stdin().utf8(Utf8::Replace))
         .uid("lines")
         .flat_map::<String>(|line, out| line.split_whitespace().for_each(|word| out.emit(word)))

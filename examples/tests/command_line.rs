@@ -37,6 +37,27 @@ fn a_wrong_command_line_is_2() {
 }
 
 #[test]
+fn an_argument_that_the_program_does_not_take_is_2() {
+    let takes = |count: &str| format!("unexpected argument `c`: the program takes {count}");
+    check(&["--", "a", "c", "d"], 2, &takes("at most 1 argument"));
+    let usage = "unexpected argument `c`; usage: generate_posts [FILE]".to_owned();
+    let flag = "unexpected argument `--turbo`; usage: generate_posts [FILE]".to_owned();
+    for (program, arguments, expected) in [
+        (WORD_COUNT, &["--", "c"][..], takes("no arguments of its own")),
+        (CHANGELOGS, &["--", "a", "c"], takes("at most 1 argument")),
+        (TO_FILES, &["--", "a", "b", "1", "c"], takes("at most 3 arguments")),
+        (GENERATE_POSTS, &["a", "c"], usage),
+        (GENERATE_POSTS, &["--turbo"], flag),
+    ] {
+        let ended = run(program, arguments);
+        let expected = (Some(2), "", format!("Error: {expected}\n"));
+        assert_eq!((ended.code, ended.out.as_str(), ended.err), expected, "{program}");
+    }
+    let help = run(GENERATE_POSTS, &["--help"]);
+    assert_eq!((help.code, help.out.as_str()), (Some(0), "usage: generate_posts [FILE]\n"));
+}
+
+#[test]
 fn a_wrong_configuration_is_2() {
     check(
         &["--parallelism", "0"],

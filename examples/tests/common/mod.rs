@@ -12,6 +12,7 @@ pub const TRENDING: &str = env!("CARGO_BIN_EXE_trending_hashtags");
 pub const TO_FILES: &str = env!("CARGO_BIN_EXE_trends_to_files");
 pub const DEMO: &str = env!("CARGO_BIN_EXE_demo");
 pub const WORD_COUNT: &str = env!("CARGO_BIN_EXE_word_count");
+pub const GENERATE_POSTS: &str = env!("CARGO_BIN_EXE_generate_posts");
 pub const CHANGELOGS: &str = env!("CARGO_BIN_EXE_changelog_trends");
 
 /// How a program ended.

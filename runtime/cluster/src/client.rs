@@ -44,7 +44,8 @@ use crate::{
 /// ```
 pub struct MiniCluster;
 
-/// A job that runs, or has run.
+/// A job that runs, or has run. It runs in this process, and ends with it.
+#[must_use = "the job ends when `main` does: wait for it with `.wait()`"]
 pub struct JobClient {
     job: JobId,
     shared: Arc<Shared>,

@@ -4,7 +4,7 @@ use wiesel_core::{TaskFailure, config::ConfigError};
 use wiesel_jobmanager::JobMasterError;
 use wiesel_shard::{StartError, probe::Unfit};
 
-/// The job did not start; nothing was read or written.
+/// The job did not start: no record was read or written. Its folder of checkpoints may have been made.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClusterError {

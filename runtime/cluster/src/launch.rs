@@ -120,7 +120,7 @@ impl ClusterOptions {
         let machine = Machine { cores: cores.len(), memory_bytes: probe::memory_bytes() };
         resources::check(graph, &machine)?;
         let credits = config.get(&options::NETWORK_BUFFERS_PER_CHANNEL) as usize;
-        resources::check_frames(graph, &execution, credits, &machine)?;
+        resources::check_frames(graph, credits, &machine)?;
         if !config.get(&options::CPU_PIN) {
             cores.clear();
         }

@@ -16,10 +16,12 @@
 //!
 //! 1. A value is checked when it is set, so `get` cannot fail.
 //! 2. The order of the calls does not matter, the order of the layers does: a program cannot override `-D`.
-//! 3. A key that nobody knows is an error wherever it stands, with the nearest one that exists.
+//! 3. A key that nobody knows is an error wherever it stands, with the nearest one that exists, or what to do about one of
+//!    Flink's.
 
 mod choice;
 mod error;
+mod flink;
 mod layers;
 mod option;
 pub mod options;

@@ -73,8 +73,8 @@ pub struct VertexParts {
     pub reads_time: bool,
     /// Its operators start futures, which a helper polls.
     pub needs_helper: bool,
-    /// It is no vertex any more: its edges lead to another one.
-    pub is_absorbed: bool,
+    /// It is no vertex of the graph any more: its edges lead to another one, or its job was started.
+    pub is_gone: bool,
     /// Makes the enumerator, if this is a source.
     pub enumerator: Option<Box<dyn EnumeratorFactory>>,
     /// Looks at the world before the job runs, if this ends in a sink that needs to.
@@ -95,6 +95,8 @@ struct SideParts {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exchange {
     /// To the subtask of the same number; round robin where the numbers differ.
+    Auto,
+    /// To the subtask of the same number; both sides have as many.
     Forward,
     /// By key group.
     Hash,
@@ -203,6 +205,18 @@ impl GraphBuilder {
         change(&mut self.0.borrow_mut())
     }
 
+    /// Leaves of what was said only the names, for whoever goes on with a stream of it. Numbers go on.
+    pub(crate) fn clear(&self) {
+        self.with(|graph| {
+            for vertex in &mut graph.vertices {
+                let operators = std::mem::take(&mut vertex.operators);
+                *vertex = VertexParts { operators, is_gone: true, ..VertexParts::default() };
+            }
+            graph.edges.clear();
+            graph.mistake = None;
+        });
+    }
+
     /// Opens a vertex whose first operator is `name`.
     pub(crate) fn open_vertex(&self, name: impl Into<String>) -> usize {
         self.with(|graph| {
@@ -275,17 +289,38 @@ impl GraphBuilder {
         });
     }
 
+    /// Says on how many subtasks `vertex` runs. A chain has one number.
+    pub(crate) fn set_parallelism(&self, vertex: usize, parallelism: u32) {
+        let said = self.vertex(vertex, |vertex| {
+            let said = if vertex.single { Some(1) } else { vertex.parallelism };
+            vertex.parallelism = Some(said.unwrap_or(parallelism));
+            said.filter(|said| *said != parallelism).map(|said| (said, vertex.single))
+        });
+        let what = match said {
+            None => return,
+            Some((_, true)) => format!(
+                "one subtask has a window of all records, and what is chained to it: break the chain behind the window \
+                 with `.parallelism({parallelism})`"
+            ),
+            Some((said, false)) => format!(
+                "a chain has one parallelism, and this one has {said} already: leave one out, or break the chain between them \
+                 with `.parallelism({parallelism})`"
+            ),
+        };
+        self.mistake(self.last_name(vertex), what);
+    }
+
     /// Leads the edge into `other`, which was just opened, to input `input` of `vertex` instead.
     pub(crate) fn absorb(&self, vertex: usize, other: usize, input: usize) {
         self.with(|graph| {
             for edge in graph.edges.iter_mut().filter(|edge| edge.target == other) {
                 (edge.target, edge.input) = (vertex, input);
             }
-            graph.vertices[other].is_absorbed = true;
-            let said = graph.vertices[other].parallelism;
-            let vertex = &mut graph.vertices[vertex];
-            vertex.parallelism = vertex.parallelism.or(said);
+            graph.vertices[other].is_gone = true;
         });
+        if let Some(said) = self.vertex(other, |other| other.parallelism) {
+            self.set_parallelism(vertex, said);
+        }
     }
 
     /// Adds an edge; gives its number among the outputs of its producer.
@@ -298,14 +333,20 @@ impl GraphBuilder {
         })
     }
 
-    /// Declares a side output of `vertex` and gives its slot.
+    /// Declares a side output of `vertex` and gives its slot. Each has one writer, and a name of its own.
     pub(crate) fn declare_side<S: Record>(&self, vertex: usize, tag: &str) -> usize {
-        self.vertex(vertex, |vertex| {
+        let (slot, other) = self.vertex(vertex, |vertex| {
             let slot = vertex.sides.len();
-            let type_name = std::any::type_name::<S>();
-            vertex.sides.insert(tag.to_owned(), SideParts { slot, type_name });
-            slot
-        })
+            let side = SideParts { slot, type_name: std::any::type_name::<S>() };
+            (slot, vertex.sides.insert(tag.to_owned(), side))
+        });
+        if other.is_some() {
+            let what = format!(
+                "its chain has a side output `{tag}` already: give each a name of its own, and `union` them if they are one"
+            );
+            self.mistake(self.last_name(vertex), what);
+        }
+        slot
     }
 
     /// The slot of side output `tag`, if `vertex` declared it with this type.
@@ -329,11 +370,16 @@ impl GraphBuilder {
         tag: &str,
         target: usize,
     ) {
+        if self.vertex(vertex, |vertex| vertex.side_wirings.iter().any(|side| side.slot == slot)) {
+            let what =
+                format!("its side output `{tag}` is taken twice: take it once, and `share` it");
+            self.mistake(self.last_name(vertex), what);
+        }
         let edge = self.edge(EdgeParts {
             source: vertex,
             target,
             input: 0,
-            exchange: Exchange::Forward,
+            exchange: Exchange::Auto,
             needs_hash: false,
             custom: None,
             tag: Some(tag.to_owned()),

@@ -56,7 +56,7 @@ impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
         S2: Start,
         C2: Chain<S2::Out, Out = T2>,
     {
-        self.connect_by(other, Exchange::Forward)
+        self.connect_by(other, Exchange::Auto)
     }
 
     /// As [`connect`](Self::connect), with another way for the records of the other stream.
@@ -73,7 +73,7 @@ impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
         let (builder, has_time) = (self.builder.clone(), self.has_time && other.has_time);
         let vertex = builder.open_vertex("Connect");
         builder.can_take(&other.builder, "Connect");
-        self.close_to(Exchange::Forward, vertex, 0);
+        self.close_to(Exchange::Auto, vertex, 0);
         other.close_to(exchange, vertex, 1);
         ConnectedStreams { builder, vertex, has_time, types: PhantomData }
     }
@@ -263,7 +263,7 @@ impl<T1: Record, T2: Record> ConnectedStreams<T1, T2> {
     /// both.map(|n| n, |word| word.len() as u64).print();
     /// ```
     pub fn set_parallelism(self, parallelism: u32) -> Self {
-        self.builder.vertex(self.vertex, |vertex| vertex.parallelism = Some(parallelism));
+        self.builder.set_parallelism(self.vertex, parallelism);
         self
     }
 }

@@ -1,10 +1,6 @@
 //! Where a program starts: sources on an empty graph, and the graph when everything is said.
 
-use std::{
-    collections::BTreeMap,
-    marker::PhantomData,
-    path::{Component, PathBuf},
-};
+use std::{collections::BTreeMap, marker::PhantomData, path};
 
 use wiesel_connectors::{Collection, Source};
 use wiesel_core::VertexId;
@@ -186,16 +182,22 @@ impl Environment {
             if let Some(mistake) = &parts.mistake {
                 return Err(mistake.clone());
             }
+            if let Some(edge) = parts.edges.iter().find(|e| parts.vertices[e.source].is_gone) {
+                let operators = &parts.vertices[edge.source].operators;
+                let operator = operators.last().map_or("", |operator| &operator.name).to_owned();
+                let what = "its job was started already: make the streams of the next one from sources of its own";
+                return Err(GraphError::Mistake { operator, what: what.to_owned() });
+            }
             check_folders(&parts.vertices)?;
             let mut graph = StreamGraph::new();
             let mut ids = Vec::with_capacity(parts.vertices.len());
             let mut next = 0;
             for vertex in &parts.vertices {
-                // An absorbed one has no edge: nobody asks for its number.
+                // One that is gone has no edge: nobody asks for its number.
                 ids.push(VertexId(next));
-                next += u32::from(!vertex.is_absorbed);
+                next += u32::from(!vertex.is_gone);
             }
-            for vertex in parts.vertices.iter().filter(|vertex| !vertex.is_absorbed) {
+            for vertex in parts.vertices.iter().filter(|vertex| !vertex.is_gone) {
                 graph.add_vertex(stream_vertex(vertex, &ids)?);
             }
             for edge in &parts.edges {
@@ -208,19 +210,31 @@ impl Environment {
         })?;
         JobGraph::translate(name, &graph, defaults)
     }
+
+    /// Begins the next job: what was said so far is not in its graph.
+    ///
+    /// ```
+    /// # let env = wiesel_datastream::Environment::new();
+    /// env.from_collection([1_u64, 2]).print();
+    /// env.clear();
+    /// env.from_collection([3_u64]).print(); // The only pipeline.
+    /// ```
+    pub fn clear(&self) {
+        self.builder.clear();
+    }
 }
 
-/// A folder of output is one sink's alone: two would give their files the same names.
+/// A folder of output is one sink's alone: two would give their files the same names. Links are not followed: the graph is
+/// made without a look at the disk.
 fn check_folders(vertices: &[VertexParts]) -> Result<(), GraphError> {
     let mut folders = BTreeMap::new();
     for vertex in vertices {
         let Some(folder) = vertex.preparation.as_ref().and_then(|sink| sink.folder()) else {
             continue;
         };
-        let is_named = |part: &Component<'_>| *part != Component::CurDir;
         let name = vertex.operators.last().map_or("", |operator| &operator.name);
-        let plain: PathBuf = folder.components().filter(is_named).collect();
-        if let Some(first) = folders.insert(plain, name) {
+        let absolute = path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+        if let Some(first) = folders.insert(absolute, name) {
             let (first, second) = (first.to_owned(), name.to_owned());
             let folder = folder.display().to_string();
             return Err(GraphError::SharedFolder { folder, first, second });
@@ -267,7 +281,8 @@ fn stream_vertex(
 
 fn stream_edge(edge: &EdgeParts, ids: &[VertexId]) -> StreamEdge {
     let partitioning = match edge.exchange {
-        Exchange::Forward => None,
+        Exchange::Auto => None,
+        Exchange::Forward => Some(Partitioning::Forward),
         Exchange::Hash => Some(Partitioning::Hash),
         Exchange::Rebalance => Some(Partitioning::Rebalance),
         Exchange::Rescale => Some(Partitioning::Rescale),

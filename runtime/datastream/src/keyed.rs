@@ -478,7 +478,7 @@ where
     /// orders.set_parallelism(4).count().print();
     /// ```
     pub fn set_parallelism(self, parallelism: u32) -> Self {
-        self.builder().vertex(self.vertex, |vertex| vertex.parallelism = Some(parallelism));
+        self.builder().set_parallelism(self.vertex, parallelism);
         self
     }
 }

@@ -279,8 +279,7 @@ where
     /// # drop(both);
     /// ```
     pub fn set_parallelism(self, parallelism: u32) -> Self {
-        let Self { input, .. } = &self;
-        input.builder.vertex(input.vertex, |vertex| vertex.parallelism = Some(parallelism));
+        self.input.builder.set_parallelism(self.input.vertex, parallelism);
         self
     }
 }

@@ -262,7 +262,7 @@ where
     /// # drop(both);
     /// ```
     pub fn set_parallelism(self, parallelism: u32) -> Self {
-        self.builder.vertex(self.vertex, |vertex| vertex.parallelism = Some(parallelism));
+        self.builder.set_parallelism(self.vertex, parallelism);
         self
     }
 }

@@ -1,7 +1,8 @@
 //! Where a chain breaks, and how its records get to the subtasks of the next one.
 //!
 //! ```text
-//!   forward, start_new_chain    0 ──▶ 0    to the subtask of the same number
+//!   forward                     0 ──▶ 0    to the subtask of the same number
+//!   start_new_chain             0 ──▶ 0    the same; one after the other where the numbers differ
 //!   rebalance, shuffle          0 ──▶ any  one after the other, or at random
 //!   rescale                     0 ──▶ 0 1  one after the other among those nearby
 //!   key_by, partition_custom    0 ──▶ any  all of a key to the same one
@@ -27,11 +28,11 @@ use crate::{
 };
 
 impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
-    /// A new vertex after an edge of this kind.
-    fn exchanged(self, exchange: Exchange, custom: Option<CustomPartitioner>) -> FrameStream<T> {
+    /// A new vertex `name` after an edge of this kind.
+    fn exchanged(self, name: &str, exchange: Exchange) -> FrameStream<T> {
         let (builder, has_time) = (self.builder.clone(), self.has_time);
-        let vertex = builder.open_vertex(format!("{exchange:?}"));
-        self.close_custom(exchange, custom, vertex, 0);
+        let vertex = builder.open_vertex(name);
+        self.close_to(exchange, vertex, 0);
         frame_stream(builder, vertex, has_time)
     }
 
@@ -42,7 +43,7 @@ impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
     /// env.from_collection([1_u64, 2]).start_new_chain().map(|n| n + 1).print(); // In tasks of its own.
     /// ```
     pub fn start_new_chain(self) -> FrameStream<T> {
-        self.exchanged(Exchange::Forward, None)
+        self.exchanged("Forward", Exchange::Auto)
     }
 
     /// Runs what `operators` adds as tasks of its own: a break before and a break after.
@@ -66,7 +67,7 @@ impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
     /// env.from_collection([1_u64, 2]).parallelism(1).map(|n| n + 1).print(); // By one subtask.
     /// ```
     pub fn parallelism(self, parallelism: u32) -> FrameStream<T> {
-        self.exchanged(Exchange::Forward, None).set_parallelism(parallelism)
+        self.exchanged("Forward", Exchange::Auto).set_parallelism(parallelism)
     }
 
     /// Deals records out round robin.
@@ -76,7 +77,7 @@ impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
     /// env.from_collection([1_u64, 2, 3]).rebalance().map(|n| n + 1).print();
     /// ```
     pub fn rebalance(self) -> FrameStream<T> {
-        self.exchanged(Exchange::Rebalance, None)
+        self.exchanged("Rebalance", Exchange::Rebalance)
     }
 
     /// Deals records out round robin among the subtasks nearby.
@@ -88,7 +89,7 @@ impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
     /// numbers.rescale().map(|n| n + 1).set_parallelism(4).print();
     /// ```
     pub fn rescale(self) -> FrameStream<T> {
-        self.exchanged(Exchange::Rescale, None)
+        self.exchanged("Rescale", Exchange::Rescale)
     }
 
     /// Deals records out at random.
@@ -98,7 +99,7 @@ impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
     /// env.from_collection([1_u64, 2, 3]).shuffle().map(|n| n + 1).print();
     /// ```
     pub fn shuffle(self) -> FrameStream<T> {
-        self.exchanged(Exchange::Shuffle, None)
+        self.exchanged("Shuffle", Exchange::Shuffle)
     }
 
     /// Gives every subtask every record.
@@ -108,7 +109,7 @@ impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
     /// env.from_collection([1_u64, 2]).broadcast().print(); // Each as often as there are subtasks.
     /// ```
     pub fn broadcast(self) -> FrameStream<T> {
-        self.exchanged(Exchange::Broadcast, None)
+        self.exchanged("Broadcast", Exchange::Broadcast)
     }
 
     /// Gives all records to the first subtask.
@@ -118,17 +119,17 @@ impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
     /// env.from_collection([1_u64, 2]).rebalance().map(|n| n + 1).global().print(); // By one subtask.
     /// ```
     pub fn global(self) -> FrameStream<T> {
-        self.exchanged(Exchange::Global, None)
+        self.exchanged("Global", Exchange::Global)
     }
 
-    /// Keeps records on the subtask of the same number; the numbers of both sides must be equal.
+    /// Keeps records on the subtask of the same number. If the numbers of both sides differ, the graph of the job is an error.
     ///
     /// ```
     /// # let env = wiesel_datastream::Environment::new();
     /// env.from_collection([1_u64, 2]).forward().map(|n| n + 1).print();
     /// ```
     pub fn forward(self) -> FrameStream<T> {
-        self.exchanged(Exchange::Forward, None)
+        self.exchanged("Forward", Exchange::Forward)
     }
 
     /// Partitions by key: everything after this sees the records of one key on one subtask, in order.

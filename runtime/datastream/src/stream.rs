@@ -232,12 +232,16 @@ impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
 
     /// How many subtasks run the chain that this operator is in: all of it, back to the last break.
     ///
+    /// Flink gives each operator its own number, and breaks chains where they differ; here
+    /// [`parallelism`](Self::parallelism) does. Two numbers for one chain, or any but 1 for a window of all records, are an
+    /// error of the graph.
+    ///
     /// ```
     /// # let env = wiesel_datastream::Environment::new();
     /// env.from_collection([1_u64, 2]).rebalance().map(|n| n + 1).set_parallelism(2).print();
     /// ```
     pub fn set_parallelism(self, parallelism: u32) -> Self {
-        self.builder.vertex(self.vertex, |vertex| vertex.parallelism = Some(parallelism));
+        self.builder.set_parallelism(self.vertex, parallelism);
         self
     }
 
@@ -306,19 +310,8 @@ impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
 
     /// Ends the vertex in an edge to input `input` of `target`.
     pub(crate) fn close_to(self, exchange: Exchange, target: usize, input: usize) {
-        self.close_custom(exchange, None, target, input);
-    }
-
-    /// As [`close_to`](Self::close_to), by a partitioner of the program's.
-    pub(crate) fn close_custom(
-        self,
-        exchange: Exchange,
-        custom: Option<wiesel_graph::CustomPartitioner>,
-        target: usize,
-        input: usize,
-    ) {
         let edge = forward_edge::<T>(self.vertex, target);
-        self.builder.edge(EdgeParts { input, exchange, custom, ..edge });
+        self.builder.edge(EdgeParts { input, exchange, ..edge });
         Self::close(&self.builder, self.vertex, self.start, self.chain);
     }
 
@@ -337,8 +330,8 @@ impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
         let vertex = builder.open_vertex("Union");
         builder.can_take(&other.builder, "Union");
         // Both edges carry the columns that the merged stream has.
-        DataStream { has_time, ..self }.close_to(Exchange::Forward, vertex, 0);
-        DataStream { has_time, ..other }.close_to(Exchange::Forward, vertex, 1);
+        DataStream { has_time, ..self }.close_to(Exchange::Auto, vertex, 0);
+        DataStream { has_time, ..other }.close_to(Exchange::Auto, vertex, 1);
         frame_stream(builder, vertex, has_time)
     }
 
@@ -424,7 +417,8 @@ impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
     /// counts.print();
     /// ```
     ///
-    /// If no operator of this chain declared `tag` with this type, the graph of the job is an error.
+    /// If no operator of this chain declared `tag` with this type, or it is taken twice instead of
+    /// [shared](Self::share), the graph of the job is an error.
     pub fn get_side_output<O: Record>(&self, tag: &OutputTag<O>) -> FrameStream<O> {
         let slot = self.builder.side_slot::<O>(self.vertex, tag.id()).unwrap_or_else(|| {
             let known = self.builder.side_names(self.vertex).join("`, `");
@@ -458,13 +452,13 @@ pub(crate) fn frame_stream<T: Record>(
     }
 }
 
-/// An edge to the subtask of the same number.
+/// An edge to the subtask of the same number, if both sides have as many.
 pub(crate) fn forward_edge<T: Record>(source: usize, target: usize) -> EdgeParts {
     EdgeParts {
         source,
         target,
         input: 0,
-        exchange: Exchange::Forward,
+        exchange: Exchange::Auto,
         needs_hash: false,
         custom: None,
         tag: None,

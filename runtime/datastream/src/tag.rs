@@ -19,7 +19,8 @@ pub struct OutputTag<T> {
 }
 
 impl<T: Record> OutputTag<T> {
-    /// A tag. Within one vertex each has its own name.
+    /// A tag. Two side outputs of one chain with one name are an error of the graph, also if both have one type, such as late
+    /// records of either side of a join.
     ///
     /// ```
     /// # use wiesel_datastream::OutputTag;

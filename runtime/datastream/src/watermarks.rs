@@ -25,7 +25,7 @@ impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
     ///     .print();
     /// ```
     ///
-    /// If the strategy aligns watermarks and this is not the vertex of a source, nothing here could wait, and the graph of
+    /// If the strategy cannot be, the graph of the job is an error. If it aligns watermarks and this is not the vertex of a source, nothing here could wait, and the graph of
     /// the job is an error. Call `watermarks` before `key_by`, `rebalance` and whatever else breaks the chain.
     pub fn watermarks<G, F>(
         self,
@@ -36,6 +36,7 @@ impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
         G: WatermarkGenerator<T>,
         F: for<'a> Fn(T::View<'a>) -> Timestamp + Clone + Send + 'static,
     {
+        self.builder.mistake_of("Watermarks", strategy.mistake());
         let is_source = self.builder.vertex(self.vertex, |vertex| vertex.enumerator.is_some());
         if strategy.is_aligned() && !is_source {
             let what = "watermark alignment needs the vertex of a source: call `watermarks` before the chain is broken";

@@ -186,7 +186,8 @@ impl AsyncOptions {
     /// Records that are asked about at a time, unless [`capacity`](Self::capacity) says otherwise. Flink's default.
     pub const CAPACITY: usize = 100;
 
-    /// An answer is waited for so long, all tries together.
+    /// An answer is waited for so long, all tries together. If that is no time at all, the graph of the job is an error: Flink
+    /// then waits for ever, and here a day is `hours(24)`.
     pub fn within(timeout: Duration) -> Self {
         Self { capacity: Self::CAPACITY, timeout, retry: None }
     }
@@ -206,8 +207,14 @@ impl AsyncOptions {
 
     /// What is wrong with them, whatever the data: a job with such options is refused.
     pub fn mistake(self) -> Option<String> {
-        let what = "with a capacity of 0 no record is ever asked about: give it 1 at least";
-        (self.capacity == 0).then(|| what.to_owned())
+        let what = match (self.capacity, self.timeout) {
+            (0, _) => "with a capacity of 0 no record is ever asked about: give it 1 at least",
+            (_, Duration::ZERO) => {
+                "no answer comes within no time: allow some, and a long one, such as `hours(24)`, for Flink's 0"
+            }
+            _ => return None,
+        };
+        Some(what.to_owned())
     }
 }
 

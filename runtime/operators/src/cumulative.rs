@@ -62,6 +62,10 @@ impl Cumulative {
     }
 
     /// The windows that `time` is in, in order of their ends. At the ends of time they are cut off there.
+    ///
+    /// # Panics
+    ///
+    /// If windows have no length, or do not grow: a job with such is refused.
     pub fn windows_of(self, time: Timestamp) -> impl Iterator<Item = TimeWindow> {
         let (at, max) = (i128::from(time.as_millis()), i128::from(self.max_ms));
         let (step, offset) = (i128::from(self.step_ms), i128::from(self.offset_ms));

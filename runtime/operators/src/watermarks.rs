@@ -133,7 +133,7 @@ impl<G> WatermarkStrategy<G> {
 
     /// After `idle_after` without a record a split no longer holds the watermark back; when all splits of a subtask are
     /// idle, neither does the subtask. The time in which the subtask could not write, or the split was paused by
-    /// alignment, does not count.
+    /// alignment, does not count. If it is no time at all, the graph of the job is an error.
     #[must_use]
     pub fn with_idleness(self, idle_after: Duration) -> Self {
         Self { idle_after: Some(idle_after), ..self }
@@ -164,6 +164,12 @@ impl<G> WatermarkStrategy<G> {
     ) -> Self {
         let name = group.to_owned();
         Self { alignment: Some(AlignmentGroup { name, max_drift, update_interval }), ..self }
+    }
+
+    /// What is wrong with it, whatever the data: a job with such a strategy is refused.
+    pub fn mistake(&self) -> Option<String> {
+        let what = "after no time at all every split is idle, whatever comes of it: give `with_idleness` a longer one";
+        (self.idle_after == Some(Duration::ZERO)).then(|| what.to_owned())
     }
 
     /// Whether splits wait for others.

@@ -209,6 +209,10 @@ impl Sliding {
 
     /// The windows that cover `time`, in order of their ends (and starts, where the ends of time cut both off). At the
     /// ends of time they are cut off there.
+    ///
+    /// # Panics
+    ///
+    /// If windows do not slide: a job with such is refused.
     #[inline]
     pub fn windows_of(self, time: Timestamp) -> impl DoubleEndedIterator<Item = TimeWindow> {
         let (at, slide) = (i128::from(time.as_millis()), i128::from(self.slide_ms));

@@ -90,6 +90,14 @@ pub enum UsageError {
         /// As it was written.
         argument: String,
     },
+    /// More arguments of the program than it has.
+    #[error("unexpected argument `{argument}`: the program takes {}", at_most(*.max))]
+    Surplus {
+        /// The first of them.
+        argument: String,
+        /// How many it takes.
+        max: usize,
+    },
     /// A flag of one command, or of none, with another.
     #[error("`{flag}` is a flag of {of}; see `--help`")]
     Misplaced {
@@ -148,7 +156,7 @@ pub(crate) fn parse(
     arguments: impl IntoIterator<Item = OsString>,
 ) -> Result<Arguments, UsageError> {
     let mut own: Vec<OsString> = arguments.into_iter().collect();
-    let (mut parsed, mut from_savepoint) = (Arguments::default(), false);
+    let (mut parsed, mut explains, mut from_savepoint) = (Arguments::default(), false, false);
     if let Some(end) = own.iter().position(|argument| argument == "--") {
         let program = own.split_off(end).into_iter().skip(1);
         parsed.program = program.map(text).collect::<Result<_, _>>()?;
@@ -169,10 +177,14 @@ pub(crate) fn parse(
                 parsed.config = Some(parser.value().map_err(malformed)?.into());
             }
             Arg::Long("explain") => {
-                parsed.wish = Wish::Explain(match parser.optional_value() {
+                let format = match parser.optional_value() {
                     None => PlanFormat::Text,
                     Some(format) => plan_format(text(format)?)?,
-                });
+                };
+                match parsed.wish {
+                    Wish::Ask(_) => explains = true,
+                    _ => parsed.wish = Wish::Explain(format),
+                }
             }
             Arg::Long("fromSavepoint") | Arg::Short('s') => {
                 parsed.settings.push(Setting::Flag {
@@ -217,6 +229,7 @@ pub(crate) fn parse(
         }
     }
     let starts = [
+        (explains, "--explain"),
         (parsed.fresh, "--fresh"),
         (parsed.allow_non_restored, "--allowNonRestoredState"),
         (from_savepoint, "--fromSavepoint"),
@@ -244,6 +257,15 @@ fn command(name: String) -> Result<Ask, UsageError> {
             }
             None => UsageError::Unexpected { argument: name },
         }),
+    }
+}
+
+/// So many arguments, in words.
+fn at_most(max: usize) -> String {
+    match max {
+        0 => "no arguments of its own".to_owned(),
+        1 => "at most 1 argument".to_owned(),
+        max => format!("at most {max} arguments"),
     }
 }
 
@@ -349,6 +371,11 @@ mod tests {
         check("savepoint -p x", &format!("`--savepointPath` {stops}"));
         let starts = "is a flag of a job that is started, not of a command to one that runs";
         check("status --fresh", &format!("`--fresh` {starts}; see `--help`"));
+        check("cancel --explain", &format!("`--explain` {starts}; see `--help`"));
+        check(
+            "--explain cancel",
+            "unexpected argument `cancel`: the program's own arguments follow `--`, as in `-- cancel`",
+        );
         check("-s x cancel", &format!("`--fromSavepoint` {starts}; see `--help`"));
     }
 

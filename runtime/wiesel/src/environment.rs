@@ -25,7 +25,7 @@ use wiesel_datastream::{Environment, VertexCode};
 use wiesel_graph::{GraphDefaults, JobGraph};
 
 use crate::{
-    CheckpointConfig, Error, Result, answers,
+    CheckpointConfig, Error, Result, UsageError, answers,
     arguments::{self, Arguments, PlanFormat, Wish},
     exit_code, help, logging, print,
     progress::ProgressLine,
@@ -110,6 +110,28 @@ impl StreamExecutionEnvironment {
     /// The arguments of the program itself: what follows `--`.
     pub fn params(&self) -> &[String] {
         self.arguments.as_ref().map_or(&[], |arguments| &arguments.program)
+    }
+
+    /// The arguments of the program itself, at most `N`: those that are not given are the `defaults`.
+    ///
+    /// ```
+    /// use wiesel::{Configuration, prelude::*};
+    ///
+    /// let env = StreamExecutionEnvironment::new(Configuration::new());
+    /// let [file, folder] = env.params_or(["posts.jsonl", "out"])?; // `my-job -- other.jsonl` has another file.
+    /// assert_eq!([file, folder], ["posts.jsonl", "out"]);
+    /// # Ok::<(), wiesel::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If there are more. A command then ends with 2.
+    pub fn params_or<const N: usize>(&self, defaults: [&str; N]) -> Result<[String; N]> {
+        let mut params = defaults.map(str::to_owned);
+        params.iter_mut().zip(self.params()).for_each(|(param, given)| param.clone_from(given));
+        let surplus = self.params().get(N).cloned();
+        let surplus = surplus.map(|argument| UsageError::Surplus { argument, max: N }.into());
+        self.settle(surplus.map_or(Ok(params), Err))
     }
 
     /// The configuration, with all its layers.
@@ -233,7 +255,8 @@ impl StreamExecutionEnvironment {
         Ok(self.job_graph(name)?.explain())
     }
 
-    /// Runs the job until it has read all its input, or is cancelled.
+    /// Runs the job until it has read all its input, or is cancelled. Once it was started, as in Flink, the environment has no
+    /// pipelines: the next ones make another job.
     ///
     /// A command with `--explain` prints the plan instead and ends with 0; with `status`, `savepoint`, `stop` or `cancel` it asks
     /// the job of this name that runs already, prints the answer and ends: nothing of the program runs after that. If a signal cancels the job, the closing
@@ -248,7 +271,8 @@ impl StreamExecutionEnvironment {
         self.closed(name, result)
     }
 
-    /// Starts the job and returns at once. A signal cancels it; what then remains to be done is the program's business
+    /// Starts the job and returns at once. It runs in threads of this process, and ends with it: wait for it
+    /// ([`JobClient::wait`]) before `main` returns. A signal cancels it; what then remains to be done is the program's business
     /// ([`JobResult::signal`]).
     ///
     /// # Errors
@@ -284,8 +308,10 @@ impl StreamExecutionEnvironment {
                 submit.observer = Some(Box::new(move |progress| line.draw(progress)));
             }
         }
-        MiniCluster::submit(graph, &self.config, submit)
-            .map_err(|source| Error::start(name, source))
+        let client = MiniCluster::submit(graph, &self.config, submit)
+            .map_err(|source| Error::start(name, source))?;
+        self.graph.clear();
+        Ok(client)
     }
 
     fn job_graph(&self, name: &str) -> Result<JobGraph<VertexCode>> {
@@ -355,6 +381,16 @@ fn fail(error: &Error) -> ! {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_second_job_has_the_pipelines_that_were_said_after_the_first() {
+        let env = StreamExecutionEnvironment::new(Configuration::new());
+        let first = env.from_collection([1_u64]).collect();
+        env.execute("first").expect("it runs");
+        let second = env.from_collection([2_u64]).collect();
+        env.execute("second").expect("it runs");
+        assert_eq!((first.take(), second.take()), (vec![1], vec![2]));
+    }
 
     #[test]
     fn what_a_program_sets_must_not_contradict_itself() {

@@ -55,7 +55,7 @@ pub enum Error {
     /// The job does not fit into the slots that the configuration offers.
     #[error(transparent)]
     Refused(JobMasterError),
-    /// The job did not start. Nothing was read or written.
+    /// The job did not start: no record was read or written.
     #[error("job `{job}` did not start")]
     Start {
         /// Its name.

@@ -2,7 +2,7 @@
 
 use std::{error, fmt};
 
-use super::{OptionInfo, Origin, options};
+use super::{OptionInfo, Origin, flink, options};
 
 /// A configuration that cannot be used. The process ends with code 2.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +16,15 @@ pub enum ConfigError {
         origin: Origin,
         /// The option with the most similar name, if one is similar.
         nearest: Option<String>,
+    },
+    /// There is no such option here, but in Flink.
+    KeyOfFlink {
+        /// As it was written.
+        key: String,
+        /// Where it stands.
+        origin: Origin,
+        /// What to do about it.
+        answer: &'static str,
     },
     /// The value cannot be used.
     Value {
@@ -65,6 +74,9 @@ impl ConfigError {
         origin: Origin,
         spelled: impl Fn(&OptionInfo) -> String,
     ) -> Self {
+        if let Some(answer) = flink::answer(key) {
+            return Self::KeyOfFlink { key: key.to_owned(), origin, answer };
+        }
         let all = options::describe_all().into_iter();
         let nearest = nearest(
             &options::normal_form(key),
@@ -95,6 +107,9 @@ impl fmt::Display for ConfigError {
             }
             Self::UnknownKey { key, origin, nearest: None } => {
                 write!(f, "unknown key `{key}` (from {origin}): no option has a similar name")
+            }
+            Self::KeyOfFlink { key, origin, answer } => {
+                write!(f, "`{key}` (from {origin}) is an option of Flink, and none here: {answer}")
             }
             Self::Value { key, value, wrong, example, origin } => {
                 write!(f, "`{key}` is `{value}` (from {origin}): {wrong}")?;

@@ -310,6 +310,30 @@ mod tests {
     }
 
     #[test]
+    fn keys_of_flink_get_an_answer() {
+        argument(
+            "state.checkpoints.dir=x",
+            "`state.checkpoints.dir` (from -D on the command line) is an option of Flink, and none here: set \
+             `execution.checkpointing.dir`",
+        );
+        file(
+            "[taskmanager.memory]\nprocess.size = '1 gb'",
+            "`taskmanager.memory.process.size` (from the file config.toml, line 2) is an option of Flink, and none here: \
+             memory is taken as it is needed, and nobody gets a share beforehand: leave it out",
+        );
+        environment(
+            &[("WIESEL__EXECUTION__CHECKPOINTING__UNALIGNED__ENABLED", "true")],
+            "`execution.checkpointing.unaligned.enabled` (from the environment variable \
+             WIESEL__EXECUTION__CHECKPOINTING__UNALIGNED__ENABLED) is an option of Flink, and none here: barriers are \
+             always aligned: leave it out",
+        );
+        argument(
+            "restart-strategy.typ=none",
+            "unknown key `restart-strategy.typ` (from -D on the command line): did you mean `restart-strategy.type`?",
+        );
+    }
+
+    #[test]
     fn a_flag_ranks_as_arguments_do_and_is_named() {
         let flag = |config: &mut Configuration, value| {
             config.set_flag("--parallelism", "parallelism.default", value)

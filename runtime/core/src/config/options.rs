@@ -78,6 +78,7 @@ options! {
         |_| Ok(());
 
     /// How long a frame may stay open while its task is busy; an idle task flushes at once. `0` flushes after every turn.
+    /// Flink's default is 100 ms.
     BUFFER_TIMEOUT: Duration = "execution.buffer-timeout.interval", default "1 ms", example "200 us",
         |age| within(age, Duration::ZERO, Duration::from_secs(10));
 
@@ -206,7 +207,7 @@ options! {
         |_| Ok(());
 
     // 4 = one that the consumer reads, one that waits behind it, one on its way home, one that is being sent.
-    /// Credits: how many frames of 32 KiB may be in flight on one channel.
+    /// Credits: how many frames of 32 KiB may be in flight on one channel. Flink's default is 2.
     NETWORK_BUFFERS_PER_CHANNEL: u32 = "taskmanager.network.memory.buffers-per-channel", default "4", example "2",
         |credits| within(credits, 1, 1_024);
 

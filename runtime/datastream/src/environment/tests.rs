@@ -133,6 +133,24 @@ fn who_asks_about_no_record_is_told_so() {
 }
 
 #[test]
+fn no_time_at_all_is_said() {
+    check(
+        |n| {
+            let options = AsyncOptions::within(millis(0));
+            n.ordered_wait(options, |n| async move { Ok::<_, std::io::Error>([n]) }).print();
+        },
+        "`OrderedWait`: no answer comes within no time: allow some, and a long one, such as `hours(24)`, for Flink's 0",
+    );
+    check(
+        |n| {
+            let strategy = bounded_out_of_orderness(seconds(1)).with_idleness(millis(0));
+            n.watermarks(strategy, |n| Timestamp::from_millis(n as i64)).print();
+        },
+        "`Watermarks`: after no time at all every split is idle, whatever comes of it: give `with_idleness` a longer one",
+    );
+}
+
+#[test]
 fn a_join_that_keeps_nothing_is_said() {
     check(
         |n| {
@@ -175,6 +193,74 @@ fn so_is_what_cannot_be_wired() {
 }
 
 #[test]
+fn side_outputs_of_one_name_are_said() {
+    let late = OutputTag::<u64>::new("late");
+    let pairs = |n: Numbers| {
+        let n = n.share();
+        let pairs = n.stream().join(n.stream()).where_key::<u64>(|n| n).equal_to(|n| n);
+        pairs.window(Tumbling::event_time(seconds(1))).side_output_left_late_data(&late)
+    };
+    check(|n| pairs(n).apply::<u64>(|n, _, out| out.emit(n)).print(), "a graph");
+    check(
+        |n| {
+            let pairs = pairs(n).side_output_right_late_data(&late);
+            pairs.apply::<u64>(|n, _, out| out.emit(n)).print();
+        },
+        "`KeyBy<u64>`: its chain has a side output `late` already: give each a name of its own, and `union` them if they are one",
+    );
+    check(
+        |n| {
+            let pairs = pairs(n).apply::<u64>(|n, _, out| out.emit(n));
+            pairs.get_side_output(&late).print();
+            pairs.get_side_output(&late).print();
+            pairs.print();
+        },
+        "`Tumbling(1000 ms).Join`: its side output `late` is taken twice: take it once, and `share` it",
+    );
+}
+
+#[test]
+fn a_chain_has_one_parallelism() {
+    let counts = |n: Numbers| n.window_all(Tumbling::event_time(seconds(1))).count();
+    let print = |n: FrameStream<u64>| n.print();
+    check(|n| n.set_parallelism(1).map(|n| n + 1).set_parallelism(1).print(), "a graph");
+    check(|n| print(n.set_parallelism(1).parallelism(4)), "a graph");
+    check(
+        |n| n.set_parallelism(1).map(|n| n + 1).set_parallelism(4).print(),
+        "`Map`: a chain has one parallelism, and this one has 1 already: leave one out, or break the chain between \
+         them with `.parallelism(4)`",
+    );
+    check(
+        |n| {
+            let n = n.share();
+            let keyed = |parallelism| n.stream().key_by::<u64>(|n| n).set_parallelism(parallelism);
+            let pairs = keyed(2).join(keyed(4)).unbounded();
+            pairs.apply::<u64>(|n, _, out| out.emit(n)).print();
+        },
+        "`KeyBy<u64>`: a chain has one parallelism, and this one has 2 already: leave one out, or break the chain between \
+         them with `.parallelism(4)`",
+    );
+    check(|n| counts(n).set_parallelism(1).parallelism(4).print(), "a graph");
+    check(
+        |n| counts(n).map(|counted| counted.count).set_parallelism(4).print(),
+        "`Map`: one subtask has a window of all records, and what is chained to it: break the chain behind the window \
+         with `.parallelism(4)`",
+    );
+}
+
+#[test]
+fn who_forwards_has_as_many_subtasks_as_who_gets_it() {
+    let numbers = |n: Numbers| n.set_parallelism(3);
+    check(|n| numbers(n).forward().set_parallelism(3).print(), "a graph");
+    check(|n| numbers(n).start_new_chain().set_parallelism(4).print(), "a graph");
+    check(
+        |n| numbers(n).forward().set_parallelism(4).print(),
+        "`Source: collection of 1 records` (parallelism 3) cannot forward to `Forward -> Sink: print to stdout` (parallelism \
+         4): use `rebalance()` or `rescale()` between them, or make them equal",
+    );
+}
+
+#[test]
 fn so_are_streams_of_two_environments() {
     let what = "its inputs are of two environments: make all sources of a job in one";
     let (union, connect) = (format!("`Union`: {what}"), format!("`Connect`: {what}"));
@@ -194,6 +280,30 @@ fn so_are_streams_of_two_environments() {
     );
     let graph = other.job_graph("job", &GraphDefaults::from_config(&Configuration::new(), 2));
     assert_eq!(graph.err().map(|error| error.to_string()), Some(union));
+}
+
+#[test]
+fn the_next_job_has_streams_of_its_own() {
+    let env = Environment::new();
+    let graph = || {
+        let graph = env.job_graph("job", &GraphDefaults::from_config(&Configuration::new(), 2));
+        graph.map(|job| job.vertices.iter().map(|vertex| vertex.name()).collect::<Vec<_>>())
+    };
+    let numbers = env.from_collection([1_u64]).share();
+    numbers.stream().print();
+    assert_eq!(graph().map(|names| names.len()), Ok(2));
+    env.clear();
+    assert_eq!(graph(), Err(GraphError::NoSink));
+    env.from_collection([2_u64, 3]).print();
+    assert_eq!(
+        graph(),
+        Ok(vec!["Source: collection of 2 records -> Sink: print to stdout".to_owned()])
+    );
+    numbers.stream().print();
+    let said = graph().expect_err("a stream of the first").to_string();
+    let expected = "`Source: collection of 1 records`: its job was started already: make the streams of the next one from \
+                    sources of its own";
+    assert_eq!(said, expected);
 }
 
 #[test]
