@@ -25,8 +25,8 @@ impl<T: Record, S: Start, C: Chain<S::Out, Out = T>> DataStream<T, S, C> {
     ///     .print();
     /// ```
     ///
-    /// If the strategy cannot be, the graph of the job is an error. If it aligns watermarks and this is not the vertex of a source, nothing here could wait, and the graph of
-    /// the job is an error. Call `watermarks` before `key_by`, `rebalance` and whatever else breaks the chain.
+    /// The graph of the job is an error if a time of the strategy is none, or if it aligns watermarks and this is not the vertex
+    /// of a source: nothing here could wait. Call `watermarks` before `key_by`, `rebalance` and whatever else breaks the chain.
     pub fn watermarks<G, F>(
         self,
         strategy: WatermarkStrategy<G>,
