@@ -316,7 +316,7 @@ impl<S: CheckpointStorage> CheckpointDirectory<S> {
                 }
                 if is_ours(name) && name != METADATA {
                     free.insert(object.path);
-                } else if name != METADATA {
+                } else if name != METADATA && !aside::is_aside(name) {
                     leftovers.unknown.push(object.path);
                 }
             }

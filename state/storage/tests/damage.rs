@@ -210,7 +210,8 @@ fn a_checkpoint_that_is_set_aside_is_none_any_more() {
     assert_eq!(directory.list().expect("listed"), [1]);
     let cleaned = directory.clean(&BTreeSet::new()).expect("listed");
     assert_eq!(cleaned.deleted, ["chk-2/0-0.data", "chk-2/0-1.data"]);
-    assert_eq!(cleaned.unknown, ["chk-2/_metadata.damaged"]);
+    assert_eq!(cleaned.unknown, [""; 0]);
+    assert_eq!(disk.bytes(format!("{ROOT}/chk-2/_metadata.damaged").as_ref()), damaged);
     assert!(directory.newest().expect("whole").damaged.is_empty());
     assert_eq!(directory.next_id().expect("listed"), 3);
 }

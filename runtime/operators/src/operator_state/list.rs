@@ -69,7 +69,8 @@ impl<T: Record> OperatorListState<T> {
     }
 
     /// A list called `name`. After a restore every subtask has the elements of all: it keeps those that it wants, or the
-    /// next snapshot has them several times.
+    /// next snapshot has them several times. No checkpoint is taken while some subtasks have finished and others still read,
+    /// since it would have the elements of those that are left.
     pub const fn union(name: &'static str) -> Self {
         Self { name, is_union: true, types: PhantomData }
     }

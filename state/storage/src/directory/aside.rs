@@ -18,6 +18,11 @@ use crate::{CheckpointStorage, Kind, PutMode, StorageError};
 /// What the name of a manifest ends with that was set aside.
 const DAMAGED: &str = ".damaged";
 
+/// Whether a file is a manifest that was set aside. It stays, for whoever wants to know what was wrong.
+pub(super) fn is_aside(name: &str) -> bool {
+    name.strip_suffix(DAMAGED) == Some(METADATA)
+}
+
 impl<S: CheckpointStorage> CheckpointDirectory<S> {
     /// Gives a manifest a name that is none: `_metadata.damaged`. It is deleted if the medium cannot give it back.
     ///
