@@ -76,9 +76,9 @@ impl Channel {
         self.watermark == Timestamp::MAX
     }
 
-    /// Whether it can hold the others back.
+    /// Whether it can hold the others back. One that has finished has the largest watermark.
     fn counts(&self) -> bool {
-        self.aligned && self.status == WatermarkStatus::Active && !self.is_finished()
+        self.aligned && self.status == WatermarkStatus::Active
     }
 }
 
@@ -169,13 +169,14 @@ impl WatermarkValve {
         ValveOutput { status: Some(WatermarkStatus::Idle), ..self.advance(flushed) }
     }
 
-    /// `None` if all that have not finished are idle or catching up: then nothing is known that was not before.
+    /// While some have not finished. `None` if all of those are idle or catching up: then nothing is known that was not before.
     fn minimum(&self) -> Option<Timestamp> {
         self.channels
             .iter()
             .filter(|channel| channel.counts())
             .map(|channel| channel.watermark)
             .min()
+            .filter(|minimum| *minimum < Timestamp::MAX)
     }
 
     fn advance(&mut self, to: Option<Timestamp>) -> ValveOutput {

@@ -68,9 +68,11 @@ impl Segment {
                 found &= found - 1;
             }
             // SAFETY: as above.
-            let (free, of_key) =
-                unsafe { (equal(group, EMPTY, u64::MAX), equal(group, word & key_bits, key_bits)) };
-            let end = free | of_key & !with_word;
+            let mut end = unsafe { equal(group, EMPTY, u64::MAX) };
+            if key_bits != bits {
+                // SAFETY: as above.
+                end |= unsafe { equal(group, word & key_bits, key_bits) } & !with_word;
+            }
             if end != 0 {
                 return Place { group, at, row: end.trailing_zeros() >> ROW_SHIFT, found: false };
             }
