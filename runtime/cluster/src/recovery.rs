@@ -94,13 +94,10 @@ impl JobCheckpoints {
         Ok(Some(restored))
     }
 
-    /// Manifests that nobody can read, where another one can be: as long as they are there no file is removed.
+    /// Sets damaged manifests aside, of older checkpoints than the newest.
     pub(crate) fn set_damaged_aside(&self) -> Result<(), StorageError> {
-        for id in self.directory.list()? {
-            if let Err(StorageError::Damaged(damage)) = self.directory.load(id) {
-                tracing::warn!(checkpoint = id, "damaged, and set aside: {damage}");
-                self.directory.set_aside(id)?;
-            }
+        for (id, damage) in self.directory.set_damaged_aside()? {
+            tracing::warn!(checkpoint = id, "damaged, and set aside: {damage}");
         }
         Ok(())
     }

@@ -15,12 +15,12 @@
 //!    One that was passed over is set aside (`aside`), and in nobody's way.
 
 mod aside;
+mod read;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    io,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
+use read::{decode, is_eio, named};
+pub(crate) use read::{load, named_error};
 use wiesel_core::Mutant;
 use wiesel_shard::in_parallel;
 
@@ -37,9 +37,6 @@ pub const METADATA: &str = "_metadata";
 
 const FOLDER: &str = "chk-";
 const DATA: &str = ".data";
-
-/// EIO: what the medium cannot give back.
-const EIO: i32 = 5;
 
 /// The folder of a checkpoint: `chk-7`.
 pub fn folder_of(checkpoint: u64) -> String {
@@ -193,12 +190,8 @@ impl<S: CheckpointStorage> CheckpointDirectory<S> {
     /// [`StorageError::Damaged`] if it is not what was written, or is missing.
     pub fn load(&self, checkpoint: u64) -> Result<Manifest, StorageError> {
         let path = manifest_path(Kind::Checkpoint, checkpoint);
-        let manifest = load(&self.storage, &path, Kind::Checkpoint)?;
-        if manifest.checkpoint != checkpoint {
-            let what = format!("is {}: it belongs into another folder", manifest.checkpoint);
-            return Err(Damage::new(path, 0, "job: checkpoint", what).into());
-        }
-        Ok(manifest)
+        let bytes = named(&path, self.storage.get(&path, 0, u64::MAX))?;
+        Ok(decode(checkpoint, &path, &bytes)?)
     }
 
     /// Whether all files of a checkpoint are there, to the last bit.
@@ -429,32 +422,6 @@ fn store(
     }
 }
 
-pub(crate) fn load(
-    storage: &impl CheckpointStorage,
-    path: &str,
-    kind: Kind,
-) -> Result<Manifest, StorageError> {
-    let bytes = named(path, storage.get(path, 0, u64::MAX))?;
-    let manifest = Manifest::decode(path, &bytes)?;
-    if manifest.kind != kind {
-        return Err(
-            Damage::new(path, 0, "job: kind", "a checkpoint and a savepoint are mixed up").into()
-        );
-    }
-    for (_, _, file) in manifest.files() {
-        let (folder, name) = folder_and_name(&file.path);
-        let belongs = match kind {
-            Kind::Checkpoint => id_of(folder).is_some(),
-            Kind::Savepoint => folder.is_empty(),
-        };
-        if !belongs || !is_ours(name) {
-            let what = format!("`{}` is not the name of a data file", file.path);
-            return Err(Damage::new(path, 0, "path of a file", what).into());
-        }
-    }
-    Ok(manifest)
-}
-
 fn verify(storage: &impl CheckpointStorage, manifest: &Manifest) -> Result<(), StorageError> {
     let mut files: BTreeMap<&str, &FileEntry> = BTreeMap::new();
     for (_, _, file) in manifest.files() {
@@ -470,26 +437,4 @@ fn verify(storage: &impl CheckpointStorage, manifest: &Manifest) -> Result<(), S
         verify_file(file, |offset, len| named(&file.path, storage.get(&file.path, offset, len)))
     });
     verified.into_iter().collect()
-}
-
-/// A file that is missing, or that the medium cannot give back, is damaged.
-fn named<T>(path: &str, read: Result<T, StorageError>) -> Result<T, StorageError> {
-    read.map_err(|error| match error {
-        StorageError::Io(error) => named_error(path, error),
-        other => other,
-    })
-}
-
-pub(crate) fn named_error(path: &str, error: io::Error) -> StorageError {
-    if error.kind() == io::ErrorKind::NotFound {
-        Damage::of_file(path, "is missing").into()
-    } else if is_eio(&error) {
-        Damage::of_file(path, format!("cannot be read: {error}")).into()
-    } else {
-        error.into()
-    }
-}
-
-fn is_eio(error: &io::Error) -> bool {
-    error.raw_os_error() == Some(EIO) || error.to_string().contains("(os error 5)")
 }

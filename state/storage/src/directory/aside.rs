@@ -12,8 +12,8 @@
 //!    taken back again, if a process ended while it did.
 //! 3. Files of it that no other manifest names are leftovers.
 
-use super::{CheckpointDirectory, METADATA, folder_of, is_eio, manifest_path};
-use crate::{CheckpointStorage, Kind, PutMode, StorageError};
+use super::{CheckpointDirectory, METADATA, decode, folder_of, is_eio, manifest_path};
+use crate::{CheckpointStorage, Damage, Kind, PutMode, StorageError};
 
 /// What the name of a manifest ends with that was set aside.
 const DAMAGED: &str = ".damaged";
@@ -39,6 +39,25 @@ impl<S: CheckpointStorage> CheckpointDirectory<S> {
         self.storage.put(&format!("{path}{DAMAGED}"), &bytes?, PutMode::Replace)?;
         self.storage.delete(&path)?;
         self.storage.sync(&folder_of(checkpoint))
+    }
+
+    /// Sets aside what is no manifest, but for the newest: as long as it is there no file is removed. One that cannot be read
+    /// now stays: the medium may give it back. Gives what is wrong with each.
+    ///
+    /// # Errors
+    ///
+    /// When the disk fails.
+    pub fn set_damaged_aside(&self) -> Result<Vec<(u64, Damage)>, StorageError> {
+        let mut damaged = Vec::new();
+        for id in self.list()?.into_iter().skip(1) {
+            let path = manifest_path(Kind::Checkpoint, id);
+            let Ok(bytes) = self.storage.get(&path, 0, u64::MAX) else { continue };
+            if let Err(damage) = decode(id, &path, &bytes) {
+                self.set_aside(id)?;
+                damaged.push((id, damage));
+            }
+        }
+        Ok(damaged)
     }
 
     /// Whether one newer than `checkpoint` was set aside.
