@@ -305,7 +305,10 @@ impl JobCheckpoints {
     /// Removes a checkpoint and the files that it alone needs.
     fn discard(&self, id: u64) {
         let discarded = match self.directory.discard(id, &BTreeSet::new()) {
-            Err(StorageError::Damaged(_)) => self.set_damaged_aside(),
+            Err(StorageError::Damaged(damage)) => {
+                tracing::warn!(checkpoint = id, "not removed: {damage}");
+                self.set_damaged_aside()
+            }
             discarded => discarded.and_then(|left| self.discard_kept(&left)),
         };
         if let Err(error) = discarded {
