@@ -51,13 +51,20 @@ fn main() -> ExitCode {
         eprintln!("wiesel-bench: this is a debug build and would measure nonsense: add --release");
         return ExitCode::from(2);
     }
-    let done = if args.compare.is_empty() { runs(&args) } else { comparisons(&args) };
-    match done {
+    match work(&args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("wiesel-bench: {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+fn work(args: &Args) -> Result<(), String> {
+    match wiesel::children::told()? {
+        Some(told) => wiesel::child(&Run::from(args), &told),
+        None if args.compare.is_empty() => runs(args),
+        None => comparisons(args),
     }
 }
 
@@ -75,10 +82,6 @@ fn runs(args: &Args) -> Result<(), String> {
 
 fn run(args: &Args) -> Result<Outcome, String> {
     let run = Run::from(args);
-    if let Some(folder) = wiesel::recovery::folder_of_child() {
-        return wiesel::recovery::child(&run, folder.as_ref())
-            .and(Err("it was to be killed".into()));
-    }
     match (args.workload, args.engine) {
         (Workload::Chain, engine) => chain::run(&run, engine),
         (Workload::Handoff, _) => shards::handoff::run(&run),

@@ -5,13 +5,14 @@
 //!                  │           │                       │
 //!               filled      settled                  ending
 //!                  └ the first whole snapshot, under load
-//!                              └──── what is compared ─┘   with checkpoints and without, run after run
+//!                              └──── what is compared ─┘
 //! ```
 //!
 //! # What is always true
 //!
 //! 1. Every result is checked against the same sums in a loop.
-//! 2. CPU is that of the process, helper threads and the writing of files included.
+//! 2. CPU is that of the process, helper threads and the writing of files included; with checkpoints and without are two
+//!    [processes that take turns](super::spells).
 //! 3. What is compared begins when all keys are in a checkpoint, so that what follows are those that were updated since, and
 //!    ends with the events.
 //!
@@ -33,7 +34,7 @@ use serde_json::json;
 use tempfile::TempDir;
 use wiesel::{CheckpointStats, Configuration, JobStatus, prelude::*};
 
-use super::{check_sink::Total, events::Keys, jobs::check};
+use super::{check_sink::Total, events::Keys, jobs::check, spells};
 use crate::{
     generator::{Check, keyed_x},
     measure::{Outcome, Run, Usage, cpu_so_far, gaps, measured, stats::Ratio},
@@ -115,17 +116,17 @@ impl Marks {
 }
 
 /// One run of the job.
-struct Measured {
+pub(super) struct Measured {
     usage: Usage,
     /// For an event, between the marks that are compared, in nanoseconds.
-    cpu_ns: f64,
+    pub(super) cpu_ns: f64,
     updates_per_second: f64,
     filled: CheckpointStats,
     settled: CheckpointStats,
     after: CheckpointStats,
 }
 
-fn count_keys(run: &Run, takes_checkpoints: bool) -> Result<Measured, String> {
+pub(super) fn count_keys(run: &Run, takes_checkpoints: bool) -> Result<Measured, String> {
     let said = |error: wiesel::Error| error.to_string();
     let folder = TempDir::new().map_err(|error| format!("a temporary folder: {error}"))?;
     let mut env = StreamExecutionEnvironment::new(Configuration::new());
@@ -200,26 +201,15 @@ fn count_keys(run: &Run, takes_checkpoints: bool) -> Result<Measured, String> {
     })
 }
 
-/// What checkpoints cost: pairs of runs, with and without.
+/// What checkpoints cost: pairs of processes, with and without; then one run alone, for how long records are held up.
 ///
 /// # Errors
 ///
 /// If a job cannot run here, or its result is wrong.
 pub fn run(run: &Run) -> Result<Outcome, String> {
-    let mut ratios = Vec::new();
-    let mut last = None;
-    for pair in 0..run.state.pairs {
-        let with_first = pair % 2 == 0;
-        let first = count_keys(run, with_first)?;
-        let second = count_keys(run, !with_first)?;
-        let (with, without) = if with_first { (first, second) } else { (second, first) };
-        ratios.push(with.cpu_ns / without.cpu_ns);
-        last = Some(with);
-    }
-    let with = match last {
-        Some(with) => with,
-        None => count_keys(run, true)?,
-    };
+    let ratios: Vec<f64> =
+        (0..run.state.pairs).map(|pair| spells::ratio(run, pair)).collect::<Result<_, _>>()?;
+    let with = count_keys(run, true)?;
     let Measured { filled, settled, after, .. } = with;
     let pauses = after.pauses.since(&settled.pauses);
     let running = after.running_pauses.since(&settled.running_pauses);

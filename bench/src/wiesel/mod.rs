@@ -12,6 +12,7 @@
 
 mod check_sink;
 pub mod checkpoints;
+pub mod children;
 mod events;
 mod jobs;
 mod latency;
@@ -19,8 +20,26 @@ mod nexmark;
 mod observer;
 mod profile;
 pub mod recovery;
+mod spells;
 mod trending;
 mod windows;
 
+use std::{ffi::OsStr, path::Path};
+
+use crate::{measure::Run, workload::Workload};
+
 pub use jobs::run;
 pub use latency::run as latency;
+
+/// What a process does that another one of this program has started.
+///
+/// # Errors
+///
+/// If it is not to be done.
+pub fn child(run: &Run, told: &OsStr) -> Result<(), String> {
+    match run.workload {
+        Workload::Recovery => recovery::child(run, Path::new(told)),
+        Workload::Checkpoint => spells::child(run, told),
+        other => Err(format!("{other} has no processes besides")),
+    }
+}

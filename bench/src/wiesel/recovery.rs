@@ -14,10 +14,7 @@
 #![allow(clippy::disallowed_methods, reason = "it kills processes and looks at the clock")]
 
 use std::{
-    env,
-    io::{BufRead, BufReader, Write},
     path::Path,
-    process::{Child, ChildStdout, Command, Stdio},
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
@@ -32,14 +29,14 @@ use wiesel::{
     prelude::*,
 };
 
-use super::observer::{Observe, Observer};
+use super::{
+    children::{Child, say},
+    observer::{Observe, Observer},
+};
 use crate::{
     generator::Check,
     measure::{Outcome, Run, measured},
 };
-
-/// Says to a process of this program that it is the one to be killed, and where its checkpoints are.
-const FOLDER: &str = "WIESEL_BENCH_RECOVERY";
 
 /// Kills without a look at the time, so that all keys are there.
 const WARM_UP: u64 = 1;
@@ -95,18 +92,7 @@ impl Observe<Counted> for Say {
     fn end(&mut self) {}
 }
 
-fn say(line: &str) {
-    let mut out = std::io::stdout().lock();
-    // Nobody reads any more: then nobody has to be told.
-    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
-}
-
-/// The folder, if this process is one to be killed.
-pub fn folder_of_child() -> Option<std::ffi::OsString> {
-    env::var_os(FOLDER)
-}
-
-/// Runs the job until it is killed.
+/// Runs the job until it is killed, with its checkpoints in `folder`.
 ///
 /// # Errors
 ///
@@ -144,50 +130,6 @@ pub fn child(run: &Run, folder: &Path) -> Result<(), String> {
     }
 }
 
-struct Victim {
-    process: Child,
-    lines: BufReader<ChildStdout>,
-}
-
-impl Victim {
-    fn start(folder: &Path) -> Result<Self, String> {
-        let said = |error: std::io::Error| format!("a process of this program: {error}");
-        let program = env::current_exe().map_err(said)?;
-        let mut process = Command::new(program)
-            .args(env::args_os().skip(1))
-            .env(FOLDER, folder)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .map_err(said)?;
-        let out = process.stdout.take().ok_or("it has no output")?;
-        Ok(Self { process, lines: BufReader::new(out) })
-    }
-
-    /// The words of the next line that begins with `word`, as numbers.
-    fn next(&mut self, word: &str) -> Result<Vec<u64>, String> {
-        let mut line = String::new();
-        loop {
-            line.clear();
-            let read = self.lines.read_line(&mut line);
-            if !read.is_ok_and(|read| read > 0) {
-                return Err("the process has ended by itself".to_owned());
-            }
-            let mut words = line.split_whitespace();
-            if words.next() == Some(word) {
-                return words
-                    .map(|word| word.parse().map_err(|_| format!("not a number: {word}")))
-                    .collect();
-            }
-        }
-    }
-
-    fn kill(mut self) -> Result<(), String> {
-        let killed = self.process.kill().and_then(|()| self.process.wait());
-        killed.map(|_| ()).map_err(|error| format!("it cannot be killed: {error}"))
-    }
-}
-
 /// Kills and starts anew, as often as the run says.
 ///
 /// # Errors
@@ -197,11 +139,11 @@ pub fn run(run: &Run) -> Result<Outcome, String> {
     let folder = TempDir::new().map_err(|error| format!("a temporary folder: {error}"))?;
     let (mut times_ms, mut state_bytes) = (Vec::new(), 0);
     let (done, usage) = measured(|| -> Result<(), String> {
-        let mut victim = Victim::start(folder.path())?;
+        let mut victim = Child::start(folder.path().as_os_str())?;
         for kill in 0..WARM_UP + run.state.kills {
             let mut checkpoints = 0;
             while checkpoints < 2 {
-                let [_, bytes, read] = victim.next("checkpoint")?[..] else { continue };
+                let [_, bytes, read] = victim.next::<u64>("checkpoint")?[..] else { continue };
                 // The first one may have begun before all keys were there.
                 if bytes > 0 && (kill > 0 || read > 2 * run.state.keys) {
                     (checkpoints, state_bytes) = (checkpoints + 1, bytes);
@@ -209,8 +151,8 @@ pub fn run(run: &Run) -> Result<Outcome, String> {
             }
             victim.kill()?;
             let killed = Instant::now();
-            victim = Victim::start(folder.path())?;
-            let first = victim.next("first")?;
+            victim = Child::start(folder.path().as_os_str())?;
+            let first = victim.next::<u64>("first")?;
             let elapsed = killed.elapsed();
             let [key, count, number] = first[..] else {
                 return Err("a line is cut off".to_owned());
