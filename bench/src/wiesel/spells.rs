@@ -3,7 +3,7 @@
 //! ```text
 //!   with      ██████        ██████        ██████            CPU an event, of the process
 //!   without         ██████        ██████        ██████
-//!             └ a spell: two intervals ┘
+//!             └ a spell, of two checkpoints
 //! ```
 //!
 //! # What is always true
@@ -30,6 +30,9 @@ use crate::measure::Run;
 /// Between two looks at a process.
 const LOOK: Duration = Duration::from_millis(5);
 
+/// A spell, in intervals: not two, at whose end a third checkpoint would begin.
+const SPELL: f64 = 1.9;
+
 /// The shortest spell: what a process finds in the caches of the other has to be little of it.
 const SPELL_MIN: Duration = Duration::from_secs(1);
 
@@ -53,7 +56,7 @@ pub fn child(run: &Run, told: &OsStr) -> Result<(), String> {
 ///
 /// If one of the processes cannot do it.
 pub fn ratio(run: &Run, pair: u64) -> Result<f64, String> {
-    let spell = Duration::from_millis(2 * run.state.interval_ms).max(SPELL_MIN);
+    let spell = Duration::from_millis(run.state.interval_ms).mul_f64(SPELL).max(SPELL_MIN);
     let start = |told: &str| {
         let mut child = Child::start(told.as_ref())?;
         child.next::<f64>(READY)?;
