@@ -5,12 +5,7 @@ use std::{cell::Cell, rc::Rc};
 /// Set by whoever cannot take more (a result partition on overdraft, a failed user function), read by the
 /// head's loop after every record. One per task; it never leaves its shard.
 #[derive(Clone, Debug, Default)]
-pub struct StopFlag(Rc<OwnLine>);
-
-/// Alone on its cache lines: what another core writes nearby would be waited for at every record.
-#[derive(Debug, Default)]
-#[repr(align(128))]
-struct OwnLine(Cell<bool>);
+pub struct StopFlag(Rc<Cell<bool>>);
 
 impl StopFlag {
     /// A flag that is not set.
@@ -21,18 +16,18 @@ impl StopFlag {
     /// Asks the head to end its turn after the record at hand.
     #[inline]
     pub fn set(&self) {
-        self.0.0.set(true);
+        self.0.set(true);
     }
 
     /// Whether the turn should end.
     #[inline]
     pub fn is_set(&self) -> bool {
-        self.0.0.get()
+        self.0.get()
     }
 
     /// Forgets the request; the task loop does so before a turn.
     #[inline]
     pub fn clear(&self) {
-        self.0.0.set(false);
+        self.0.set(false);
     }
 }
