@@ -76,17 +76,20 @@ impl Undo {
 }
 
 impl Table {
-    /// Keeps a row that is about to be written, and shares its blocks.
+    /// Keeps a row that is about to be written, and shares its blocks; if the walk wants it.
     #[cold]
     #[inline(never)]
     pub(super) fn keep(&mut self, spot: u64, segment: Segment, was_dirty: bool, place: Place) {
-        if Mutant::OldRowLost.is_chosen() {
+        let group = (spot >> 32) as usize;
+        let key_group = KeyGroup(self.range.first + group as u16);
+        let is_unwanted = self.walk.as_ref().is_some_and(|walk| !walk.wants(key_group, was_dirty));
+        if is_unwanted || Mutant::OldRowLost.is_chosen() {
             return;
         }
         let area = place.area(self.shape);
         let odd = self.odd.is_some_and(|(_, odd)| odd == segment);
         let stride = self.shape.stride / 8;
-        let words = self.undo.room((spot >> 32) as usize, 2 + stride);
+        let words = self.undo.room(group, 2 + stride);
         // SAFETY: the place is a live row, of `stride` bytes, and the log has room for them. Copied as
         // bytes that may be pointers.
         unsafe {
@@ -110,16 +113,22 @@ impl Table {
         !self.undo.groups[group].pieces.is_empty()
     }
 
-    /// A row of the first piece of a group's log, and whether it was dirty.
-    pub(super) fn kept_row(&self, group: usize, index: usize) -> Option<(bool, Row<'_>)> {
+    /// The rows of the first piece of a group's log from an entry on, and whether each was dirty.
+    #[inline(always)]
+    pub(super) fn kept_rows(
+        &self,
+        group: usize,
+        from: usize,
+    ) -> impl ExactSizeIterator<Item = (bool, Row<'_>)> {
         let entry = 2 + self.shape.stride / 8;
-        let words = self.undo.groups[group].pieces.front()?.get(index * entry..)?.get(..entry)?;
-        // SAFETY: the first two words of an entry are set; the rest is a row that holds its blocks as long
-        // as it is in the log, which is borrowed with the table.
-        unsafe {
+        let piece = self.undo.groups[group].pieces.front();
+        let words = piece.and_then(|piece| piece.get(from * entry..)).unwrap_or_default();
+        // SAFETY: the first two words of an entry are set; the rest is a row that holds its blocks as long as it is in the
+        // log, which is borrowed with the table.
+        words.chunks_exact(entry).map(|words| unsafe {
             let row = Row::new(&self.layout, words[1].assume_init(), words[2..].as_ptr().cast());
-            Some((words[0].assume_init() != 0, row))
-        }
+            (words[0].assume_init() != 0, row)
+        })
     }
 
     /// Lets go of the first piece of a group's log.

@@ -33,8 +33,8 @@ use wiesel_core::Mutant;
 use super::*;
 use crate::{TableError, segment::ROWS};
 
-/// The bits of a mark that say "dirty".
-const DIRTY_ROWS: u8 = (1 << ROWS) - 1;
+/// A bit for each row of a group. In a mark they say "dirty", and above them "touched".
+const ALL_ROWS: u8 = (1 << ROWS) - 1;
 
 /// Marks are looked at eight at a time.
 const EIGHT: usize = 8;
@@ -117,6 +117,11 @@ impl Walk {
     /// Whether all rows of the group are given.
     fn is_whole(&self, group: KeyGroup) -> bool {
         self.scope != Scope::Increment || self.rebase.contains(&group.0)
+    }
+
+    /// Whether a row of the group is given that is about to be written.
+    pub(super) fn wants(&self, group: KeyGroup, is_dirty: bool) -> bool {
+        !self.is_discarded && (is_dirty || self.is_whole(group))
     }
 
     pub(super) fn bytes_used(&self) -> usize {
@@ -277,10 +282,15 @@ impl Table {
                 if let Some(removed) = &walk.removed {
                     let (segment, next) = removed.segment_and_next(spot);
                     let odd = removed.odd_of(next);
-                    removed.visit(segment, odd, true, |row, _| {
-                        given += row.bytes();
-                        out(group, RowEvent::Removed(row.key()));
-                    });
+                    removed.visit(
+                        segment,
+                        odd,
+                        |_| ALL_ROWS,
+                        |row| {
+                            given += row.bytes();
+                            out(group, RowEvent::Removed(row.key()));
+                        },
+                    );
                     if next >> 32 == spot >> 32 {
                         walk.step = Step::Removed(next);
                     }
@@ -299,11 +309,10 @@ impl Table {
                         given += self.copy(segment, &mut walk.copied) / COPIED_PER_BYTE;
                     }
                     let segment = if copies { Segment::none() } else { segment };
-                    let groups = self.visit(segment, odd, whole, |row, mark| {
-                        if mark & not_wanted() == 0 && (whole || mark & DIRTY != 0) {
-                            given += row.bytes();
-                            out(group, RowEvent::Row(row));
-                        }
+                    let wanted = |mark| wanted_rows(mark, whole);
+                    let groups = self.visit(segment, odd, wanted, |row| {
+                        given += row.bytes();
+                        out(group, RowEvent::Row(row));
                     });
                     given += if whole { 0 } else { groups * GROUP_COST_BYTES };
                 }
@@ -321,17 +330,21 @@ impl Table {
                 }
             }
             Step::Undo(mut index) => {
-                while given < budget_bytes
-                    && let Some((was_dirty, row)) = self.kept_row(walk.group, index)
-                {
-                    if !walk.is_discarded && (whole || was_dirty) {
-                        out(group, RowEvent::Row(row));
+                let is_over = {
+                    let mut rows = self.kept_rows(walk.group, index);
+                    while given < budget_bytes
+                        && let Some((was_dirty, row)) = rows.next()
+                    {
+                        if !walk.is_discarded && (whole || was_dirty) {
+                            out(group, RowEvent::Row(row));
+                        }
+                        given += row.bytes();
+                        index += 1;
                     }
-                    given += row.bytes();
-                    index += 1;
-                }
+                    rows.len() == 0
+                };
                 walk.step = Step::Undo(index);
-                if self.kept_row(walk.group, index).is_none() {
+                if is_over {
                     self.release_kept(walk.group);
                     walk.step = Step::Undo(0);
                     if !self.has_kept(walk.group) {
@@ -364,25 +377,24 @@ impl Table {
         }
     }
 
-    /// How many groups of a segment have a dirty row that was not touched since the flip.
+    /// How many groups of a segment an increment wants rows of.
     fn wanted_groups(&self, segment: Segment) -> usize {
         // SAFETY: a segment of this table, which is borrowed.
         let marks = unsafe { segment.marks(self.shape) };
-        marks.iter().filter(|mark| **mark & !(**mark >> ROWS) & DIRTY_ROWS != 0).count()
+        marks.iter().filter(|mark| wanted_rows(**mark, false) != 0).count()
     }
 
-    /// Calls back for each row of a segment and of the odd one, with the row's mark in the lowest bits; if not for `all`,
-    /// then for those of groups with a dirty one. Returns how many groups that were.
+    /// Calls back for the rows of a segment and of the odd one whose bits `wanted` has, given the mark of a group. Returns
+    /// how many groups that were; no others are looked at.
     #[inline(always)]
     fn visit(
         &self,
         segment: Segment,
         odd: Option<Segment>,
-        all: bool,
-        mut out: impl FnMut(Row<'_>, u8),
+        wanted: impl Fn(u8) -> u8,
+        mut out: impl FnMut(Row<'_>),
     ) -> usize {
-        let mut groups = 0;
-        let is_sought = |mark: u8| all || mark & DIRTY_ROWS != 0;
+        let (mut groups, wanted) = (0, &wanted);
         for (segment, is_odd) in [(Some(segment), false), (odd, true)] {
             let Some(segment) = segment.filter(|segment| !segment.is_none()) else { continue };
             // SAFETY: a segment of this table, which is borrowed.
@@ -390,9 +402,9 @@ impl Table {
             let sought_among = |from: usize| {
                 let eight = marks.get(from..).unwrap_or_default();
                 let eight = &eight[..eight.len().min(EIGHT)];
-                let is_any = eight.iter().fold(0, |any, mark| any | mark) & DIRTY_ROWS != 0;
-                let eight = if all || is_any { eight } else { &[] };
-                (from as u32..).zip(eight).filter(move |(_, mark)| is_sought(**mark))
+                let is_any = eight.iter().fold(0, |any, mark| any | wanted(*mark)) != 0;
+                let rows = if is_any { eight } else { &[] }.iter().map(|mark| wanted(*mark));
+                (from as u32..).zip(rows).filter(|(_, rows)| *rows != 0)
             };
             let fetch = |from: usize| {
                 sought_among(from)
@@ -401,18 +413,18 @@ impl Table {
             (0..SOUGHT_AHEAD).step_by(EIGHT).for_each(fetch);
             for from in (0..marks.len()).step_by(EIGHT) {
                 fetch(from + SOUGHT_AHEAD);
-                for (at, mark) in sought_among(from) {
+                for (at, mut rows) in sought_among(from) {
                     groups += 1;
                     let group = segment.group(self.shape, at);
-                    for row in 0..ROWS as u32 {
-                        let place = Place { group, at, row, found: true };
+                    while rows != 0 {
+                        let place = Place { group, at, row: rows.trailing_zeros(), found: true };
+                        rows &= rows - 1;
                         // SAFETY: a row of a segment of this table, borrowed during the call.
                         unsafe {
                             let word = place.word() & segment.key_bits();
                             if word != EMPTY {
                                 let word = if is_odd { EMPTY } else { word };
-                                let row = Row::new(&self.layout, word, place.area(self.shape));
-                                out(row, mark >> place.row);
+                                out(Row::new(&self.layout, word, place.area(self.shape)));
                             }
                         }
                     }
@@ -427,7 +439,7 @@ impl Table {
         if segment.is_none() {
             return;
         }
-        let touched = u64::from_ne_bytes([DIRTY_ROWS; EIGHT]);
+        let touched = u64::from_ne_bytes([ALL_ROWS; EIGHT]);
         let kept = match scope {
             _ if !self.tracking || Mutant::MarkWiped.is_chosen() => {
                 return self.wipe_marks(segment);
@@ -449,6 +461,13 @@ impl Table {
         // SAFETY: a live segment of this table, which is borrowed for writing.
         unsafe { segment.marks(self.shape) }.fill(0);
     }
+}
+
+/// The rows of a group that are given as they stand: all, or the dirty ones, but those that were touched since the flip.
+#[inline(always)]
+fn wanted_rows(mark: u8, all: bool) -> u8 {
+    let touched = if not_wanted() == 0 { 0 } else { mark >> ROWS };
+    if all { ALL_ROWS & !touched } else { mark & ALL_ROWS & !touched }
 }
 
 /// The bit of a mark that says: not as of the flip.
