@@ -86,6 +86,11 @@ impl Arena {
         Self { span_bytes, chunks: Vec::new(), next: 0, free: Vec::new(), reserved: 0, pool }
     }
 
+    /// How long a span is.
+    pub(crate) fn span_bytes(&self) -> usize {
+        self.span_bytes
+    }
+
     /// Zeroed bytes for a smaller segment, aligned to a line.
     pub(crate) fn take_small(&self, bytes: usize) -> NonNull<u8> {
         let start = self.pool.take(bytes);

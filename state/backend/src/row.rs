@@ -155,6 +155,12 @@ impl<'t> RowMut<'t> {
         Self { table, word, area, inserted }
     }
 
+    /// The whole area, and whether the row was not there before.
+    #[inline(always)]
+    pub(crate) fn into_parts(self) -> (*mut u8, bool) {
+        (self.area, self.inserted)
+    }
+
     /// Whether the row was not there before. Then all its cells are zero and absent.
     #[inline]
     pub fn inserted(&self) -> bool {

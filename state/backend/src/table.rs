@@ -13,7 +13,7 @@
 //! # What is always true
 //!
 //! 1. The rows of a key group are a run of the directory, so iteration and walks go group by group; a group
-//!    without rows has no segment.
+//!    that never had rows has no segment.
 //! 2. A segment starts with a few rows, grows fourfold up to 64 KiB, then splits. No rehash moves more, but when the
 //!    low halves of hashes collide: where splitting would make the directory larger than an eighth of the
 //!    rows, a segment goes on doubling. So hashes that are all equal cost linear probes, never memory.

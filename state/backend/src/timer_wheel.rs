@@ -13,7 +13,7 @@
 //! 2. A timer moves at most once a level. A call moves at most [`MOVES_MAX`] of them, so that a turn stays short.
 //! 3. No timer is taken back: who wants a later one lets it come out and arms it again, who wants none does nothing then.
 //!    So whatever moves a deadline further away costs nothing.
-//! 4. A wheel without timers holds no memory for them.
+//! 4. A wheel without timers holds 64 KiB at most for those that follow.
 //!
 //! [`TimerQueue`](crate::TimerQueue) is for timers that programs register: those are in order within a time, are deleted,
 //! and are state. These are derived from state and made anew from it.

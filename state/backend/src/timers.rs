@@ -13,7 +13,7 @@
 //!    nothing.
 //! 2. Timers come out by time, and within a time in an order that is the same after a restore, at any
 //!    parallelism: by key group, hash of the key, key, namespace.
-//! 3. Registering one that is there, and deleting one, allocates nothing.
+//! 3. Registering one that is there, and deleting one, allocates nothing, but while a snapshot is written.
 //! 4. One that is registered while others fire, and whose time has come, comes out in the same pass; so a pass
 //!    may be broken off after any timer and go on later.
 //! 5. A snapshot is the timers of its flip, whatever happens until it is written. See `walk`.

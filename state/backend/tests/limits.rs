@@ -3,7 +3,9 @@
 use std::{panic::catch_unwind, sync::Arc};
 
 use wiesel_core::{KeyGroup, KeyGroupRange, MAX_PARALLELISM_LIMIT};
-use wiesel_state::{KeyHash, KeyLayout, Progress, RowEvent, RowLayout, Scope, Table, TableError};
+use wiesel_state::{
+    KeyHash, KeyLayout, Piece, Progress, RowEvent, RowLayout, Scope, Table, TableError,
+};
 
 fn good(key: &[u8]) -> u64 {
     key.iter().fold(0x9E37_79B9_7F4A_7C15, |h, byte| {
@@ -68,7 +70,7 @@ fn colliding_hashes_cost_probes_and_not_memory() {
 
 #[test]
 fn small_tables_are_small() {
-    for (rows, limit) in [(0, 2_000), (1, 3_000), (10, 8_000), (100, 50_000)] {
+    for (rows, limit) in [(0, 2_000), (1, 3_000), (10, 8_000), (100, 50_000), (100_000, 9 << 20)] {
         let layout = words(good, 8);
         let mut table = Table::new(layout, KeyGroupRange::all(128), 128);
         (0..rows).for_each(|key: u64| {
@@ -209,6 +211,27 @@ fn corrupt_exports_are_errors_and_leave_the_table_alone() {
         import(&[bytes.clone(), bytes].concat()).map_err(|e| e.to_string().contains("second")),
         Err(true)
     );
+}
+
+#[test]
+fn a_piece_with_more_rows_than_there_can_be_is_an_error() {
+    let layout = words(good, 8);
+    let mut table = Table::new(layout.clone(), KeyGroupRange::all(1), 1);
+    for key in 0..2_000_u64 {
+        table.upsert(good(&key.to_le_bytes()), &key.to_le_bytes());
+    }
+    table.flip(Scope::Base).unwrap();
+    let (mut buffer, mut pieces) = (Vec::new(), Vec::new());
+    let mut take = |piece: Piece<'_>| pieces.push(piece.bytes.to_vec());
+    while table.walk_pieces(1_000, &mut buffer, &mut take) == Progress::More {}
+    assert!(pieces.len() > 2);
+    let import = |pieces: &[Vec<u8>]| {
+        Table::new(layout.clone(), KeyGroupRange::all(1), 1).import(&pieces.concat())
+    };
+    assert_eq!(import(&pieces), Ok(()));
+    // Behind magic, version, max parallelism, group, flags and the number of removed keys.
+    pieces[1][28..36].copy_from_slice(&u64::MAX.to_le_bytes());
+    assert!(matches!(import(&pieces), Err(TableError::Corrupt { .. })));
 }
 
 #[test]

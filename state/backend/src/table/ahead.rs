@@ -177,8 +177,7 @@ impl Table {
     // Never: what comes back is in registers, and loops over blocks do not have the room for another look-up.
     #[inline(never)]
     fn upsert_word_parts(&mut self, spot: Spot, key: u64) -> (*mut u8, bool) {
-        let mut row = self.upsert_word(spot, key);
-        (row.value_mut().as_mut_ptr(), row.inserted())
+        self.upsert_word(spot, key).into_parts()
     }
 
     /// Marks the row of the `index`-th key, which was found.

@@ -11,21 +11,14 @@ impl Table {
             self.touch_all();
         }
         self.free_all();
+        // Of no segment now: the pool has it for others.
+        self.arena = Arena::new(self.arena.span_bytes(), Pool::of_thread());
         self.directory.clear();
         self.directory.shrink_to(self.range.len());
         self.directory.resize(self.range.len(), Segment::none());
         self.shift = 32;
         self.len = 0;
         self.leave_split_group();
-    }
-
-    /// Hands out all rows, in order of their key groups, then clears the table: what a window slice does
-    /// when it fires.
-    pub fn drain(&mut self, mut out: impl FnMut(KeyGroup, Row<'_>)) {
-        for (group, row) in self.iter() {
-            out(group, row);
-        }
-        self.clear();
     }
 
     /// Removes the rows of one key group, and keeps their memory for rows that follow: a table that is filled again with
@@ -82,7 +75,8 @@ impl Table {
 
     /// Frees all segments. Afterwards nothing may look at the directory before it is made anew.
     fn free_all(&mut self) {
-        let visit = self.has_blocks() && !self.drops_blocks_whole();
+        // If nobody but the live rows holds blocks, they go as a whole.
+        let visit = self.has_blocks() && !self.undo.is_empty();
         let (mut spot, end) = (0, (self.range.len() as u64) << 32);
         while spot < end {
             let (segment, next) = self.segment_and_next(spot);
@@ -96,11 +90,6 @@ impl Table {
             // SAFETY: no row is left, live or undone.
             unsafe { self.blocks.reset() };
         }
-    }
-
-    /// Whether nobody but the live rows holds blocks, and no block is the allocator's.
-    fn drops_blocks_whole(&self) -> bool {
-        self.blocks.frees_itself() && self.undo.is_empty()
     }
 
     /// Whether rows have blocks.

@@ -25,12 +25,13 @@ impl Table {
             self.low_of(word) == key.map_or(spot, |key| self.layout.hash(key)) & 0xffff_ffff,
             "the hash given with a key is not the one that the layout's function gives"
         );
+        let key_bytes = key.map_or(0, <[u8]>::len);
+        assert!(key_bytes <= BLOCK_BYTES_MAX, "a key of {key_bytes} bytes");
         // The odd row is walked with the last ones of its group.
         let spot = if word == EMPTY { spot | 0xffff_ffff } else { spot };
         let (segment, place) =
             if word == EMPTY { self.insert_odd(spot) } else { self.insert_word(spot, word) };
         if let Some(key) = key {
-            assert!(key.len() <= BLOCK_BYTES_MAX, "a key of {} bytes", key.len());
             let block = self.blocks.make(key);
             // SAFETY: the area of the row just made, whose layout has a block for the key.
             unsafe { *block_at(&self.layout, place.area(self.shape), 0) = block };

@@ -21,7 +21,7 @@ const PIECE_WORDS: usize = 512;
 /// A table keeps so many bytes of pieces without use: this, or a sixteenth of its segments.
 const SPARE_BYTES: usize = 64 << 10;
 
-/// Entries of `[was dirty, word, area …]`, in words.
+/// Entries of `[word, area …]`, in words.
 type Entries = Vec<MaybeUninit<u64>>;
 
 /// The old rows of one key group.
@@ -89,11 +89,10 @@ impl Table {
         let area = place.area(self.shape);
         let odd = self.odd.is_some_and(|(_, odd)| odd == segment);
         let stride = self.shape.stride / 8;
-        let words = self.undo.room(group, 2 + stride);
+        let words = self.undo.room(group, 1 + stride);
         // SAFETY: the place is a live row, of `stride` bytes, and the log has room for them. Copied as
         // bytes that may be pointers.
         unsafe {
-            words.push(MaybeUninit::new(was_dirty.into()));
             words.push(MaybeUninit::new(if odd {
                 EMPTY
             } else {
@@ -113,21 +112,20 @@ impl Table {
         !self.undo.groups[group].pieces.is_empty()
     }
 
-    /// The rows of the first piece of a group's log from an entry on, and whether each was dirty.
+    /// The rows of the first piece of a group's log from an entry on.
     #[inline(always)]
     pub(super) fn kept_rows(
         &self,
         group: usize,
         from: usize,
-    ) -> impl ExactSizeIterator<Item = (bool, Row<'_>)> {
-        let entry = 2 + self.shape.stride / 8;
+    ) -> impl ExactSizeIterator<Item = Row<'_>> {
+        let entry = 1 + self.shape.stride / 8;
         let piece = self.undo.groups[group].pieces.front();
         let words = piece.and_then(|piece| piece.get(from * entry..)).unwrap_or_default();
-        // SAFETY: the first two words of an entry are set; the rest is a row that holds its blocks as long as it is in the
-        // log, which is borrowed with the table.
+        // SAFETY: the first word of an entry is set; the rest is a row that holds its blocks as long as it is in the log,
+        // which is borrowed with the table.
         words.chunks_exact(entry).map(|words| unsafe {
-            let row = Row::new(&self.layout, words[1].assume_init(), words[2..].as_ptr().cast());
-            (words[0].assume_init() != 0, row)
+            Row::new(&self.layout, words[0].assume_init(), words[1..].as_ptr().cast())
         })
     }
 
@@ -135,9 +133,9 @@ impl Table {
     pub(super) fn release_kept(&mut self, group: usize) {
         let Some(mut piece) = self.undo.groups[group].pieces.pop_front() else { return };
         if self.layout.pointers().1 > 0 {
-            for row in piece.chunks_exact_mut(2 + self.shape.stride / 8) {
+            for row in piece.chunks_exact_mut(1 + self.shape.stride / 8) {
                 // SAFETY: an entry holds its blocks once, and leaves the log here.
-                unsafe { self.release_blocks(row[2..].as_mut_ptr().cast()) };
+                unsafe { self.release_blocks(row[1..].as_mut_ptr().cast()) };
             }
         }
         let spare_max = (self.arena.touched() / 16).max(SPARE_BYTES);
@@ -183,7 +181,7 @@ mod tests {
         for _ in 0..5 {
             assert!(table.flip(Scope::Full).is_ok());
             write_all(&mut table); // All old rows are kept.
-            assert!(table.undo.bytes_used() >= 20_000 * 24);
+            assert!(table.undo.bytes_used() >= 20_000 * 16);
             while table.walk(4_096, &mut |_, _| {}) == Progress::More {}
             let Undo { groups, spare, words } = &table.undo;
             assert!(groups.iter().all(|log| log.pieces.is_empty()) && !spare.is_empty());

@@ -27,11 +27,19 @@ pub struct RowBlock<'t> {
     rows: [MaybeUninit<(u64, *mut u8)>; BLOCK_ROWS_MAX + 1],
     len: usize,
     done: usize,
+    /// How many rows of the key group come before these.
+    before: usize,
 }
 
 impl<'t> RowBlock<'t> {
     fn new(layout: &'t RowLayout) -> Self {
-        Self { layout, rows: [MaybeUninit::uninit(); BLOCK_ROWS_MAX + 1], len: 0, done: 0 }
+        Self {
+            layout,
+            rows: [MaybeUninit::uninit(); BLOCK_ROWS_MAX + 1],
+            len: 0,
+            done: 0,
+            before: 0,
+        }
     }
 
     /// How many, at most [`BLOCK_ROWS_MAX`].
@@ -59,6 +67,13 @@ impl<'t> RowBlock<'t> {
         })
     }
 
+    /// Its rows are done, and so many behind them.
+    #[inline(always)]
+    fn pass(&mut self, more: usize) {
+        self.before += self.len + more;
+        self.len = 0;
+    }
+
     /// Adds the rows of a group.
     ///
     /// # Safety
@@ -66,6 +81,8 @@ impl<'t> RowBlock<'t> {
     /// The group is of a live segment of the table, and there is room for [`ROWS`] more.
     #[inline(always)]
     unsafe fn gather(&mut self, shape: Shape, group: *mut u8, key_bits: u64) {
+        #[cfg(test)]
+        GATHERED.set(GATHERED.get() + 1);
         for row in 0..ROWS as u32 {
             let place = Place { group, at: 0, row, found: true };
             // SAFETY: a row of the group.
@@ -138,7 +155,8 @@ impl Table {
         })
     }
 
-    /// Calls `act` with each block; an error is how many of its rows are done, the skipped ones too.
+    /// Calls `act` with each block; an error is how many of its rows are done, the skipped ones too. Segments of which all
+    /// rows are skipped are not looked at: a visit that goes on costs no more than a segment.
     #[inline(always)]
     fn gathered<'t>(
         &'t self,
@@ -151,16 +169,22 @@ impl Table {
         }
         let mut block = RowBlock::new(&self.layout);
         let mut spot = u64::from(group.0 - self.range.first) << 32;
-        let (end, mut before) = (spot + (1 << 32), 0);
+        let end = spot + (1 << 32);
         let mut flush = |block: &mut RowBlock<'t>| {
-            block.done = skip.saturating_sub(before).min(block.len);
-            act(block).map_err(|done| before + done)?;
-            before += block.len;
-            block.len = 0;
+            block.done = skip.saturating_sub(block.before).min(block.len);
+            act(block).map_err(|done| block.before + done)?;
+            block.pass(0);
             Ok(())
         };
         while spot < end {
             let (segment, next) = self.segment_and_next(spot);
+            // SAFETY: in the directory, so live.
+            let rows = unsafe { segment.len() } as usize;
+            if block.before + block.len + rows <= skip {
+                block.pass(rows);
+                spot = next;
+                continue;
+            }
             let key_bits = segment.key_bits();
             for at in 0..segment.groups() {
                 // SAFETY: a group of a segment in the directory, so live; a block that is full was just flushed.
@@ -177,5 +201,51 @@ impl Table {
             block.len += 1;
         }
         if block.len > 0 { flush(&mut block) } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+thread_local! {
+    /// Groups that were looked at.
+    static GATHERED: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hash(key: u64) -> u64 {
+        key.wrapping_mul(0x9E37_79B9_7F4A_7C15)
+    }
+
+    fn hash_of(key: &[u8]) -> u64 {
+        hash(u64::from_le_bytes(key.try_into().unwrap()))
+    }
+
+    #[test]
+    fn a_visit_that_goes_on_does_not_begin_anew() {
+        let layout = RowLayout::of_value(KeyLayout::Word { bytes: 8 }, hash_of, 8).unwrap();
+        let mut table = Table::new(layout, KeyGroupRange::all(1), 1);
+        const ROWS: u64 = 100_000;
+        for key in (0..ROWS - 1).chain([u64::MAX]) {
+            table.upsert(hash(key), &key.to_le_bytes());
+        }
+        let (mut done, mut visits) = (0, 0);
+        GATHERED.set(0);
+        loop {
+            let (from, mut left) = (done, 1_000);
+            let visited = table.visit_group(KeyGroup(0), from, |_| {
+                left -= 1;
+                if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            });
+            visits += 1;
+            match visited {
+                Err(seen) => done = seen,
+                Ok(()) => break,
+            }
+        }
+        // All groups once, half full at least, and for each visit what is done of one segment, of at most 64 KiB.
+        let most = ROWS as usize * 2 / crate::segment::ROWS + visits * (64 << 10) / 64;
+        assert!(visits > 90 && GATHERED.get() < most, "{} of {most}", GATHERED.get());
     }
 }

@@ -125,7 +125,8 @@ impl Walk {
     }
 
     pub(super) fn bytes_used(&self) -> usize {
-        size_of::<Self>() + self.removed.as_ref().map_or(0, |removed| removed.bytes_used())
+        let removed = self.removed.as_ref().map_or(0, |removed| removed.bytes_used());
+        size_of::<Self>() + removed + self.copied.bytes_used()
     }
 }
 
@@ -222,9 +223,9 @@ impl Table {
         Some(walk.is_whole(group).then_some(group))
     }
 
-    /// Gives the next part of the snapshot: until `budget_bytes` are passed, or the walk is done. Segments
-    /// are given whole, so a call gives at most one segment (64 KiB and its blocks) more. A segment of which nothing is
-    /// given counts as well: looking at its marks takes time.
+    /// Gives the next part of the snapshot: until `budget_bytes`, more than none, are passed, or the walk is done. A segment
+    /// that is not copied first is given whole, so a call gives at most one (64 KiB and its blocks) more. A segment of which
+    /// nothing is given counts as well: looking at its marks takes time.
     pub fn walk(
         &mut self,
         budget_bytes: usize,
@@ -305,7 +306,7 @@ impl Table {
                         && !self.has_blocks()
                         && (whole || self.wanted_groups(segment) >= COPIED_GROUPS);
                     if copies {
-                        walk.copied.wanted = if whole { 0 } else { DIRTY };
+                        walk.copied.is_whole = whole;
                         given += self.copy(segment, &mut walk.copied) / COPIED_PER_BYTE;
                     }
                     let segment = if copies { Segment::none() } else { segment };
@@ -333,9 +334,9 @@ impl Table {
                 let is_over = {
                     let mut rows = self.kept_rows(walk.group, index);
                     while given < budget_bytes
-                        && let Some((was_dirty, row)) = rows.next()
+                        && let Some(row) = rows.next()
                     {
-                        if !walk.is_discarded && (whole || was_dirty) {
+                        if !walk.is_discarded {
                             out(group, RowEvent::Row(row));
                         }
                         given += row.bytes();
@@ -466,12 +467,6 @@ impl Table {
 /// The rows of a group that are given as they stand: all, or the dirty ones, but those that were touched since the flip.
 #[inline(always)]
 fn wanted_rows(mark: u8, all: bool) -> u8 {
-    let touched = if not_wanted() == 0 { 0 } else { mark >> ROWS };
+    let touched = if Mutant::NewRowGiven.is_chosen() { 0 } else { mark >> ROWS };
     if all { ALL_ROWS & !touched } else { mark & ALL_ROWS & !touched }
-}
-
-/// The bit of a mark that says: not as of the flip.
-#[inline(always)]
-fn not_wanted() -> u8 {
-    if Mutant::NewRowGiven.is_chosen() { 0 } else { TOUCHED }
 }

@@ -119,7 +119,7 @@ impl Table {
             }
         } else if header.flags & WHOLE != 0 {
             match whole.last_mut().filter(|(group, _)| *group == header.group) {
-                Some((_, rows)) => *rows += header.rows,
+                Some((_, rows)) => *rows = rows.saturating_add(header.rows),
                 None => whole.push((header.group, header.rows)),
             }
         }
@@ -224,6 +224,9 @@ impl Table {
         let len = reader.u32()? as usize;
         if self.word_bytes != 0 && len != self.word_bytes as usize {
             return Err(reader.corrupt("a key of another length"));
+        }
+        if len > crate::BLOCK_BYTES_MAX {
+            return Err(reader.corrupt("a key over the limit"));
         }
         reader.take(len)
     }

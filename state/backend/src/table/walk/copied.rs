@@ -24,14 +24,18 @@ pub(super) struct Copied {
     at: usize,
     /// The bits of words that are keys.
     key_bits: u64,
-    /// The bits that a row's mark must have, shifted to its own.
-    pub(super) wanted: u8,
+    /// Whether all rows are given, and not only the dirty ones.
+    pub(super) is_whole: bool,
 }
 
 impl Copied {
     /// Whether something is not given yet.
     pub(super) fn has_more(&self) -> bool {
         self.at < self.marks.len()
+    }
+
+    pub(super) fn bytes_used(&self) -> usize {
+        self.words.capacity() * 8 + self.marks.capacity()
     }
 }
 
@@ -61,17 +65,17 @@ impl Table {
         budget_bytes: usize,
         out: &mut impl FnMut(Row<'_>),
     ) -> usize {
-        let Copied { words, marks, at, key_bits, wanted } = copied;
+        let Copied { words, marks, at, key_bits, is_whole } = copied;
         let mut given = 0;
         for (group, mark) in words.chunks_exact(self.shape.group_bytes / 8).zip(&*marks).skip(*at) {
             let group = group.as_ptr().cast::<u8>().cast_mut();
+            let wanted = wanted_rows(*mark, *is_whole);
             for row in 0..ROWS as u32 {
                 let place = Place { group, at: 0, row, found: true };
-                let is_wanted = mark >> row & (not_wanted() | *wanted) == *wanted;
                 // SAFETY: a group of the copy, which holds no blocks and is borrowed during the call. It is only read.
                 unsafe {
                     let word = place.word() & *key_bits;
-                    if is_wanted && word != EMPTY {
+                    if wanted >> row & 1 != 0 && word != EMPTY {
                         let row = Row::new(&self.layout, word, place.area(self.shape));
                         given += row.bytes();
                         out(row);
