@@ -142,7 +142,9 @@ impl<H: Clone> CheckpointCoordinator<H> {
 
     /// What stands in the way of any checkpoint now.
     fn obstacle(&self) -> Option<AbortReason> {
-        if !self.finished.is_empty() && !self.config.after_tasks_finish {
+        // The final one has to be: what sinks hold is committed with it, and the tasks wait for it.
+        let is_final = self.ended == self.running;
+        if !self.finished.is_empty() && !self.config.after_tasks_finish && !is_final {
             return Some(AbortReason::TasksFinished);
         }
         let union = self.topology.union_partly_finished(&self.finished, &self.ended);

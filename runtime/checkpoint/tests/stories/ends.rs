@@ -110,6 +110,12 @@ fn finished_tasks_take_no_part_and_barriers_begin_behind_them() {
             "0   running 0/0",
             "100 tick              => skipped: tasks have finished: set \
          `execution.checkpointing.checkpoints-after-tasks-finish` to `true`",
+            "110 ended 0/1",
+            // What sinks hold is committed with the final one, and the tasks wait for it.
+            "120 ended 1/0         => enumerators 5 Checkpoint",
+            "120 enumerators 5     => trigger 5 0/1",
+            "121 ack 5 0/1",
+            "121 ack 5 1/0         => store 5 5:0/1,5:1/0 without 0/0",
         ],
     );
 }

@@ -115,7 +115,7 @@ options! {
         default "RETAIN_ON_CANCELLATION", example "DELETE_ON_CANCELLATION",
         |_| Ok(());
 
-    /// Whether checkpoints go on when some tasks have finished. Without it a bounded job has no final checkpoint.
+    /// Whether checkpoints go on when some tasks have finished. The final one, of a job that has read all, is taken in any case.
     CHECKPOINTING_AFTER_TASKS_FINISH: bool = "execution.checkpointing.checkpoints-after-tasks-finish", default "true", example "true",
         |_| Ok(());
 
