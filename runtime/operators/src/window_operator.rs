@@ -211,6 +211,9 @@ where
         }
         let Buffers { row_key, state_key, other_key, kept, merged, .. } = buffers;
         self.merging.load(hash, key, kept);
+        if kept.iter().any(|merged| self.is_late(merged.window)) {
+            self.end_over((key, hash), kept, [row_key, state_key])?;
+        }
         merged.clear();
         let (Merged { window, state }, has_changed) = match merging::add(kept, window, merged) {
             // What is kept is not over, nor is what it becomes part of: only a window of its own can be late.

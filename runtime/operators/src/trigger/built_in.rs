@@ -300,8 +300,8 @@ impl<T: Record> Trigger<T> for ContinuousProcessingTimeTrigger {
         context: &mut TriggerContext<'_, Timestamp>,
     ) -> TriggerResult {
         if context.state().is_none() {
-            let next = next_multiple(context.processing_time(), self.interval_ms);
-            let next = next.min(window.max_timestamp());
+            let now = context.processing_time();
+            let next = not_beyond(window, now, next_multiple(now, self.interval_ms));
             context.set_state(next);
             context.register_processing_timer(next);
         }
@@ -317,11 +317,9 @@ impl<T: Record> Trigger<T> for ContinuousProcessingTimeTrigger {
         if context.state() != Some(time) {
             return Continue;
         }
-        let next = time.offset_millis(self.interval_ms).min(window.max_timestamp());
-        if next > time {
-            context.set_state(next);
-            context.register_processing_timer(next);
-        }
+        let next = not_beyond(window, time, time.offset_millis(self.interval_ms));
+        context.set_state(next);
+        context.register_processing_timer(next);
         Fire
     }
 
@@ -356,6 +354,13 @@ fn mistake_of(interval_ms: i64) -> Option<String> {
 fn next_multiple(time: Timestamp, interval_ms: i64) -> Timestamp {
     let into = time.as_millis().rem_euclid(interval_ms);
     time.offset_millis(interval_ms - into)
+}
+
+/// A time of the clock, or the last one of the window if that lies between: what a window of processing time has had since
+/// fires with it. The window of a time that the clock has passed goes on until the watermark ends it.
+fn not_beyond(window: TimeWindow, now: Timestamp, next: Timestamp) -> Timestamp {
+    let last = window.max_timestamp();
+    if last > now { next.min(last) } else { next }
 }
 
 /// Fires when a record is further than a threshold from the one at which it fired last, or from the first. It cannot

@@ -14,6 +14,7 @@ use wiesel_state::Timer;
 use super::{
     Buffers, WindowOperator,
     contents::WindowContents,
+    merging::Merged,
     place::{Place, window_of_timer},
 };
 use crate::{AssignWindows, Link, Pace, Progress, TimeDomain, Trigger};
@@ -52,18 +53,46 @@ where
             TimeDomain::ProcessingTime => trigger.on_processing_time(time, window, context),
         });
         self.follow(result, place, state, next)?;
-        if self.over_at(window) != Some((domain, time)) {
+        let Some((of, over)) = self.over_at(window).filter(|(of, _)| *of == domain) else {
+            return Ok(());
+        };
+        if time < over {
+            // Of a program that allowed less lateness, this may be the only timer.
+            self.rows.change_timer(of, over, place, true);
             return Ok(());
         }
-        self.contents.clear(state);
-        self.ask(place, |trigger, window, context| trigger.clear(window, context));
-        self.rows.clear(place);
-        self.contents.end(self.occasion(place))?;
+        self.end(place, state)?;
         if W::MERGES {
             kept.retain(|merged| merged.window != window);
             self.merging.store(hash, key, kept)?;
         }
         Ok(())
+    }
+
+    /// A window is over.
+    fn end(&mut self, place: Place<'_>, state: Place<'_>) -> Result<(), TaskFailure> {
+        self.contents.clear(state);
+        self.ask(place, |trigger, window, context| trigger.clear(window, context));
+        self.rows.clear(place);
+        self.contents.end(self.occasion(place))
+    }
+
+    /// Ends the windows of a key that are over before their timer has come: those of a program that allowed more lateness.
+    pub(super) fn end_over(
+        &mut self,
+        (key, hash): (&[u8], u64),
+        kept: &mut Vec<Merged>,
+        [row_key, state_key]: [&mut Vec<u8>; 2],
+    ) -> Result<(), TaskFailure> {
+        let (over, left) = kept.iter().partition(|merged| self.is_late(merged.window));
+        *kept = left;
+        let over: Vec<Merged> = over;
+        for merged in over {
+            let place = Place::new(key, hash, merged.window, row_key);
+            let state = Place::new(key, hash, merged.state, state_key);
+            self.end(place, state)?;
+        }
+        self.merging.store(hash, key, kept)
     }
 
     /// Forgets all windows of all keys.

@@ -274,7 +274,7 @@ impl OfKey {
             states::COUNT => {
                 let list = self.list.read_list(setting.list, now).len();
                 let map = self.map.read_map(setting.map, now).len();
-                let names = self.names.read_map(setting.names, now).len();
+                let names = self.names.peek(setting.names, now).len();
                 return Some(format!("{list}.{map}.{names}"));
             }
             _ => panic!("no order is {order}"),

@@ -51,6 +51,8 @@ fn elements_expire_each_for_itself() {
 #[test]
 fn reading_keeps_alive_what_is_said_to_live_by_it() {
     let ttl = ttl(10).with_update(TtlUpdate::OnReadAndWrite);
+    // To ask how many entries a map has is not to read them.
+    check(all(ttl), "a16031 C9 a19000 C10 a19000", "0.0.1 0.0.0");
     let write = "a1005 a3006 a4001 a7001 a12002 a13008 a16031";
     let told = "5_6_[1]_{4:1}_2_9/2_{11031}_[31]";
     check(

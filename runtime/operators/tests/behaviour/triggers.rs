@@ -268,6 +268,47 @@ fn windows_of_the_time_of_day_follow_the_clock() {
     check(&sessions, &CountTrigger::of(3), "a1 a2 C5! a3 a4 C99! a5", "a=1,2,3,@14");
     let every = ContinuousProcessingTimeTrigger::of(millis(4));
     check(&tens, &every, "a1 C4! a2 C8! C30! state?", "a=1,2,@9 a=1,2,@9 a=1,2,@9 state=none");
+    // The clock has passed windows of event time that are still open: they fire every so often, too.
+    let events = WindowOptions::new(Tumbling::event_time(millis(10)));
+    check(
+        &events,
+        &every,
+        "C100! a1@3 C105! a2@4 C109! C113! w9 C200! state?",
+        "a=1,@9 a=1,2,@9 a=1,2,@9 w9 state=none",
+    );
+}
+
+/// What comes out, and what is kept, if a program allows another lateness from the first `!` on.
+fn with_other_lateness<W: AssignWindows<Word>, R: Trigger<Word>>(
+    windows: &W,
+    trigger: &R,
+    lateness: [i64; 2],
+    script: &str,
+) -> String {
+    let is_restored = std::cell::Cell::new(false);
+    let built = |context: &TaskContext, probe: &Probe| {
+        let allowed = lateness[usize::from(is_restored.replace(true))];
+        let allowed_lateness = Duration::from_millis(allowed as u64);
+        let options = WindowOptions { allowed_lateness, ..WindowOptions::new(windows.clone()) };
+        build(context, probe, trigger.clone(), options)
+    };
+    harness::run(&built, harness::Mode::Plain, script)
+}
+
+#[test]
+fn windows_go_by_the_lateness_of_the_program_that_runs() {
+    let tens = Tumbling::event_time(millis(10));
+    let (more, less) = ([0, 20], [20, 0]);
+    let run =
+        |lateness, script: &str| with_other_lateness(&tens, &EventTimeTrigger, lateness, script);
+    assert_eq!(run(more, "a@3 !1 w9 a@4 w29 state?"), "a=1@9 w9 a=2@9 w29 state=none");
+    assert_eq!(run(more, "a@3 !1 w9 w29 state?"), "a=1@9 w9 w29 state=none");
+    assert_eq!(run(less, "a@3 w9 !1 a@4 w29 late? state?"), "a=1@9 w9 w29 late=1 state=none");
+    // A session that is over is no part of another one.
+    let sessions = Session::with_gap(millis(10));
+    let script = "a@3 w50 !1 a@10 b@60 w200 late? state?";
+    let gone = with_other_lateness(&sessions, &EventTimeTrigger, [100, 0], script);
+    assert_eq!(gone, "a=1@12 w50 b=1@69 w200 late=1 state=none");
 }
 
 #[test]

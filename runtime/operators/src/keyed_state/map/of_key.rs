@@ -220,16 +220,13 @@ impl<M: Key, V: Record> KeyMap<'_, M, V> {
 
     /// Calls `each` with the bytes of each map key, and its value, until it says no.
     fn visit(&self, mut each: impl FnMut(&[u8], V::View<'_>) -> bool) {
-        if self.store.value.expires() {
-            self.reads.note(self.index, Reading::All);
-        }
         self.store.visit(self.at, self.len, |map_key, row| {
             let seen = self.store.value.with(row, || self.now, |value| each(map_key, value));
             seen.unwrap_or(true)
         });
     }
 
-    /// How many entries. Counts them if they expire.
+    /// How many entries. Counts them if they expire, which reads none: it keeps none alive.
     pub fn len(&self) -> usize {
         if !self.store.value.expires() {
             return self.len as usize;
@@ -242,7 +239,7 @@ impl<M: Key, V: Record> KeyMap<'_, M, V> {
         len
     }
 
-    /// Whether there are none.
+    /// Whether there are none. Reads none: it keeps none alive.
     pub fn is_empty(&self) -> bool {
         let mut is_empty = true;
         self.visit(|_, _| {
@@ -255,16 +252,22 @@ impl<M: Key, V: Record> KeyMap<'_, M, V> {
     /// Calls `each` with views of every map key and its value. The order is that of insertion, but where entries were
     /// removed or have expired; else it is the same after a restore.
     pub fn for_each(&self, mut each: impl FnMut(M::View<'_>, V::View<'_>)) {
+        if self.store.value.expires() {
+            self.reads.note(self.index, Reading::All);
+        }
         self.visit(|map_key, value| {
             M::with_key(map_key, |map_key| each(map_key, value));
             true
         });
     }
 
-    /// Whether `matches` is true of an entry; none behind it is looked at.
+    /// Whether `matches` is true of an entry; none behind it is read.
     pub fn any(&self, mut matches: impl FnMut(M::View<'_>, V::View<'_>) -> bool) -> bool {
-        let mut found = false;
+        let (mut found, expires) = (false, self.store.value.expires());
         self.visit(|map_key, value| {
+            if expires {
+                self.reads.note(self.index, Reading::Entry(map_key));
+            }
             found = M::with_key(map_key, |map_key| matches(map_key, value));
             !found
         });
