@@ -120,9 +120,10 @@ impl File {
         Self::new("stdin", backend::Handle::standard(0))
     }
 
-    /// Standard output. Never closed. When its reader is gone a write fails with [`io::ErrorKind::BrokenPipe`].
+    /// Standard output. Never closed. When its reader is gone a write fails with [`io::ErrorKind::BrokenPipe`]. A regular file
+    /// is appended to, so that no shard writes over what another has written.
     pub fn stdout() -> Self {
-        Self::new("stdout", backend::Handle::standard(1))
+        Self::new("stdout", backend::Handle::standard_output())
     }
 
     /// Standard error. Never closed.

@@ -1,7 +1,7 @@
 //! Open descriptors, and the addresses and sockets that they come from.
 //!
-//! `unsafe` here: borrowing a descriptor that the handle keeps open, owning one that was just made, and writing a
-//! socket address into storage that is large and aligned enough for all of them.
+//! `unsafe` here: borrowing a descriptor that the handle keeps open, asking about one and setting its flags, owning one that
+//! was just made, and writing a socket address into storage that is large and aligned enough for all of them.
 
 use std::{
     io::{self, IsTerminal},
@@ -26,6 +26,33 @@ impl Handle {
 
     pub(crate) const fn standard(fd: RawFd) -> Self {
         Self { fd, _owned: None }
+    }
+
+    /// Standard output. If it is a regular file each write goes to its end: the rings of several shards take the file's
+    /// position from each other without a lock, and would write over each other's lines. The flag is set on the open file
+    /// that the shell has given us, not on one of our own, so that what follows in `(job; echo done) > file` follows here, too.
+    pub(crate) fn standard_output() -> Self {
+        // SAFETY: all zeros are a valid `stat`.
+        let mut found = unsafe { mem::zeroed::<libc::stat>() };
+        // SAFETY: `found` is large enough and outlives the call.
+        let is_known = unsafe { libc::fstat(libc::STDOUT_FILENO, &raw mut found) } == 0;
+        if is_known && found.st_mode & libc::S_IFMT == libc::S_IFREG {
+            // SAFETY: no pointers.
+            let flags = unsafe { libc::fcntl(libc::STDOUT_FILENO, libc::F_GETFL) };
+            let appends = flags >= 0
+                // SAFETY: no pointers.
+                && unsafe {
+                    libc::fcntl(libc::STDOUT_FILENO, libc::F_SETFL, flags | libc::O_APPEND)
+                } == 0;
+            if !appends {
+                let error = io::Error::last_os_error();
+                tracing::warn!(
+                    "standard output is a file that cannot be appended to ({error}): lines of several subtasks may be \
+                     lost; write `| cat >` instead of `>`"
+                );
+            }
+        }
+        Self::standard(libc::STDOUT_FILENO)
     }
 
     pub(super) const fn fd(&self) -> RawFd {

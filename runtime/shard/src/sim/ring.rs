@@ -39,6 +39,10 @@ impl Handle {
         Self(Kind::Standard(number))
     }
 
+    pub(crate) const fn standard_output() -> Self {
+        Self::standard(1)
+    }
+
     pub(super) const fn listener(listener: Shared<Listener>) -> Self {
         Self(Kind::Listener(listener))
     }
