@@ -11,7 +11,8 @@ use wiesel_shard::{fs, net};
 
 /// The world, as far as sources and sinks look at it before they run. An interface, so that enumerators stay pure.
 pub trait Discovery {
-    /// The paths that match a pattern (`*`, `**`, `?`, `[..]`), sorted.
+    /// The paths that match a pattern (`*`, `**`, `?`, `[..]`), sorted. Hidden ones only if the pattern says so: see
+    /// [`list`](fs::list).
     ///
     /// # Errors
     ///

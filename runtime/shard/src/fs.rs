@@ -9,7 +9,7 @@ use std::{
 
 use wiesel_core::Timestamp;
 
-use crate::{File, backend::files, io::with_context};
+use crate::{File, backend::files, hidden, io::with_context};
 
 /// What is known about a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +30,9 @@ fn on<T>(verb: &str, path: &Path, result: io::Result<T>) -> io::Result<T> {
 
 /// The paths that match a pattern (`*`, `**`, `?`, `[..]`), sorted. None is not an error.
 ///
+/// Hidden ones are left out, those with a part that begins with `.` and those whose name begins with `_`, unless the
+/// pattern says so: `out/*` finds neither `out/.part-0-1.inprogress` nor `out/_SUCCESS`; `out/.part-*` and `out/_*` do.
+///
 /// # Errors
 ///
 /// When the pattern is malformed or a folder on the way cannot be read.
@@ -38,6 +41,7 @@ pub fn list(pattern: &str) -> io::Result<Vec<PathBuf>> {
     let checked = checked.map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error));
     let found = checked.and_then(|parsed| files::list(pattern, &parsed));
     let mut found = found.map_err(|error| with_context(format_args!("list {pattern}"), error))?;
+    found.retain(|path| hidden::is_meant(pattern, path));
     found.sort();
     Ok(found)
 }

@@ -41,6 +41,8 @@ pub mod fs;
 #[cfg(not(loom))]
 mod helper;
 #[cfg(not(loom))]
+mod hidden;
+#[cfg(not(loom))]
 mod io;
 #[cfg(not(loom))]
 mod launch;

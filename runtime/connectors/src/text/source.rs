@@ -37,7 +37,9 @@ enum Input {
 }
 
 impl<F> TextSource<F> {
-    /// Files that match `pattern` (`*`, `**`, `?`, `[..]`), or the one file that has this name.
+    /// Files that match `pattern` (`*`, `**`, `?`, `[..]`), or the one file that has this name. Files whose names begin with
+    /// `.` or `_`, and those in folders whose names begin with `.`, are left out unless the pattern says so (`out/.part-*`):
+    /// they are being written, as those of a [`FileSink`](crate::FileSink), or are notes about the others.
     pub fn files(format: F, pattern: impl Into<String>) -> Self {
         Self::new(Input::Files(vec![pattern.into()]), format)
     }
@@ -245,7 +247,12 @@ fn find(pattern: &str, discovery: &dyn Discovery) -> Result<Vec<Place>, TaskFail
                     Err(error) => return fail(error.to_string()),
                 }
             }
-            if places.is_empty() { fail("no file matches".to_owned()) } else { Ok(places) }
+            if places.is_empty() {
+                return fail(
+                    "no file matches; names that begin with . or _ are left out".to_owned(),
+                );
+            }
+            Ok(places)
         }
     }
 }

@@ -121,12 +121,38 @@ fn globs_are_read_in_order_and_compression_goes_by_name() {
     assert!(text.contains("b.gz") && text.contains("unexpected end of file"), "{text}");
 }
 
+/// The folder of a sink, in which somebody writes.
+#[test]
+fn hidden_files_are_read_only_if_they_are_named() {
+    use std::os::unix::ffi::OsStrExt;
+
+    let folder = folder(&[
+        ("part-0-1", b"a"),
+        (".part-0-2.inprogress", b"b"),
+        (".part-0-3.undone", b"c"),
+        ("_SUCCESS", b"d"),
+    ]);
+    let strange = std::ffi::OsStr::from_bytes(b"\xff\xfe");
+    fs::write(folder.path().join(strange), "e").expect("a disk");
+    let read = |pattern: &str| {
+        let source = Lines::files(path(&folder, pattern));
+        let mut out = Collected::default();
+        read_all(&source, &Arc::default(), &mut out, false).expect("files");
+        out.records.join("|")
+    };
+    for (pattern, expected) in
+        [("*", "a"), ("**/*", "a"), (".part-*", "b|c"), ("_*", "d"), (".part-0-3.undone", "c")]
+    {
+        assert_eq!(read(pattern), expected, "{pattern}");
+    }
+}
+
 #[test]
 fn what_cannot_be_found_is_named() {
     let folder = folder(&[("x", b"a")]);
     let cases = [
         ("missing", "No such file"),
-        ("missing*", "no file matches"),
+        ("missing*", "no file matches; names that begin with . or _ are left out"),
         ("", "it is a folder; for the files in it write"),
         ("a[", "Pattern syntax error"),
     ];
