@@ -10,8 +10,9 @@
 //!
 //! 1. At most one operation is on its way, so bytes arrive in order.
 //! 2. A buffer leaves when it is full, or on `flush`, or at the end.
-//! 3. With `whole_lines`, what is written at once is whole lines of at most `PIPE_BUF` bytes (longer lines go alone):
-//!    so the lines of several writers to one pipe do not mix (pipe(7)).
+//! 3. What is written to a stream at once is whole lines of at most `PIPE_BUF` bytes (longer lines go alone): so the lines
+//!    of several writers to one pipe do not mix (pipe(7)). Also of a subtask that is alone: the job may have another sink
+//!    that prints, and the program may print, too.
 //! 4. A file is finished when its bytes and its name survive a crash of the machine.
 
 use std::{io, path::PathBuf};
@@ -51,7 +52,6 @@ pub(super) struct Outbox {
     offset: u64,
     /// Bytes that had been appended at the last mark.
     mark: u64,
-    whole_lines: bool,
     open: Vec<u8>,
     spare: Vec<u8>,
     writing: Option<Token>,
@@ -64,27 +64,26 @@ pub(super) struct Outbox {
 impl Outbox {
     /// To a file that is created, or emptied, at the first poll.
     pub(super) fn file(path: PathBuf) -> Self {
-        Self::new(State::Planned, Some(path), false)
+        Self::new(State::Planned, Some(path))
     }
 
     /// To a file that is created when there is something to write.
     pub(super) fn file_with_content(path: PathBuf) -> Self {
-        Self::new(State::Waiting, Some(path), false)
+        Self::new(State::Waiting, Some(path))
     }
 
-    /// To a stream. `whole_lines`: others write to it as well.
-    pub(super) fn stream(file: File, whole_lines: bool) -> Self {
-        Self::new(State::Open(file), None, whole_lines)
+    /// To a stream, to which others may write as well.
+    pub(super) fn stream(file: File) -> Self {
+        Self::new(State::Open(file), None)
     }
 
-    fn new(state: State, path: Option<PathBuf>, whole_lines: bool) -> Self {
+    fn new(state: State, path: Option<PathBuf>) -> Self {
         Self {
             io: None,
             state,
             path,
             offset: 0,
             mark: 0,
-            whole_lines,
             open: Vec::with_capacity(BUFFER_BYTES),
             spare: Vec::new(),
             writing: None,
@@ -230,7 +229,7 @@ impl Outbox {
     /// What is written next.
     fn take_piece(&mut self) -> Vec<u8> {
         let mut piece = std::mem::take(&mut self.spare);
-        if !self.whole_lines || self.open.len() <= ATOMIC_BYTES {
+        if self.path.is_some() || self.open.len() <= ATOMIC_BYTES {
             std::mem::swap(&mut piece, &mut self.open);
             return piece;
         }
@@ -260,8 +259,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pieces_are_whole_lines_where_others_write_too() {
-        let mut outbox = Outbox::stream(File::stdout(), true);
+    fn pieces_of_a_stream_are_whole_lines() {
+        let mut outbox = Outbox::stream(File::stdout());
         let lines: Vec<String> =
             (0..700).map(|n| "x".repeat(n * 37 % 91) + &n.to_string() + "\n").collect();
         let long = "y".repeat(3 * ATOMIC_BYTES) + "\n";
@@ -291,7 +290,7 @@ mod tests {
             }
         };
         drop(listener.accept().expect("a writer"));
-        let mut outbox = Outbox::stream(stream, false);
+        let mut outbox = Outbox::stream(stream);
         let closed = loop {
             outbox.open().extend(b"nobody reads this\n");
             outbox.flush();
@@ -309,8 +308,8 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_of_its_own_is_written_a_buffer_at_a_time() {
-        let mut outbox = Outbox::stream(File::stdout(), false);
+    fn a_file_is_written_a_buffer_at_a_time() {
+        let mut outbox = Outbox::file("x".into());
         outbox.open().extend([b'x'; BUFFER_BYTES]);
         assert!(outbox.wants_pause());
         assert_eq!(outbox.take_piece().len(), BUFFER_BYTES);

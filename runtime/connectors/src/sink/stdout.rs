@@ -1,6 +1,7 @@
 //! Standard output: a line per record.
 //!
-//! One subtask writes buffers of 64 KiB; several write whole lines, which do not mix. A closed pipe is no failure.
+//! Whole lines are written, at most 4 KiB of them at once, so that those of several subtasks and sinks do not mix. A line that
+//! is longer may be mixed with others in a pipe. A file that standard output leads to is appended to. A closed pipe is no failure.
 
 use std::{fmt, marker::PhantomData};
 
@@ -71,8 +72,8 @@ impl<T: Record, E: Encode<T>> Sink for StdoutSink<T, E> {
     type Record = T;
     type Writer = StdoutWriter<E>;
 
-    fn writer(&self, context: &WriterContext) -> StdoutWriter<E> {
-        let outbox = Outbox::stream(File::stdout(), context.parallelism > 1);
+    fn writer(&self, _context: &WriterContext) -> StdoutWriter<E> {
+        let outbox = Outbox::stream(File::stdout());
         StdoutWriter { lines: LineWriter::new(self.encode.clone(), outbox) }
     }
 
