@@ -3,15 +3,17 @@
 //! # What is always true
 //!
 //! 1. A record is one line: fields may be quoted, and hold delimiters and doubled quotes, but no line ends. That is
-//!    what lets a file be split at any byte.
+//!    what lets a file be split at any byte. So a quote that is not closed at the end of its line is an error, and a `\r`
+//!    is part of its field, but for one at the end of the line.
 //! 2. With a header every split of a file reads that file's first line, and fields go by name; without, they go in
-//!    the order of `T`'s fields. Each connection has a header of its own; that of standard input is read once.
+//!    the order of `T`'s fields. What `T` has no field for is left out, by name or behind its last. Each connection has a
+//!    header of its own; that of standard input is read once.
 //! 3. Empty lines are left out.
 
 use std::{fmt, marker::PhantomData, time::Duration};
 
 use csv::ByteRecord;
-use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
+use csv_core::{ReadRecordResult, Reader, ReaderBuilder, Terminator};
 use serde::de::DeserializeOwned;
 use wiesel_record::{Owned, Record};
 
@@ -111,7 +113,10 @@ impl<T: Record + DeserializeOwned, S: Shift<T>> Format for Csv<T, S> {
     fn decoder(&self) -> CsvDecoder<T, S> {
         CsvDecoder {
             fields: Fields {
-                reader: ReaderBuilder::new().delimiter(self.delimiter).build(),
+                reader: ReaderBuilder::new()
+                    .delimiter(self.delimiter)
+                    .terminator(Terminator::Any(b'\n'))
+                    .build(),
                 text: vec![0; 256],
                 ends: vec![0; 16],
                 record: ByteRecord::new(),
@@ -149,35 +154,40 @@ struct Fields {
 
 impl Fields {
     /// The fields of `line`; none if it is empty.
-    fn cut(&mut self, line: &[u8]) -> Option<&ByteRecord> {
+    fn cut(&mut self, line: &[u8]) -> Result<Option<&ByteRecord>, LineError> {
+        // The last line of an input may have half of an end.
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        if line.is_empty() {
+            return Ok(None);
+        }
         // Unquoting only shortens, and there is at most one field more than there are bytes.
         self.text.resize(self.text.len().max(line.len() + 1), 0);
         self.ends.resize(self.ends.len().max(line.len() + 2), 0);
         self.reader.reset();
-        let (result, used, mut written, mut count) =
+        let (result, used, written, count) =
             self.reader.read_record(line, &mut self.text, &mut self.ends);
-        if result == ReadRecordResult::InputEmpty {
-            // An empty input says that the record has ended.
-            let rest = &line[used..];
-            let (_, _, text, ends) =
-                self.reader.read_record(rest, &mut self.text[written..], &mut self.ends[count..]);
-            (written, count) = (written + text, count + ends);
+        debug_assert!(result == ReadRecordResult::InputEmpty && used == line.len(), "one record");
+        // The end of the line ends the record, or is taken for a part of a quoted field.
+        let (result, _, _, ends) =
+            self.reader.read_record(b"\n", &mut self.text[written..], &mut self.ends[count..]);
+        if result != ReadRecordResult::Record {
+            return Err(LineError::malformed("a quote is not closed; a field holds no line ends"));
         }
-        debug_assert!(written <= self.text.len());
+        let count = count + ends;
         self.record.clear();
         let mut start = 0;
         for end in &self.ends[..count] {
             self.record.push_field(&self.text[start..*end]);
             start = *end;
         }
-        (!self.record.is_empty()).then_some(&self.record)
+        Ok(Some(&self.record))
     }
 }
 
 impl<T: Record + DeserializeOwned, S: Shift<T>> Decode<T> for CsvDecoder<T, S> {
     fn decode<O: SourceOutput<T>>(&mut self, line: &[u8], out: &mut O) -> Result<bool, LineError> {
         text(line)?;
-        let Some(fields) = self.fields.cut(line) else { return Ok(out.skip()) };
+        let Some(fields) = self.fields.cut(line)? else { return Ok(out.skip()) };
         let mut record: T = fields.deserialize(self.names.as_ref()).map_err(|e| explain(&e))?;
         self.shift.shift(&mut record, self.by);
         Ok(out.collect(Owned(record), None))
@@ -189,7 +199,7 @@ impl<T: Record + DeserializeOwned, S: Shift<T>> Decode<T> for CsvDecoder<T, S> {
 
     fn header(&mut self, line: &[u8]) -> Result<(), LineError> {
         text(line)?;
-        let mut names = self.fields.cut(line).cloned().unwrap_or_default();
+        let mut names = self.fields.cut(line)?.cloned().unwrap_or_default();
         names.trim();
         self.names = Some(names);
         Ok(())
@@ -247,10 +257,27 @@ mod tests {
                 ("\"a;\"\"b\";2;", r#"Trade { symbol: "a;\"b", price: 2.0, size: None }"#),
                 ("", ""),
                 ("é;1;2", r#"Trade { symbol: "é", price: 1.0, size: Some(2) }"#),
+                ("a;1;2\r", r#"Trade { symbol: "a", price: 1.0, size: Some(2) }"#),
+                ("\r", ""),
+                ("a\rb;1;2", r#"Trade { symbol: "a\rb", price: 1.0, size: Some(2) }"#),
+                ("a;1\r;2", "field 2: invalid float literal"),
+                ("\"a\r\";1;", r#"Trade { symbol: "a\r", price: 1.0, size: None }"#),
+                ("\"\";1;\"\"", r#"Trade { symbol: "", price: 1.0, size: None }"#),
+                ("a;1;\"2", "a quote is not closed; a field holds no line ends"),
+                ("\"a;1;2", "a quote is not closed; a field holds no line ends"),
+                ("\"", "a quote is not closed; a field holds no line ends"),
+                ("a;1;2;3", r#"Trade { symbol: "a", price: 1.0, size: Some(2) }"#),
                 ("a;x;2", "field 2: invalid float literal"),
                 ("a", "invalid length 1, expected struct Trade with 3 elements"),
             ],
         );
+    }
+
+    #[test]
+    fn a_header_is_a_line_as_well() {
+        let mut decoder = Csv::<Trade>::files("x").header(true).format().decoder();
+        let refused = decoder.header(b"\"price;symbol").expect_err("a quote is open").to_string();
+        assert_eq!(refused, "a quote is not closed; a field holds no line ends");
     }
 
     #[test]
