@@ -97,6 +97,7 @@ impl<T: Record, E: Encode<T>> FileSink<T, E> {
 
     /// What is in the folder and in the way, if it may be: not what is hidden. Nothing if there is no folder.
     fn held(&self, discovery: &dyn Discovery) -> Result<Vec<PathBuf>, TaskFailure> {
+        transaction::check_name(&self.folder)?;
         let mut held = match discovery.read_dir(&self.folder) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             held => held.map_err(|error| transaction::unfit(&self.folder, &error))?,
@@ -378,6 +379,20 @@ mod tests {
         let part = read("part-0").expect("a part");
         assert!(part.lines().count() == 5_000 && part.lines().all(|read| read == line));
         assert_eq!(read("part-1").ok().as_deref(), Some(""));
+    }
+
+    #[test]
+    fn a_folder_without_a_name_is_refused() {
+        let sink = FileSink::lines("");
+        // With checkpoints the second is asked first, also by a job that continues.
+        let asked = sink.newest_visible(&MachineDiscovery).map(drop);
+        for refused in [sink.check(&MachineDiscovery), sink.prepare(&MachineDiscovery), asked] {
+            let refused = refused.expect_err("no name");
+            assert!(!refused.retryable);
+            let text = format!("{refused}: {}", refused.source);
+            assert!(text.contains("the name of its folder is empty; name one"), "{text}");
+        }
+        FileSink::lines(".").overwrite(true).check(&MachineDiscovery).expect("a name");
     }
 
     #[test]

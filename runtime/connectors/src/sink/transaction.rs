@@ -146,6 +146,15 @@ impl<'a> Committable<'a> {
     }
 }
 
+/// Refuses a folder without a name: that of no system is called so, and making it succeeds.
+pub(super) fn check_name(folder: &Path) -> Result<(), TaskFailure> {
+    if !folder.as_os_str().is_empty() {
+        return Ok(());
+    }
+    let cause = "the name of its folder is empty; name one, as in out, or . for the one it runs in";
+    Err(TaskFailure::new(Blame::Job, "write files", cause))
+}
+
 /// A folder that a job cannot write to.
 pub(super) fn unfit(folder: &Path, error: &io::Error) -> TaskFailure {
     let cause = match error.kind() {
@@ -270,6 +279,7 @@ pub(super) fn newest_visible(
     folder: &Path,
     discovery: &dyn Discovery,
 ) -> Result<Option<CheckpointId>, TaskFailure> {
+    check_name(folder)?;
     let names = names(folder, discovery)?;
     Ok(names.iter().filter_map(|name| checkpoint_of(kept_name(name).unwrap_or(name))).max())
 }
