@@ -42,6 +42,12 @@ use crate::Discovery;
 /// are seen when the next checkpoint is complete, and the last files when the job has finished. A
 /// checkpoint that turns out to be damaged takes its files back: they are renamed to `.part-<subtask>-<checkpoint>.undone`.
 ///
+/// A visible file has to **stay until later checkpoints are complete**, or the job has finished: a job that starts, or starts again,
+/// from a checkpoint looks whether the files are there that became visible with it, and is refused, or fails, if one is not. So copy
+/// what is new, or move a file away when there are files, of any subtask, of two later checkpoints (one is enough, unless a subtask heard
+/// late that the one before was complete). If more checkpoints are retained than one, those of the oldest count as well: a
+/// damaged checkpoint is replaced by an older one.
+///
 /// Without checkpoints a job that fails leaves the beginning of its files.
 ///
 /// The folder must be empty or not there, unless [`overwrite`](Self::overwrite) is set or the job continues from a checkpoint.
