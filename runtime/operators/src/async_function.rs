@@ -135,13 +135,14 @@ pub struct AsyncRetry {
 }
 
 impl AsyncRetry {
-    /// Asks at most `tries` times in all, with `delay` between. Flink's `FixedDelayRetryStrategy`.
+    /// Asks at most `tries` times in all, the first time included, with `delay` between. Flink's `FixedDelayRetryStrategy`, whose
+    /// `maxAttempts` leaves out the first time: its 3 are `tries` of 4.
     pub fn fixed_delay(tries: u32, delay: Duration) -> Self {
         Self { tries, first: delay, max: delay, multiplier: 1.0 }
     }
 
-    /// Asks at most `tries` times in all; the first pause is `initial`, each later one `multiplier` times as long, up to
-    /// `max`. Flink's `ExponentialBackoffDelayRetryStrategy`.
+    /// Asks at most `tries` times in all, the first time included; the first pause is `initial`, each later one `multiplier`
+    /// times as long, up to `max`. Flink's `ExponentialBackoffDelayRetryStrategy`, whose `maxAttempts` leaves out the first time.
     ///
     /// ```
     /// use wiesel_core::{millis, seconds};

@@ -43,13 +43,14 @@ choice! {
 }
 
 choice! {
-    /// What is left of a job's checkpoints when it is cancelled.
+    /// What is left of a job's checkpoints when it is over.
     CheckpointRetention, "`RETAIN_ON_CANCELLATION`, `DELETE_ON_CANCELLATION` or `NO_EXTERNALIZED_CHECKPOINTS`" {
         /// They stay, and the job can be started from them.
         RetainOnCancellation: "RETAIN_ON_CANCELLATION",
         /// They are deleted; after a failure they stay.
         DeleteOnCancellation: "DELETE_ON_CANCELLATION",
-        /// They are deleted whenever the job is over.
+        /// They are deleted when the job is cancelled or has failed. A job that has finished keeps the last one, which says so: it is
+        /// not started a second time.
         NoExternalizedCheckpoints: "NO_EXTERNALIZED_CHECKPOINTS",
     }
 }
