@@ -30,6 +30,7 @@ mod functions;
 mod lists;
 mod memory;
 mod migrations;
+mod outputs;
 mod recut;
 mod regions;
 mod restores;

@@ -34,7 +34,9 @@ use wiesel_storage::{
     StorageError, SubtaskState, VertexState,
 };
 
-use crate::{CheckpointSettings, ClusterError, claims::Chain, savepoints::Requests};
+use crate::{
+    CheckpointSettings, ClusterError, claims::Chain, outputs::Outputs, savepoints::Requests,
+};
 
 /// The highest number that the first checkpoint of a process may have: there are more behind it than anybody takes.
 const FIRST_ID_MAX: u64 = u64::MAX / 2;
@@ -107,6 +109,7 @@ impl JobCheckpoints {
         folder: &Path,
         job: JobId,
         graph: &JobGraph<VertexCode>,
+        outputs: &mut Outputs,
     ) -> Result<(Self, CheckpointPlan), ClusterError> {
         let folder = folder_of_job(folder, &graph.name);
         fs::create_dir_all(&folder).map_err(StorageError::from)?;
@@ -139,6 +142,7 @@ impl JobCheckpoints {
             undecided: BTreeSet::new(),
             _owner: owner,
         };
+        outputs.take_existing(checkpoints.sinks())?;
         let visible = checkpoints.of_sinks(|sink| sink.newest_visible(&MachineDiscovery))?;
         let newest = visible.into_iter().flatten().max();
         let above_visible = newest.map_or(0, |newest| newest.0.saturating_add(1));
@@ -150,7 +154,7 @@ impl JobCheckpoints {
             }
         };
         free(checkpoints.directory.next_id()?.max(above_visible))?;
-        let restored = checkpoints.find(settings, above_visible)?;
+        let restored = checkpoints.find(settings, above_visible, outputs)?;
         checkpoints.set_damaged_aside()?;
         let first_id = free(checkpoints.directory.next_id()?.max(above_visible))?;
         let leftovers = checkpoints.directory.clean(&BTreeSet::new())?; // Behind the id: a folder holds its number.
@@ -159,6 +163,10 @@ impl JobCheckpoints {
         }
         let mut retained = checkpoints.directory.list()?;
         retained.reverse();
+        match &restored {
+            None => checkpoints.agree(outputs)?,
+            Some(_) => outputs.take(checkpoints.sinks())?,
+        }
         checkpoints.prepare_sinks(restored.as_ref())?;
         let plan = CheckpointPlan {
             config: settings.config.clone(),

@@ -22,6 +22,7 @@ use crate::{
     SavepointError,
     checkpoints::JobCheckpoints,
     client::Shared,
+    outputs::Outputs,
     progress::{JobProgress, TaskProgress},
 };
 
@@ -56,6 +57,8 @@ pub(crate) struct JobMasterProgram {
     pub(crate) handle_signals: bool,
     /// There if the job takes checkpoints.
     pub(crate) checkpoints: Option<JobCheckpoints>,
+    /// Held until the job is over.
+    pub(crate) _outputs: Outputs,
     /// Makes channels of the job.
     pub(crate) connect: Connect,
 }

@@ -37,6 +37,7 @@ use crate::{
     checkpoints::JobCheckpoints,
     client::Shared,
     job_master_program::{JobMasterProgram, Observer, Peer},
+    outputs::Outputs,
     recovery::of_sinks,
     resources::{self, Machine},
 };
@@ -216,7 +217,7 @@ pub fn assemble(
     let (mut launch, seats) = launch_of(&graph, cluster)?;
     let brain = JobMaster::new(job, execution, locations.clone(), enumerators)?;
     // What is refused until here has changed nothing: neither output nor checkpoints.
-    let (brain, checkpoints) = with_checkpoints(brain, job, &graph, cluster)?;
+    let (brain, checkpoints, outputs) = with_checkpoints(brain, job, &graph, cluster)?;
     let folder = checkpoints.as_ref().map(|checkpoints| checkpoints.folder().to_owned());
     let doors: Vec<_> = cluster.shards.iter().map(|shard| launch.door(shard.id)).collect();
     let (edges, credits) =
@@ -240,6 +241,7 @@ pub fn assemble(
         started_at: None,
         handle_signals: options.handle_signals,
         checkpoints,
+        _outputs: outputs,
         connect: Box::new(connect),
     };
     launch.control(move |_shard| Box::new(program));
@@ -293,22 +295,25 @@ fn with_checkpoints(
     job: JobId,
     graph: &JobGraph<VertexCode>,
     cluster: &ClusterOptions,
-) -> Result<(JobMaster, Option<JobCheckpoints>), ClusterError> {
+) -> Result<(JobMaster, Option<JobCheckpoints>, Outputs), ClusterError> {
+    let mut outputs = Outputs::default();
     let folder = cluster.checkpoints.folder.as_ref();
-    let opened =
-        folder.map(|folder| JobCheckpoints::open(&cluster.checkpoints, folder, job, graph));
+    let opened = folder
+        .map(|folder| JobCheckpoints::open(&cluster.checkpoints, folder, job, graph, &mut outputs));
     let (checkpoints, plan) = opened.transpose()?.unzip();
     if checkpoints.is_none() {
-        // All agree before one of them replaces anything.
+        // All agree before one of them replaces anything, or makes a folder.
         let sinks = || graph.vertices.iter().map(|v| (v.uid(), v.factory.sink.as_deref()));
+        outputs.take_existing(sinks())?;
         of_sinks(sinks(), |sink| sink.check(&MachineDiscovery))?;
+        outputs.take(sinks())?;
         of_sinks(sinks(), |sink| sink.prepare(&MachineDiscovery))?;
     }
     let brain = match plan.or_else(|| cluster.checkpoints.restarts_only()) {
         Some(plan) => brain.with_checkpoints(plan).map_err(ClusterError::Prepare)?,
         None => brain,
     };
-    Ok((brain, checkpoints))
+    Ok((brain, checkpoints, outputs))
 }
 
 /// What the workers of a job have in common, and what each gets.

@@ -21,6 +21,7 @@ mod control_socket;
 mod error;
 mod job_master_program;
 mod launch;
+mod outputs;
 mod progress;
 mod recovery;
 mod resources;

@@ -26,6 +26,7 @@ use crate::{
     CheckpointSettings, ClusterError,
     checkpoints::{JobCheckpoints, VertexName},
     claims::{self, Claims},
+    outputs::Outputs,
 };
 
 /// Asks every sink of these vertices; a failure is that of the vertex with this uid.
@@ -44,8 +45,18 @@ impl JobCheckpoints {
         &self,
         ask: impl Fn(&dyn SinkPreparation) -> Result<T, TaskFailure>,
     ) -> Result<Vec<T>, ClusterError> {
-        let sinks = self.vertices.iter().map(|vertex| (&*vertex.uid, vertex.sink.as_deref()));
-        of_sinks(sinks, ask)
+        of_sinks(self.sinks(), ask)
+    }
+
+    /// The vertices: their uids, and their sinks.
+    pub(crate) fn sinks(&self) -> impl Iterator<Item = (&str, Option<&dyn SinkPreparation>)> {
+        self.vertices.iter().map(|vertex| (&*vertex.uid, vertex.sink.as_deref()))
+    }
+
+    /// The sinks of a job that begins anew agree, all of them before one replaces anything, and take what is theirs.
+    pub(crate) fn agree(&self, outputs: &mut Outputs) -> Result<(), ClusterError> {
+        self.of_sinks(|sink| sink.check(&MachineDiscovery))?;
+        outputs.take(self.sinks())
     }
 
     /// What the job continues from; a savepoint gets a number of at least `above_visible`.
@@ -53,6 +64,7 @@ impl JobCheckpoints {
         &self,
         settings: &CheckpointSettings,
         above_visible: u64,
+        outputs: &mut Outputs,
     ) -> Result<Option<CompletedCheckpoint>, ClusterError> {
         self.refuse_others()?;
         if let Some(path) = &settings.recovery {
@@ -63,7 +75,7 @@ impl JobCheckpoints {
             return Ok(Some(restored));
         }
         if settings.fresh {
-            self.of_sinks(|sink| sink.check(&MachineDiscovery))?;
+            self.agree(outputs)?;
             self.remove_all_but(None)?;
             return Ok(None);
         }
@@ -168,10 +180,6 @@ impl JobCheckpoints {
         &self,
         restored: Option<&CompletedCheckpoint>,
     ) -> Result<(), ClusterError> {
-        if restored.is_none() {
-            // All agree before one of them replaces anything.
-            self.of_sinks(|sink| sink.check(&MachineDiscovery))?;
-        }
         for (index, vertex) in (0..).zip(&self.vertices) {
             let Some(sink) = &vertex.sink else { continue };
             let prepared = match restored {

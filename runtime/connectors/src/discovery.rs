@@ -68,6 +68,13 @@ pub trait Discovery {
     /// If they may not.
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
 
+    /// Locks a file, which is created if there is none, and writes `text` into it: see [`lock`](fs::lock).
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be made or written. That another one has it locked is no error.
+    fn lock(&self, path: &Path, text: &str) -> io::Result<Result<(fs::FileLock, String), String>>;
+
     /// The addresses of `host:port`.
     ///
     /// # Errors
@@ -111,6 +118,10 @@ impl Discovery for MachineDiscovery {
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         fs::sync_dir(path)
+    }
+
+    fn lock(&self, path: &Path, text: &str) -> io::Result<Result<(fs::FileLock, String), String>> {
+        fs::lock(path, text)
     }
 
     fn resolve(&self, address: &str) -> io::Result<Vec<SocketAddr>> {

@@ -32,8 +32,8 @@ pub use enumerators::Pinned;
 pub use partitions::{Partitions, PartitionsReader};
 pub use sink::{
     AsCsv, AsDebug, AsJson, AsLines, CollectSink, CollectWriter, CollectedRecords, Encode,
-    EncodeError, FileSink, FileWriter, Formatted, Sink, SinkWriter, StdoutSink, StdoutWriter,
-    WriterContext, WriterStatus,
+    EncodeError, FileSink, FileWriter, FolderOwner, Formatted, Sink, SinkWriter, StdoutSink,
+    StdoutWriter, WriterContext, WriterStatus,
 };
 pub use source::{
     Assignment, ReaderContext, ReaderStatus, Source, SourceOutput, SourceReader, SplitEnumerator,

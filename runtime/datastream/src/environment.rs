@@ -224,8 +224,8 @@ impl Environment {
     }
 }
 
-/// A folder of output is one sink's alone: two would give their files the same names. Links are not followed: the graph is
-/// made without a look at the disk.
+/// A folder of output is one sink's alone: two would give their files the same names. Here by its name: the graph is made
+/// without a look at the disk. What has two names is refused when the job starts, see `Sink::own`.
 fn check_folders(vertices: &[VertexParts]) -> Result<(), GraphError> {
     let mut folders = BTreeMap::new();
     for vertex in vertices {

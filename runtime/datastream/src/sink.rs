@@ -7,8 +7,8 @@ use std::{
 };
 
 use wiesel_connectors::{
-    AsJson, AsLines, CollectSink, CollectedRecords, Discovery, Encode, EncodeError, FileSink, Sink,
-    SinkWriter, StdoutSink, WriterContext, WriterStatus,
+    AsJson, AsLines, CollectSink, CollectedRecords, Discovery, Encode, EncodeError, FileSink,
+    FolderOwner, Sink, SinkWriter, StdoutSink, WriterContext, WriterStatus,
 };
 use wiesel_core::{Blame, CheckpointId, Meta, Nanos, SubtaskIndex, TaskFailure, Timestamp};
 use wiesel_operators::{
@@ -31,6 +31,13 @@ pub trait SinkPreparation: Send {
     ///
     /// If the ground is not fit, with what to do.
     fn check(&self, discovery: &dyn Discovery) -> Result<(), TaskFailure>;
+
+    /// See [`Sink::own`].
+    ///
+    /// # Errors
+    ///
+    /// If another sink has it.
+    fn own(&self, discovery: &dyn Discovery) -> Result<Option<FolderOwner>, TaskFailure>;
 
     /// Looks at the world and makes what is missing.
     ///
@@ -108,6 +115,10 @@ struct Preparation<S>(S);
 impl<S: Sink> SinkPreparation for Preparation<S> {
     fn check(&self, discovery: &dyn Discovery) -> Result<(), TaskFailure> {
         self.0.check(discovery)
+    }
+
+    fn own(&self, discovery: &dyn Discovery) -> Result<Option<FolderOwner>, TaskFailure> {
+        self.0.own(discovery)
     }
 
     fn prepare(&self, discovery: &dyn Discovery) -> Result<(), TaskFailure> {

@@ -220,7 +220,8 @@ pub fn remove_dir(path: impl AsRef<Path>) -> io::Result<()> {
 pub struct FileLock(#[expect(dead_code, reason = "dropping it unlocks")] files::Lock);
 
 /// Locks a file, which is created if there is none, and writes `text` into it. `Ok(Err(text))`: another one has it
-/// locked, and this is what that one wrote; `Ok(Ok((lock, text)))`: what stood there before, of a process that is gone.
+/// locked, and this is what that one wrote; `Ok(Ok((lock, text)))`: what stood there before, of a process that is gone. Who has
+/// it locked may remove the file.
 ///
 /// # Errors
 ///

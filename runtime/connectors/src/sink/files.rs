@@ -50,6 +50,9 @@ use crate::Discovery;
 ///
 /// Without checkpoints a job that fails leaves the beginning of its files.
 ///
+/// The folder is this sink's alone while the job runs, which a file `.wiesel-owner` in it says: a second sink is refused, of this job or
+/// of another process, whatever it calls the folder.
+///
 /// The folder must be empty or not there, unless [`overwrite`](Self::overwrite) is set or the job continues from a checkpoint.
 /// There is one file for each subtask and checkpoint: no rolling by size or time, and no buckets.
 ///

@@ -20,6 +20,7 @@ mod collect;
 mod encode;
 mod files;
 mod outbox;
+mod owner;
 mod stdout;
 mod transaction;
 
@@ -34,6 +35,7 @@ use crate::Discovery;
 pub use collect::{CollectSink, CollectWriter, CollectedRecords};
 pub use encode::{AsCsv, AsDebug, AsJson, AsLines, Encode, EncodeError, Formatted};
 pub use files::{FileSink, FileWriter};
+pub use owner::FolderOwner;
 pub use stdout::{StdoutSink, StdoutWriter};
 
 /// Where records go. Part of the graph: plain data, cloned for every subtask.
@@ -53,6 +55,16 @@ pub trait Sink: Clone + Send + 'static {
     fn check(&self, discovery: &dyn Discovery) -> Result<(), TaskFailure> {
         let _ = discovery;
         Ok(())
+    }
+
+    /// Takes what must be this sink's alone: its [`folder`](Self::folder), if it has one, which is made if it is not there. Called in
+    /// the JobMaster before anything there is changed; it is held until the job is over.
+    ///
+    /// # Errors
+    ///
+    /// If another sink has it, of this job or another, in whichever process.
+    fn own(&self, discovery: &dyn Discovery) -> Result<Option<FolderOwner>, TaskFailure> {
+        self.folder().map(|folder| FolderOwner::take(folder, discovery)).transpose()
     }
 
     /// Prepares the ground for all writers. Called in the JobMaster, once, before any of them is made.
@@ -140,7 +152,8 @@ pub trait Sink: Clone + Send + 'static {
         Ok(())
     }
 
-    /// The folder that must be this sink's alone, if there is one: two that name the same are refused.
+    /// The folder that must be this sink's alone, if there is one: two that name the same are refused. While the job runs a file
+    /// `.wiesel-owner` is in it.
     fn folder(&self) -> Option<&Path> {
         None
     }

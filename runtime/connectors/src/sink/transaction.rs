@@ -26,6 +26,7 @@ use std::{
 
 use wiesel_core::{Blame, CheckpointId, Mutant, SubtaskIndex, TaskFailure};
 
+use super::owner;
 use crate::Discovery;
 
 const IN_PROGRESS: &str = ".inprogress";
@@ -67,9 +68,9 @@ fn subtask_of(hidden: &str) -> Option<SubtaskIndex> {
     numbers.split('-').next()?.parse().ok().map(SubtaskIndex)
 }
 
-/// Whether a file is one that this sink has hidden, and in nobody's way.
+/// Whether a file is one that this sink has hidden, or says whose the folder is, and in nobody's way.
 pub(super) fn is_ours(name: &str) -> bool {
-    is_hidden(name) || kept_name(name).is_some()
+    is_hidden(name) || kept_name(name).is_some() || owner::is_owner(name)
 }
 
 /// The visible name of a hidden file that is kept: taken back, or pending for a savepoint.

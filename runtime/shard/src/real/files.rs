@@ -6,6 +6,7 @@ pub(crate) use std::fs::{
 use std::{
     fs,
     io::{self, Read, Seek, SeekFrom, Write},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     process,
     sync::atomic::{AtomicU64, Ordering},
@@ -92,8 +93,19 @@ pub(crate) type Lock = fs::File;
 
 pub(crate) fn lock(path: &Path, text: &str) -> io::Result<Result<(Lock, String), String>> {
     let mut options = fs::File::options();
-    let mut file = options.read(true).write(true).create(true).truncate(false).open(path)?;
-    let locked = file.try_lock();
+    options.read(true).write(true).create(true).truncate(false);
+    let (mut file, locked) = loop {
+        let file = options.open(path)?;
+        let locked = file.try_lock();
+        // An owner may remove the file before it unlocks it: then the next one makes another.
+        let is_there = fs::metadata(path).is_ok_and(|found| {
+            let opened = file.metadata();
+            opened.is_ok_and(|opened| (opened.dev(), opened.ino()) == (found.dev(), found.ino()))
+        });
+        if is_there || locked.is_err() {
+            break (file, locked);
+        }
+    };
     let mut before = Vec::new();
     // Whatever is there is for a message.
     (&file).take(LOCK_TEXT_MAX).read_to_end(&mut before)?;
