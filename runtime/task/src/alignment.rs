@@ -12,12 +12,17 @@
 //!    was given up where it came from, so it is given up here as well.
 //! 2. A checkpoint that was aligned or given up is never aligned again: barriers of it that are still on their way
 //!    are taken and mean nothing.
-//! 3. A channel that has ended delivers no barrier and is not waited for.
-//! 4. With at-least-once no channel is blocked, and a checkpoint that is aligned gives up all older ones.
+//! 3. A checkpoint that was aborted is over on its own: an older one may still be pending, and is aligned yet.
+//! 4. A channel that has ended delivers no barrier and is not waited for.
+//! 5. With at-least-once no channel is blocked, and a checkpoint that is aligned gives up all older ones.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use wiesel_core::CheckpointId;
+
+/// How many aborted checkpoints are kept in mind. Flink's number, and more than are ever pending at once: whatever is older
+/// than so many that were aborted is over.
+const ABORTED_MAX: usize = 128;
 
 /// What a barrier means for the channel that it came on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,14 +40,22 @@ pub(crate) struct Alignment {
     channels: usize,
     /// Per checkpoint, which channels have delivered its barrier.
     arrived: BTreeMap<CheckpointId, Box<[bool]>>,
-    /// The newest checkpoint that was aligned or given up.
+    /// The newest checkpoint that was aligned or given up for a newer one: all up to it are over.
     over: CheckpointId,
+    /// The newer ones that are over as well: the JobMaster has given them up.
+    aborted: BTreeSet<CheckpointId>,
 }
 
 impl Alignment {
     /// For `channels` channels, before any barrier.
     pub(crate) fn new(channels: usize, is_exactly_once: bool) -> Self {
-        Self { is_exactly_once, channels, arrived: BTreeMap::new(), over: CheckpointId(0) }
+        Self {
+            is_exactly_once,
+            channels,
+            arrived: BTreeMap::new(),
+            over: CheckpointId(0),
+            aborted: BTreeSet::new(),
+        }
     }
 
     /// A barrier came on `channel`. If it says that an older checkpoint was given up, every channel that is blocked
@@ -51,12 +64,14 @@ impl Alignment {
         if id <= self.over {
             return (Vec::new(), Arrival::Pass); // Invariant 2.
         }
-        let mut freed = Vec::new();
-        if self.is_exactly_once {
-            while let Some(older) = self.arrived.first_entry().filter(|first| *first.key() < id) {
-                self.over = *older.key();
-                freed.extend(channels_of(&older.remove()));
-            }
+        let is_aborted = self.aborted.contains(&id);
+        // Of a channel whose newest barrier this is, no older one comes any more, also if this one means nothing.
+        let freed = match self.is_exactly_once {
+            true => self.give_up_to(CheckpointId(id.0 - 1)),
+            false => Vec::new(),
+        };
+        if is_aborted {
+            return (freed, Arrival::Pass); // Invariant 3.
         }
         let channels = self.channels;
         let arrived = self.arrived.entry(id).or_insert_with(|| vec![false; channels].into());
@@ -82,18 +97,28 @@ impl Alignment {
         Some((id, self.give_up_to(id)))
     }
 
-    /// The JobMaster has given `id` up. Returns the channels that were blocked.
+    /// The JobMaster has given `id` up, and no other one. Returns the channels that were blocked for it.
     pub(crate) fn abort(&mut self, id: CheckpointId) -> Vec<usize> {
-        match self.arrived.contains_key(&id) || id > self.over {
-            true => self.give_up_to(id),
-            false => Vec::new(),
+        if id <= self.over {
+            return Vec::new();
         }
+        let arrived = self.arrived.remove(&id).filter(|_| self.is_exactly_once);
+        let mut freed = arrived.map_or(Vec::new(), |arrived| channels_of(&arrived));
+        self.aborted.insert(id);
+        if self.aborted.len() > ABORTED_MAX
+            && let Some(oldest) = self.aborted.first().copied()
+        {
+            freed.extend(self.give_up_to(oldest));
+        }
+        freed
     }
 
-    /// Everything up to `id` is over.
+    /// Everything up to `id` is over. Returns the channels that were blocked for it.
     fn give_up_to(&mut self, id: CheckpointId) -> Vec<usize> {
         self.over = self.over.max(id);
-        let newer = self.arrived.split_off(&CheckpointId(id.0 + 1));
+        let next = CheckpointId(id.0 + 1);
+        self.aborted = self.aborted.split_off(&next);
+        let newer = self.arrived.split_off(&next);
         let older = std::mem::replace(&mut self.arrived, newer);
         let blocked = older.values().filter(|_| self.is_exactly_once);
         blocked.flat_map(|arrived| channels_of(arrived)).collect()
@@ -174,6 +199,28 @@ mod tests {
         // The order to abort comes before any barrier.
         check(true, "!1 a1 b1 c1", "[]");
         check(true, "a1 b1 c1 !1 a2", "1 -a -b -c [a]");
+    }
+
+    #[test]
+    fn an_older_one_is_aligned_when_a_newer_one_is_aborted() {
+        check(true, "a7 !8 b7 c7", "7 -a -b -c []");
+        check(true, "a7 !8 b7 c7 a8 b8 c8 a9", "7 -a -b -c [a]");
+        check(true, "a7 b7 !8 !7 a8 b8 c7 c8 a9", "-a -b [a]");
+        check(false, "a7 a8 !8 b7 b8 c7", "7 []");
+    }
+
+    #[test]
+    fn aborted_ones_are_kept_in_mind_within_bounds() {
+        let mut alignment = Alignment::new(3, true);
+        let (freed, arrival) = alignment.arrive(0, CheckpointId(1));
+        assert_eq!((freed, arrival), (Vec::new(), Arrival::Block));
+        let aborted = (2..1000).map(CheckpointId);
+        let freed: Vec<_> = aborted.flat_map(|id| alignment.abort(id)).collect();
+        assert_eq!(freed, [0], "the JobMaster has long given it up");
+        assert_eq!(alignment.aborted.len(), ABORTED_MAX);
+        for id in [1, 2, 871, 872, 999] {
+            assert_eq!(alignment.arrive(1, CheckpointId(id)).1, Arrival::Pass, "{id}");
+        }
     }
 
     #[test]
