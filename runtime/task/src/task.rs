@@ -18,13 +18,12 @@
 //! 4. After a failure the chain is never called again, except to close its functions.
 //! 5. While a link of the chain wants no records, barriers go by, and nothing else that could make one.
 //!
-//! What a barrier does is in `barriers`, what the end of the input does in `ending`.
+//! What a barrier does is in `barriers`, what the end of the input does in `ending`, when timers fire in `timers`.
 
 mod barriers;
 mod ending;
+mod timers;
 mod walks;
-
-use std::{ops::ControlFlow, time::Duration};
 
 use wiesel_core::{Blame, Mutant, Nanos, TaskFailure, Timestamp};
 use wiesel_exchange::{
@@ -83,6 +82,8 @@ pub struct Task {
     is_full: bool,
     /// Its functions were opened, and are to be closed.
     is_open: bool,
+    /// Timers were fired, and nothing else was looked for since.
+    has_fired: bool,
     /// To be told after the watermark at hand.
     status: Option<WatermarkStatus>,
     /// The source has been told that a split is on its way.
@@ -125,6 +126,7 @@ impl Task {
             is_midway: false,
             is_full: false,
             is_open: false,
+            has_fired: false,
             status: None,
             asked_for_split: false,
             blocked_since: None,
@@ -300,12 +302,8 @@ impl Task {
         }
     }
 
-    /// The next thing to do while inputs are open.
-    fn step(&mut self, pace: &mut Pace) -> Step {
-        let timer = match self.fire_timers(pace) {
-            ControlFlow::Continue(next) => next,
-            ControlFlow::Break(step) => return step,
-        };
+    /// The next thing to do while inputs are open, but for timers, the next of which is due at `timer`.
+    fn step_on(&mut self, timer: Option<Nanos>, pace: &mut Pace) -> Step {
         if self.head.has_parked() && self.head.unpark(pace) {
             return Step::Progressed;
         }
@@ -355,23 +353,6 @@ impl Task {
                 Step::Progressed
             }
         }
-    }
-
-    /// Fires processing-time timers that are due, which is a step; else gives the time of the next one.
-    fn fire_timers(&mut self, pace: &mut Pace) -> ControlFlow<Step, Option<Nanos>> {
-        let Some(due) = self.head.next_timer() else { return ControlFlow::Continue(None) };
-        let shard = self.context.shard();
-        let wall = shard.wall_time();
-        if due <= wall {
-            if self.is_full {
-                return ControlFlow::Continue(None);
-            }
-            // Stopped or done: what is still due is asked for again by the next step.
-            let _ = self.head.advance_time(wall, pace);
-            return ControlFlow::Break(Step::Progressed);
-        }
-        let wait_ms = due.as_millis().saturating_sub(wall.as_millis()).max(1) as u64;
-        ControlFlow::Continue(Some(shard.now() + Duration::from_millis(wait_ms)))
     }
 
     /// Goes on with the frame at hand.
