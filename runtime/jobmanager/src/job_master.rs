@@ -173,7 +173,7 @@ impl JobMaster {
     pub fn next_deadline(&self) -> Option<Nanos> {
         let of_checkpoints = self.checkpointing.as_ref().and_then(Checkpointing::next_deadline);
         let ours = self.cancel_deadline.into_iter().chain(self.retry_deadline);
-        let ours = ours.chain(self.alignment.next_deadline()).chain(self.failover.next_deadline());
+        let ours = ours.chain(self.alignment.next_deadline()).chain(self.restart_deadline());
         ours.chain(of_checkpoints.filter(|_| !self.status.is_terminal())).min()
     }
 

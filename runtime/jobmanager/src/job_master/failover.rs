@@ -89,7 +89,7 @@ impl Failover {
         self.restarts = Some(Restarts { strategy, at: None, random: seed });
     }
 
-    pub(super) fn next_deadline(&self) -> Option<Nanos> {
+    fn restart_at(&self) -> Option<Nanos> {
         self.restarts.as_ref()?.at
     }
 
@@ -234,11 +234,20 @@ impl JobMaster {
             return;
         }
         self.cancel_deadline = None;
-        let is_storing = |c: &super::Checkpointing| c.coordinator.is_storing();
-        let is_due = self.failover.next_deadline().is_some_and(|at| at <= now);
-        if is_due && !self.checkpointing.as_ref().is_some_and(is_storing) {
+        if self.restart_deadline().is_some_and(|at| at <= now) {
             self.restart(now, &failed);
         }
+    }
+
+    /// When a restart begins. None as long as something keeps it that is an event when it is over (invariant 2): a deadline
+    /// that has passed would wake the JobMaster at once, again and again.
+    pub(super) fn restart_deadline(&self) -> Option<Nanos> {
+        let at = self.failover.restart_at()?;
+        let has_failed = |index| self.failover.regions.contains(&self.region(index));
+        let is_over = |index: usize| self.tasks[index].state.is_terminal();
+        let are_over = (0..self.tasks.len()).all(|index| is_over(index) || !has_failed(index));
+        let is_storing = |c: &super::Checkpointing| c.coordinator.is_storing();
+        (are_over && !self.checkpointing.as_ref().is_some_and(is_storing)).then_some(at)
     }
 
     /// These tasks anew, from the latest checkpoint.

@@ -120,7 +120,11 @@ fn run(seed: u64) -> JobStatus {
                 .pop_front()
                 .map(|message| Event::Message(Envelope { job: JOB, message })),
         };
-        for effect in event.map(|event| master.handle(now, event)).unwrap_or_default() {
+        let has_ticked = matches!(event, Some(Event::Tick));
+        let effects = event.map(|event| master.handle(now, event)).unwrap_or_default();
+        let next = master.next_deadline().filter(|_| has_ticked);
+        assert!(next.is_none_or(|next| next > now), "seed {seed}: {next:?} is over at {now:?}");
+        for effect in effects {
             assert!(ends.is_empty(), "seed {seed}: {effect:?} after the end");
             match effect {
                 Effect::Send(to, envelope) => {

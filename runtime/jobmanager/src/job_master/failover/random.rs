@@ -310,7 +310,11 @@ fn run(seed: u64) -> (JobStatus, u64) {
                 .pop_front()
                 .map(|message| Event::Message(Envelope { job: JOB, message })),
         };
-        for effect in event.map(|event| master.handle(now, event)).unwrap_or_default() {
+        let has_ticked = matches!(event, Some(Event::Tick));
+        let effects = event.map(|event| master.handle(now, event)).unwrap_or_default();
+        let next = master.next_deadline().filter(|_| has_ticked);
+        assert!(next.is_none_or(|next| next > now), "seed {seed}: {next:?} is over at {now:?}");
+        for effect in effects {
             assert_eq!(end, None, "seed {seed}: {effect:?} after the end");
             match effect {
                 Effect::Send(to, Envelope { message, .. }) => {
