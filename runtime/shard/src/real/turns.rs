@@ -11,7 +11,9 @@
 //!
 //! 1. Before a sleep the program gets one turn after the shard has said that it is asleep and after the ring was told
 //!    to ring the bell: whatever came before is seen by that turn, whatever comes later rings.
-//! 2. A program that panicked or ended is dropped here, and no panic of its drop goes further.
+//! 2. There is no sleep over an operation that the kernel was not told of: one that was submitted in that turn, or has to be
+//!    tried again, goes to it with the next look, and that comes at once.
+//! 3. A program that panicked or ended is dropped here, and no panic of its drop goes further.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -139,7 +141,8 @@ impl Runner {
                 let left = |until: Nanos| until.since(now).saturating_sub(pace.early());
                 let most = if self.is_control { CONTROL_PARK_MAX } else { PARK_MAX };
                 let at_most = until.map_or(most, |until| left(until).min(most));
-                if !at_most.is_zero() {
+                let is_told_all = !self.shard.0.io.borrow().has_backlog(); // Invariant 2.
+                if is_told_all && !at_most.is_zero() {
                     self.shard.counters().parks.add(1);
                     let rang = rest.sleep(at_most).await;
                     self.shard.counters().wakes.add(u64::from(rang));
@@ -165,4 +168,33 @@ impl Runner {
 /// All doors of a launch, the control program's last.
 pub(super) fn all_doors(launch: &Launch) -> Vec<Door> {
     launch.places.iter().chain([&launch.control]).map(|place| place.door.clone()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use wiesel_core::ShardId;
+
+    use super::*;
+    use crate::Machine;
+
+    #[test]
+    fn what_is_submitted_in_the_last_look_is_not_slept_over() {
+        let mut launch = Launch::new(ShardSpec::spread(1, &[])).expect("a descriptor for the bell");
+        launch.program(ShardId(0), |_| {
+            // The first turn parks, so the second one is its last look.
+            let (mut turn, mut token) = (0, None);
+            Box::new(move |shard: &Shard| {
+                turn += 1;
+                match turn {
+                    2 => token = Some(shard.io().open_read("/")),
+                    3 => assert_eq!(shard.counters().parks.get(), 0, "it slept over it"),
+                    _ => {}
+                }
+                let completed = token.and_then(|token| shard.io().take(token));
+                if completed.is_some_and(|result| result.is_ok()) { Next::Done } else { Next::IDLE }
+            }) as Box<dyn Program>
+        });
+        let report = Machine::start(launch).expect("this machine is fit").join();
+        report.outcome().expect("no panic");
+    }
 }

@@ -203,6 +203,12 @@ impl Ring {
         self.ops.in_flight()
     }
 
+    /// Whether the kernel was not told of all yet. A cancellation may be left of what has ended: that is of no interest.
+    #[inline]
+    pub(crate) fn has_backlog(&self) -> bool {
+        self.ops.in_flight() > 0 && !self.backlog.is_empty()
+    }
+
     /// Submits what waits and takes what has completed; returns how many operations ended.
     #[inline]
     pub(crate) fn poll(&mut self) -> usize {
