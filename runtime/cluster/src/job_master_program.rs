@@ -26,6 +26,10 @@ use crate::{
     progress::{JobProgress, TaskProgress},
 };
 
+/// How soon messages are sent again that a ring had no room for: its worker takes all at once, and does not say so. That is as
+/// many messages a millisecond as a ring has slots.
+const RESEND_EVERY: Duration = Duration::from_millis(1);
+
 /// What is called with the progress of the job.
 pub(crate) type Observer = Box<dyn FnMut(&JobProgress) + Send>;
 
@@ -41,6 +45,32 @@ pub(crate) struct Peer {
     pub(crate) from: Consumer<Envelope<ToJobMaster>>,
     /// What the ring did not take.
     pub(crate) waiting: VecDeque<Envelope<ToTaskManager>>,
+}
+
+impl Peer {
+    /// Sends what waits; says whether anything went.
+    fn send(&mut self) -> bool {
+        let mut sent = false;
+        while let Some(envelope) = self.waiting.pop_front() {
+            if let Err(envelope) = self.to.push(envelope) {
+                self.waiting.push_front(envelope);
+                break;
+            }
+            sent = true;
+        }
+        if sent {
+            self.door.knock();
+        }
+        if self.to.is_closed() {
+            self.waiting.clear(); // Nobody will read it.
+        }
+        sent
+    }
+
+    /// When it is to be tried again, if something is left.
+    fn resend_at(&self, now: Nanos) -> Option<Nanos> {
+        (!self.waiting.is_empty()).then(|| now + RESEND_EVERY)
+    }
 }
 
 /// The control program of a local cluster.
@@ -116,26 +146,6 @@ impl JobMasterProgram {
                 "a region is deployed before it fails again"
             );
         }
-    }
-
-    /// Sends what waits; says whether anything went.
-    fn send(&mut self) -> bool {
-        let mut sent = false;
-        for peer in &mut self.peers {
-            let mut knocks = false;
-            while let Some(envelope) = peer.waiting.pop_front() {
-                if let Err(envelope) = peer.to.push(envelope) {
-                    peer.waiting.push_front(envelope);
-                    break;
-                }
-                knocks = true;
-            }
-            if knocks {
-                peer.door.knock();
-                sent = true;
-            }
-        }
-        sent
     }
 
     fn progress(&self, now: Nanos) -> JobProgress {
@@ -228,7 +238,9 @@ impl Program for JobMasterProgram {
         if self.brain.next_deadline().is_some_and(|deadline| deadline <= now) {
             self.apply(shard, now, Event::Tick);
         }
-        worked |= self.send();
+        for peer in &mut self.peers {
+            worked |= peer.send();
+        }
         if self.brain.status().is_terminal() {
             self.shared.set_failure(self.brain.failure().cloned());
             if let Some(checkpoints) = &self.checkpoints {
@@ -245,7 +257,42 @@ impl Program for JobMasterProgram {
         if worked {
             return Next::Again;
         }
-        let deadline = self.brain.next_deadline();
-        Next::Idle { until: Some(deadline.map_or(self.observe_at, |d| d.min(self.observe_at))) }
+        let resend_at = self.peers.iter().filter_map(|peer| peer.resend_at(now));
+        let deadlines = self.brain.next_deadline().into_iter().chain(resend_at);
+        Next::Idle { until: deadlines.chain([self.observe_at]).min() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wiesel_core::{JobId, SubtaskIndex, VertexId};
+    use wiesel_rpc::Attempt;
+    use wiesel_shard::ring::ring;
+
+    use super::*;
+
+    #[test]
+    fn what_a_ring_has_no_room_for_is_sent_soon_again() {
+        let ((to, mut mailbox), (_outbox, from)) = (ring(2), ring(1));
+        let (door, rewired) = (Door::unattended(), ring(1).0);
+        let mut peer = Peer { door, to, rewired, from, waiting: VecDeque::new() };
+        let message = |number| {
+            let task = TaskId { vertex: VertexId(0), subtask: SubtaskIndex(0) };
+            let message = ToTaskManager::Cancel(Attempt { task, number });
+            Envelope { job: JobId(1), message }
+        };
+        let (now, soon) = (Nanos(5), Some(Nanos(5) + RESEND_EVERY));
+        peer.waiting.extend((0..5).map(message));
+        assert_eq!((peer.send(), peer.resend_at(now)), (true, soon));
+        assert_eq!((peer.send(), peer.resend_at(now)), (false, soon), "nobody has taken any");
+        assert_eq!((mailbox.pop(), mailbox.pop()), (Some(message(0)), Some(message(1))));
+        assert_eq!((peer.send(), peer.resend_at(now)), (true, soon));
+        assert_eq!(
+            (mailbox.pop(), peer.send(), peer.resend_at(now)),
+            (Some(message(2)), true, None)
+        );
+        peer.waiting.push_back(message(5));
+        drop(mailbox);
+        assert_eq!((peer.send(), peer.resend_at(now)), (false, None), "nobody will");
     }
 }

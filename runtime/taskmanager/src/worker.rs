@@ -2,7 +2,8 @@
 //!
 //! # What is always true
 //!
-//! 1. A report is never lost: what the ring does not take waits, in order. Only heartbeats are skipped.
+//! 1. A report is never lost: what the ring does not take waits, in order, and not until something else wakes the shard. Only
+//!    heartbeats are skipped.
 //! 2. Messages for another job, or for an attempt that is not here, are dropped (fencing).
 //! 3. The worker is done when the JobMaster's end of its mailbox is gone, whatever its tasks have to do, and what was written
 //!    for them is removed.
@@ -10,6 +11,8 @@
 //!    and new frames, for this region alone.
 
 mod deploy;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -37,6 +40,9 @@ use crate::{
     ChannelEnds, PoolMetrics, precedence::Precedence, restores::Restores, slot::Slot,
     writes::Writes,
 };
+
+/// How soon reports are sent again that the ring had no room for: the JobMaster takes all at once, and does not say so.
+const RESEND_EVERY: Duration = Duration::from_millis(1);
 
 /// How a worker runs its tasks.
 #[derive(Clone, Debug)]
@@ -348,7 +354,8 @@ impl Program for Worker {
             None if !self.slots.is_empty() => Some(self.heartbeat_at),
             until => until,
         };
-        Next::Idle { until }
+        let resend_at = (!self.reports.is_empty()).then(|| self.shard.now() + RESEND_EVERY);
+        Next::Idle { until: Nanos::earlier(until, resend_at) }
     }
 }
 
