@@ -1,6 +1,7 @@
 //! The job from outside: submit it, look at it, cancel it, wait for it.
 
 use std::{
+    collections::BTreeSet,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -9,7 +10,7 @@ use std::{
     },
 };
 
-use wiesel_core::{JobId, config::Configuration};
+use wiesel_core::{JobId, ShardId, config::Configuration};
 use wiesel_datastream::{OUTPUT_CLOSED, VertexCode};
 use wiesel_graph::JobGraph;
 use wiesel_jobmanager::JobStatus;
@@ -95,12 +96,19 @@ struct State {
     failure: Option<FailureReport>,
     signal: Option<i32>,
     progress: Option<JobProgress>,
+    /// Where a task did not stop.
+    stuck: BTreeSet<ShardId>,
 }
 
 impl Shared {
     pub(crate) fn new(pools: Vec<Arc<PoolMetrics>>) -> Self {
-        let state =
-            State { status: JobStatus::Created, failure: None, signal: None, progress: None };
+        let state = State {
+            status: JobStatus::Created,
+            failure: None,
+            signal: None,
+            progress: None,
+            stuck: BTreeSet::new(),
+        };
         Self {
             cancel: AtomicBool::new(false),
             requests: Mutex::new(Some(Vec::new())),
@@ -138,6 +146,18 @@ impl Shared {
 
     pub(crate) fn set_failure(&self, failure: Option<FailureReport>) {
         self.state().failure = failure;
+    }
+
+    pub(crate) fn set_stuck(&self, shards: BTreeSet<ShardId>) {
+        self.state().stuck = shards;
+    }
+
+    /// Whether this shard, or the helper's (behind those of the workers), is not to be waited for. The helper ends when all
+    /// workers have.
+    fn is_stuck(&self, shard: ShardId) -> bool {
+        let stuck = &self.state().stuck;
+        let is_helper = shard.index() >= self.pools.len();
+        stuck.contains(&shard) || (is_helper && !stuck.is_empty())
     }
 
     pub(crate) fn set_progress(&self, progress: JobProgress) {
@@ -337,11 +357,27 @@ impl JobClient {
         self.handle().stop_with_savepoint(folder, drain)
     }
 
-    /// Waits until the job is over and every shard has ended.
+    /// Waits until the job is over and every shard has ended, but for those where a task did not stop in time: the function that
+    /// it is in may never return. That is the job's failure then, and what runs there goes on until the process ends.
     pub fn wait(self) -> JobResult {
-        let report = self.machine.join();
+        let shared = Arc::clone(&self.shared);
+        let report = self.machine.join_but(move |shard| shared.is_stuck(shard));
         drop(self.socket);
         let panics = report.shards.into_iter().chain([report.control]).filter_map(Result::err);
         self.shared.result(panics.collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neither_a_stuck_shard_nor_the_helper_behind_it_is_waited_for() {
+        let shared = Shared::new(vec![Arc::default(), Arc::default()]);
+        let stuck = || [0, 1, 2].map(|at| shared.is_stuck(ShardId(at)));
+        assert_eq!(stuck(), [false; 3], "all are joined");
+        shared.set_stuck([ShardId(1)].into());
+        assert_eq!(stuck(), [false, true, true]);
     }
 }

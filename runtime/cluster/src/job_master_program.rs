@@ -243,6 +243,7 @@ impl Program for JobMasterProgram {
         }
         if self.brain.status().is_terminal() {
             self.shared.set_failure(self.brain.failure().cloned());
+            self.shared.set_stuck(self.brain.stuck_shards().clone());
             if let Some(checkpoints) = &self.checkpoints {
                 checkpoints.close(self.brain.status());
             }

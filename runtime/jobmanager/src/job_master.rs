@@ -27,9 +27,12 @@ mod splits;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
-use wiesel_core::{Blame, JobId, Nanos, TaskFailure, TaskId, VertexId};
+use wiesel_core::{Blame, JobId, Nanos, ShardId, TaskFailure, TaskId, VertexId};
 use wiesel_graph::ExecutionGraph;
 use wiesel_rpc::{
     Attempt, Envelope, FailureReport, Location, TaskMetricsReport, TaskState, ToJobMaster,
@@ -69,6 +72,8 @@ pub struct JobMaster {
     checkpointing: Option<Checkpointing>,
     /// A savepoint with which the job ends is complete: nothing that happens now makes it fail.
     is_stopping: bool,
+    /// Where a task was that did not stop.
+    stuck: BTreeSet<ShardId>,
     effects: Vec<Effect>,
 }
 
@@ -135,6 +140,7 @@ impl JobMaster {
             retry_deadline: None,
             checkpointing: None,
             is_stopping: false,
+            stuck: BTreeSet::new(),
             effects: Vec::new(),
         })
     }
@@ -185,6 +191,11 @@ impl JobMaster {
     /// Why the job failed, or is failing.
     pub fn failure(&self) -> Option<&FailureReport> {
         self.failure.as_ref()
+    }
+
+    /// The shards where a task did not stop in time: they may be in a function of it for ever.
+    pub fn stuck_shards(&self) -> &BTreeSet<ShardId> {
+        &self.stuck
     }
 
     /// The plan.

@@ -220,6 +220,7 @@ impl JobMaster {
                 );
                 self.failure = Some(self.ours("stop a task", cause, attempt.task));
             }
+            self.stuck.insert(self.location(index).shard);
             self.become_state(index, TaskState::Failed);
         }
         if self.tasks.iter().any(|task| !task.state.is_terminal()) {

@@ -287,6 +287,16 @@ tick 1: 0/1 FAILED, job FAILED
 could not stop a task (operator `posts`, subtask 1): posts (2/2) did not stop within 180 s: does a function of it \
 ever return?",
     );
+    let mut master = master();
+    master.handle(Nanos(0), Event::Start);
+    assert!(master.stuck_shards().is_empty());
+    master.handle(Nanos(0), Event::Cancel);
+    for stopped in ["0/0", "1/0"] {
+        let message = ToJobMaster::State(attempt(stopped), TaskState::Canceled);
+        master.handle(Nanos(0), Event::Message(Envelope { job: JOB, message }));
+    }
+    master.handle(Nanos(0) + CANCEL_TIMEOUT, Event::Tick);
+    assert_eq!(Vec::from_iter(master.stuck_shards()), [&ShardId(1)], "that of 0/1");
 }
 
 #[test]

@@ -3,12 +3,14 @@
 //! # What is always true
 //!
 //! 1. Either every shard has its executor and its core when `start` returns, or none runs and the error says why.
-//! 2. Programs run on when the [`Machine`] is dropped; only [`Machine::join`] waits for them.
+//! 2. Programs run on when the [`Machine`] is dropped; only [`Machine::join`] waits for them, and [`Machine::join_but`] for some.
 
 use std::{
     sync::{Arc, OnceLock, mpsc},
     thread,
 };
+
+use wiesel_core::ShardId;
 
 use super::{
     Services,
@@ -111,15 +113,25 @@ impl Machine {
 
     /// Waits until every program has ended.
     pub fn join(self) -> Report {
+        self.join_but(|_| false)
+    }
+
+    /// Waits until the control program has ended, then for every other one whose shard `is_stuck` does not name, which is asked
+    /// from then on. The threads of those go on as they are, and end with the process at the latest; the report says nothing of
+    /// them.
+    pub fn join_but(self, is_stuck: impl Fn(ShardId) -> bool) -> Report {
         let ended = |shard, name: &str, thread: Thread| {
             thread.join().unwrap_or_else(|payload| {
                 Err(Panicked { shard, name: name.to_owned(), message: panic_message(&*payload) })
             })
         };
-        let shards = self.threads.into_iter();
-        let shards =
-            shards.map(|(spec, thread)| ended(Some(spec.id), &spec.name, thread)).collect();
         let control = ended(None, "control", self.control);
+        let shards = self.threads.into_iter();
+        let shards = shards.map(|(spec, thread)| match is_stuck(spec.id) {
+            true => Ok(()),
+            false => ended(Some(spec.id), &spec.name, thread),
+        });
+        let shards = shards.collect();
         drop(self.watchdog);
         Report { shards, control }
     }
@@ -169,4 +181,29 @@ fn control_thread(place: Place, doors: &[Door]) -> Result<(), Panicked> {
     let Place { spec, door, counters, make } = place;
     let shard = Shard::new(spec.id, door.clone(), counters, Services::new());
     control::run(Runner::new(shard, spec, make, true).run(Blocking(door), doors))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Next, Program};
+
+    #[test]
+    fn a_program_that_never_returns_is_not_waited_for_if_it_is_known() {
+        let (release, released) = mpsc::channel::<()>();
+        let mut launch = Launch::new(ShardSpec::spread(2, &[])).expect("descriptors for the bells");
+        launch.program(ShardId(0), move |_| {
+            Box::new(move |_: &Shard| match released.recv() {
+                Ok(()) | Err(mpsc::RecvError) => Next::Done, // When the test is over.
+            }) as Box<dyn Program>
+        });
+        launch.program(ShardId(1), |_| {
+            Box::new(|_: &Shard| -> Next { panic!("it is waited for") }) as Box<dyn Program>
+        });
+        launch.control(|_| Box::new(|_: &Shard| Next::Done) as Box<dyn Program>);
+        let machine = Machine::start(launch).expect("this machine is fit");
+        let report = machine.join_but(|shard| shard == ShardId(0));
+        assert!(report.control.is_ok() && report.shards[0].is_ok() && report.shards[1].is_err());
+        drop(release);
+    }
 }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use wiesel_core::ShardId;
+
 use super::{SimConfig, Simulation};
 use crate::{Launch, Panicked, Report, ShardCounters, StartError, probe::Observed};
 
@@ -40,6 +42,11 @@ impl Machine {
     /// What each shard counts.
     pub fn counters(&self) -> &[Arc<ShardCounters>] {
         &self.counters
+    }
+
+    /// As [`Machine::join`]: in a simulation every program returns from its turn.
+    pub fn join_but(self, _is_stuck: impl Fn(ShardId) -> bool) -> Report {
+        self.join()
     }
 
     /// Runs the simulation. One that does not end is reported as the control program's panic.
