@@ -8,7 +8,8 @@
 //!   is put into one                                    a record is put into all that cover its time
 //! ```
 //!
-//! What can also be taken out again (count, sums of integers) is not merged anew for each window: see `total`.
+//! What can also be taken out again (count, sums of integers) is not merged anew for each window: see `total`. The rest is,
+//! slice by slice.
 //!
 //! # What is always true
 //!
@@ -73,7 +74,7 @@ where
     cell: StateCell<A::Acc>,
     /// In order.
     spans: Vec<Span>,
-    /// Of the spans that say so.
+    /// Of the spans that say so; if a window may have more than one.
     total: Option<Total<A, K, T>>,
     /// The span of the last record: its neighbours tend to share it.
     recent: usize,
@@ -116,13 +117,13 @@ impl<K: Key, T: Record, A: Folding<K, T>> KeyedStart<T, K> for SlidingStart<A> {
         let layout =
             keyed_table::layout::<K>(|layout| StateCell::<A::Acc>::declare(layout, STATE))?;
         let late = LateRecords::new(self.options.late_slot, context);
-        let overlap = self.options.windows.slide_ms() < self.options.windows.size_ms();
-        let has_total = A::MERGES && A::RETRACTS && overlap;
+        let slices = self.options.windows.slices();
+        let has_total = A::MERGES && slices.size_ms() < self.options.windows.size_ms();
         let total = has_total.then(|| Total::new(context)).transpose()?;
         Ok(SlidingWindows {
             total,
             folding: self.folding,
-            slices: self.options.windows.slices(),
+            slices,
             options: self.options,
             cell: StateCell::of(&layout, STATE)?,
             layout,
@@ -231,9 +232,13 @@ where
         if self.due > self.watermark {
             return None;
         }
-        // An earlier span has an earlier window that has not fired, if it has one at all.
-        let unfired = |kept: &Span| self.readers(kept.span).find(|window| !self.has_fired(*window));
-        let next = self.spans.iter().find_map(unfired);
+        // Spans are in the order of their last windows: those of which all have fired come first. An earlier one of the others
+        // has an earlier window that has not.
+        let has_fired = |kept: &Span| self.has_fired(self.last_reader(kept.span));
+        let next = self
+            .spans
+            .get(self.spans.partition_point(has_fired))
+            .and_then(|kept| self.readers(kept.span).find(|window| !self.has_fired(*window)));
         self.due = next.map_or(Timestamp::MAX, TimeWindow::max_timestamp);
         next.filter(|_| self.due <= self.watermark)
     }

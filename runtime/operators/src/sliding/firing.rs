@@ -1,8 +1,9 @@
 //! How a window fires: in steps, each row by row, so that a turn can end behind any of them.
 //!
 //! ```text
-//!   with a total      put its new slices in ─▶ emit it ─▶ take out the slices that the next window does not read
-//!   without           emit the keys of its first span, then those that only the second has, …
+//!   slices            put those in that are new ─▶ emit the total ─▶ take out those that the next window does not read
+//!     that stay in    put all in ─▶ emit the total, and empty it
+//!   one span          emit it
 //! ```
 
 use std::ops::{ControlFlow, Range};
@@ -11,14 +12,14 @@ use wiesel_core::{Blame, KeyGroup, Meta, TaskFailure};
 use wiesel_record::{Key, Record};
 use wiesel_state::{BLOCK_ROWS_MAX, Row, Table};
 
-use super::{SlidingWindows, Span, total::Total};
+use super::{SlidingWindows, total::Total};
 use crate::{Folding, Link, Pace, TimeWindow, flat_map::Emit};
 
 /// What is done to fire a window, row by row of a table.
 #[derive(Clone, Copy)]
 pub(super) enum Step {
-    /// Emit the keys of a span, merged with what later ones have of them, unless an earlier one has it.
-    Merge(usize),
+    /// Emit the keys of a span: the window reads no other.
+    Alone(usize),
     /// Put a span into the total.
     Put(usize),
     /// Emit the total.
@@ -46,7 +47,7 @@ where
     pub(super) fn begin(&self, window: TimeWindow) -> Firing {
         let step = match self.total {
             Some(_) => self.next_step(window, Step::Put(self.spans_of(window).start)),
-            None => Some(Step::Merge(self.spans_of(window).start)),
+            None => Some(Step::Alone(self.spans_of(window).start)),
         };
         let group = KeyGroup(self.context.key_groups().first);
         Firing { window, step: step.unwrap_or(Step::Emit), group, row: 0 }
@@ -56,7 +57,7 @@ where
     fn next_step(&self, window: TimeWindow, step: Step) -> Option<Step> {
         let spans = self.spans_of(window);
         match step {
-            Step::Merge(at) => (at < spans.end).then_some(step),
+            Step::Alone(at) => (at < spans.end).then_some(step),
             Step::Put(at) => {
                 let next = (at..spans.end).find(|at| !self.spans[*at].is_in_total);
                 Some(next.map_or(Step::Emit, Step::Put))
@@ -85,17 +86,23 @@ where
             let mut total = self.total.take();
             let done = match (from.step, total.as_mut()) {
                 (Step::Take(at), Some(total)) => self.take_out(total, from, pace, at),
+                (Step::Emit, Some(total)) => self.emit(total, from, next, pace),
                 (_, total) => self.run(total, from, next, pace),
             };
             self.total = total;
             done?;
             let following = match from.step {
-                Step::Merge(at) => Step::Merge(at + 1),
+                Step::Alone(at) => Step::Alone(at + 1),
                 Step::Put(at) => {
                     self.spans[at].is_in_total = true;
                     Step::Put(at + 1)
                 }
-                Step::Emit => Step::Take(self.spans_of(window).start),
+                Step::Emit if A::RETRACTS => Step::Take(self.spans_of(window).start),
+                Step::Emit => {
+                    let spans = self.spans_of(window);
+                    self.spans[spans].iter_mut().for_each(|kept| kept.is_in_total = false);
+                    return Ok(());
+                }
                 Step::Take(at) => {
                     self.spans[at].is_in_total = false;
                     Step::Take(at + 1)
@@ -116,27 +123,47 @@ where
         pace: &mut Pace,
     ) -> Result<(), Firing> {
         let (window, folding) = (from.window, &self.folding);
-        let emit = &mut Emit { next, meta: Meta::at(window.max_timestamp()) };
         match (from.step, total) {
-            (Step::Merge(at), _) => {
-                let spans = self.spans_of(window);
-                self.each_row(from, pace, &self.spans[at].table, |row| {
-                    self.fire_row(window, spans.clone(), at, row, emit);
+            (Step::Alone(at), _) => {
+                let emit = &mut Emit { next, meta: Meta::at(window.max_timestamp()) };
+                self.each_group(from, |from| {
+                    each_row(from, pace, &self.spans[at].table, |row| {
+                        K::with_key(row.key(), |key| {
+                            self.cell.with(row, |acc| folding.emit(key, window, acc, emit));
+                        });
+                    })
                 })
             }
-            (Step::Emit, Some(total)) => self.each_row(from, pace, total.table(), |row| {
-                let emit_key = |key: K::View<'_>| {
-                    total.with(row, |acc| folding.emit(key, window, acc, emit));
-                };
-                K::with_key(row.key(), emit_key);
-            }),
             (Step::Put(at), Some(total)) => self.each_group(from, |from| {
                 self.each_part_of(from, pace, at, total, |total, hash, key, part| {
                     total.put(folding, hash, key, part)
                 })
             }),
-            (Step::Take(_), _) | (_, None) => Ok(()),
+            (Step::Emit | Step::Take(_), _) | (Step::Put(_), None) => Ok(()),
         }
+    }
+
+    /// Emits the total; it is emptied on the way if nothing can be taken out of it.
+    fn emit<D: Link<A::Out>>(
+        &self,
+        total: &mut Total<A, K, T>,
+        from: Firing,
+        next: &mut D,
+        pace: &mut Pace,
+    ) -> Result<(), Firing> {
+        let (window, folding) = (from.window, &self.folding);
+        let emit = &mut Emit { next, meta: Meta::at(window.max_timestamp()) };
+        self.each_group(from, |from| {
+            each_row(from, pace, total.table(), |row| {
+                K::with_key(row.key(), |key| {
+                    total.with(row, |acc| folding.emit(key, window, acc, emit));
+                });
+            })?;
+            if !A::RETRACTS {
+                total.empty_group(from.group);
+            }
+            Ok(())
+        })
     }
 
     /// Calls `act` for each key group, from where it was stopped.
@@ -208,52 +235,6 @@ where
         Ok(())
     }
 
-    /// Calls `act` for each row of a table, from where it was stopped.
-    fn each_row(
-        &self,
-        from: Firing,
-        pace: &mut Pace,
-        table: &Table,
-        mut act: impl FnMut(&Row<'_>),
-    ) -> Result<(), Firing> {
-        self.each_group(from, |from| {
-            let visited = table.visit_group(from.group, from.row, |row| {
-                act(&row);
-                if pace.is_over() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-            });
-            visited.map_err(|row| Firing { row, ..from })
-        })
-    }
-
-    /// Emits the key of a row of the span `at`, unless an earlier span of the window has it.
-    fn fire_row<D: Link<A::Out>>(
-        &self,
-        window: TimeWindow,
-        spans: Range<usize>,
-        at: usize,
-        row: &Row<'_>,
-        emit: &mut Emit<'_, D>,
-    ) {
-        let key = row.key();
-        K::with_key(key, |view| {
-            if spans.len() == 1 {
-                self.cell.with(row, |acc| self.folding.emit(view, window, acc, emit));
-                return;
-            }
-            let hash = K::key_hash(view);
-            let has = |kept: &Span| kept.table.find(hash, key).is_some();
-            if self.spans[spans.start..at].iter().any(has) {
-                return;
-            }
-            match self.merged(self.cell.load(row), at + 1..spans.end, hash, key) {
-                Ok(acc) => {
-                    acc.iter().for_each(|acc| self.folding.emit(view, window, acc.view(), emit));
-                }
-                Err(failure) => self.context.fail(failure),
-            }
-        });
-    }
-
     /// Fires a key again in all windows over a slice that have fired and are not over.
     #[cold]
     pub(super) fn fire_again<D: Link<A::Out>>(
@@ -305,4 +286,18 @@ where
         }
         Ok(acc)
     }
+}
+
+/// Calls `act` for each row of a key group, from where it was stopped.
+fn each_row(
+    from: Firing,
+    pace: &mut Pace,
+    table: &Table,
+    mut act: impl FnMut(&Row<'_>),
+) -> Result<(), Firing> {
+    let visited = table.visit_group(from.group, from.row, |row| {
+        act(&row);
+        if pace.is_over() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    visited.map_err(|row| Firing { row, ..from })
 }

@@ -6,7 +6,8 @@
 //!   window [b d]        └── b+c + d ──┘      d comes in, fires, b is taken out
 //! ```
 //!
-//! So a window costs what changes from the one before it and what it emits, however many slices it has.
+//! So a window costs what changes from the one before it and what it emits, however many slices it has. Of what cannot be
+//! taken out (the least, the greatest) the total is made anew for each window, at the cost of its slices' rows.
 //!
 //! # What is always true
 //!
@@ -15,7 +16,7 @@
 
 use std::marker::PhantomData;
 
-use wiesel_core::{Blame, TaskFailure};
+use wiesel_core::{Blame, KeyGroup, TaskFailure};
 use wiesel_record::{Key, Record};
 use wiesel_state::{Row, RowMut, Table};
 
@@ -50,6 +51,11 @@ impl<A: Folding<K, T>, K: Key, T: Record> Total<A, K, T> {
     /// Nothing was put in.
     pub(crate) fn clear(&mut self) {
         keyed_table::drop_rows(&mut self.table);
+    }
+
+    /// Nothing was put in of a key group. The memory is kept for the next window.
+    pub(crate) fn empty_group(&mut self, group: KeyGroup) {
+        self.table.empty_group(group);
     }
 
     /// A row per key.
